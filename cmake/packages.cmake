@@ -1,0 +1,37 @@
+# Libraries that come ready from the system: tl::expected, CLI11::CLI11,
+# nlohmann_json::nlohmann_json, and from pkg-config PkgConfig::lua, ::cares,
+# ::idn2, ::psl, ::seccomp and ::curl.
+
+find_package(PkgConfig REQUIRED)
+find_package(tl-expected REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(nlohmann_json 3 REQUIRED)
+
+pkg_check_modules(lua REQUIRED IMPORTED_TARGET lua5.4-c++)  # errors unwind as C++ exceptions
+pkg_check_modules(cares REQUIRED IMPORTED_TARGET libcares)
+pkg_check_modules(idn2 REQUIRED IMPORTED_TARGET libidn2)
+pkg_check_modules(psl REQUIRED IMPORTED_TARGET libpsl)
+pkg_check_modules(seccomp REQUIRED IMPORTED_TARGET libseccomp)
+pkg_check_modules(curl REQUIRED IMPORTED_TARGET libcurl)
+
+# Links PkgConfig::<NAME> from the archives LIBRARIES, where all of them exist:
+# each shared library costs every sandbox's start its share of a millisecond.
+function(sallyport_prefer_static name)
+  set(archives)
+  foreach(library ${ARGN})
+    find_library(archive NAMES lib${library}.a HINTS ${${name}_LIBRARY_DIRS} NO_CACHE)
+    if(NOT archive)
+      message(STATUS "${name}: shared, as lib${library}.a is missing")
+      return()
+    endif()
+    list(APPEND archives "${archive}")
+    unset(archive)
+  endforeach()
+  set_target_properties(PkgConfig::${name} PROPERTIES INTERFACE_LINK_LIBRARIES "${archives};m;${CMAKE_DL_LIBS}")
+endfunction()
+
+sallyport_prefer_static(lua lua5.4-c++)
+sallyport_prefer_static(cares cares)
+sallyport_prefer_static(idn2 idn2 unistring)
+sallyport_prefer_static(psl psl idn2 unistring)
+sallyport_prefer_static(seccomp seccomp)
