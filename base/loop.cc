@@ -1,0 +1,168 @@
+#include "base/loop.h"
+
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <span>
+#include <utility>
+
+namespace sallyport {
+
+enum class Kind { kDescriptor, kTimer, kPosted, kTurnEnd };
+
+/// One registration. Its address is what epoll carries, so it lives until the turn in which it
+/// was ended is over.
+struct Loop::Handle::Registration {
+  explicit Registration(Kind which) : kind(which) {}
+
+  const Kind kind;
+  bool dead = false;
+  bool queued = false;  // A timer not yet run, or posted work not yet run.
+  int fd = -1;
+  std::function<void(uint32_t)> on_ready;
+  std::function<void()> run;
+  std::multimap<Clock::time_point, Registration*>::iterator timer;
+  std::list<Registration*>::iterator turn_end;
+};
+
+Loop::Handle::Handle(Handle&& other) noexcept
+    : loop_(other.loop_), registration_(std::exchange(other.registration_, nullptr)) {}
+
+Loop::Handle& Loop::Handle::operator=(Handle&& other) noexcept {
+  Handle old(std::move(*this));
+  loop_ = other.loop_;
+  registration_ = std::exchange(other.registration_, nullptr);
+  return *this;
+}
+
+Loop::Handle::~Handle() {
+  if (registration_ != nullptr) loop_->Remove(registration_);
+}
+
+Loop::Loop(UniqueFd epoll) : epoll_(std::move(epoll)), now_(Clock::now()) {}
+
+Loop::~Loop() { Bury(); }
+
+Result<std::unique_ptr<Loop>> Loop::Create() {
+  UniqueFd epoll(epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll.valid()) return tl::unexpected(Error::FromErrno("epoll_create1"));
+  return std::unique_ptr<Loop>(new Loop(std::move(epoll)));
+}
+
+Result<Loop::Handle> Loop::Watch(int fd, uint32_t events, std::function<void(uint32_t)> on_ready) {
+  auto registration = std::make_unique<Registration>(Kind::kDescriptor);
+  registration->fd = fd;
+  registration->on_ready = std::move(on_ready);
+  epoll_event event{.events = events, .data = {.ptr = registration.get()}};
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
+    return tl::unexpected(Error::FromErrno("epoll_ctl"));
+  }
+  ++watched_;
+  return Handle(this, registration.release());
+}
+
+Loop::Handle Loop::After(Clock::duration delay, std::function<void()> on_time) {
+  auto* registration = new Registration(Kind::kTimer);
+  registration->run = std::move(on_time);
+  registration->queued = true;
+  registration->timer = timers_.emplace(Clock::now() + delay, registration);
+  return Handle(this, registration);
+}
+
+Loop::Handle Loop::Post(std::function<void()> work) {
+  auto* registration = new Registration(Kind::kPosted);
+  registration->run = std::move(work);
+  registration->queued = true;
+  posted_.push_back(registration);
+  return Handle(this, registration);
+}
+
+Loop::Handle Loop::AtTurnEnd(std::function<void()> on_end) {
+  auto* registration = new Registration(Kind::kTurnEnd);
+  registration->run = std::move(on_end);
+  registration->turn_end = turn_end_.insert(turn_end_.end(), registration);
+  return Handle(this, registration);
+}
+
+Result<bool> Loop::RunOnce() {
+  if (watched_ == 0 && timers_.empty() && posted_.empty()) return false;
+
+  std::array<epoll_event, 128> ready;
+  const int count = epoll_wait(epoll_.get(), ready.data(), ready.size(), MillisecondsToNextTimer());
+  if (count < 0 && errno != EINTR) return tl::unexpected(Error::FromErrno("epoll_wait"));
+  now_ = Clock::now();
+
+  const auto collected = std::span(ready).first(static_cast<size_t>(std::max(count, 0)));
+  for (const epoll_event& event : collected) {
+    auto* registration = static_cast<Registration*>(event.data.ptr);
+    if (!registration->dead) registration->on_ready(event.events);
+  }
+  RunDueTimers();
+  RunPosted();
+  for (auto next = turn_end_.begin(); next != turn_end_.end();) {
+    Registration* registration = *next++;  // Dead ones leave the list in Bury().
+    if (!registration->dead) registration->run();
+  }
+  Bury();
+  return true;
+}
+
+int Loop::MillisecondsToNextTimer() const {
+  if (!posted_.empty()) return 0;
+  if (timers_.empty()) return -1;
+  const auto wait = timers_.begin()->first - Clock::now();
+  const auto rounded_up = std::chrono::ceil<std::chrono::milliseconds>(wait).count();
+  return static_cast<int>(std::clamp<int64_t>(rounded_up, 0, INT32_MAX));
+}
+
+void Loop::RunDueTimers() {
+  while (!timers_.empty() && timers_.begin()->first <= now_) {
+    Registration* registration = timers_.begin()->second;
+    timers_.erase(timers_.begin());
+    registration->queued = false;
+    registration->run();
+  }
+}
+
+void Loop::RunPosted() {
+  // One round: work that posts again waits for the next turn, so that descriptors get theirs.
+  for (Registration* registration : std::exchange(posted_, {})) {
+    if (registration->dead) continue;
+    registration->queued = false;
+    registration->run();
+  }
+}
+
+void Loop::Remove(Registration* registration) {
+  registration->dead = true;
+  switch (registration->kind) {
+    case Kind::kDescriptor:
+      epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, registration->fd, nullptr);
+      --watched_;
+      break;
+    case Kind::kTimer:
+      if (registration->queued) timers_.erase(registration->timer);
+      break;
+    case Kind::kPosted:
+      // A round under way holds its own list and sees that this one is dead.
+      if (registration->queued) std::erase(posted_, registration);
+      break;
+    case Kind::kTurnEnd:
+      break;
+  }
+  dead_.push_back(registration);
+}
+
+void Loop::Bury() {
+  // Freeing a callback may free the owner of further handles, which adds to dead_.
+  while (!dead_.empty()) {
+    Registration* registration = dead_.back();
+    dead_.pop_back();
+    if (registration->kind == Kind::kTurnEnd) turn_end_.erase(registration->turn_end);
+    delete registration;
+  }
+}
+
+}  // namespace sallyport

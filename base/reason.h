@@ -1,0 +1,50 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace sallyport {
+
+/// Why something was allowed or refused: the stable codes of the audit log and of what a guest is
+/// told (docs/reason-codes.md). Adding one means a row there and one in ToString.
+enum class Reason {
+  kAllowed,
+  kNotGranted,          ///< No rule grants it.
+  kDeniedByRule,        ///< A `deny` rule, or the `otherwise` of a rule, refused it.
+  kDeniedByHook,        ///< A callback denied it.
+  kPolicyError,         ///< A callback failed or its budget was spent.
+  kNameNotGranted,      ///< A name that no rule can use.
+  kUnknownAddress,      ///< A synthetic address that belongs to no name.
+  kAddressRefused,      ///< The destination's addresses are all of refused classes.
+  kNameNotFound,        ///< The name does not exist upstream.
+  kResolverFailed,      ///< No resolver answered.
+  kUpstreamRefused,     ///< The destination refused the connection.
+  kUpstreamUnreachable, ///< The destination can't be reached.
+  kUpstreamTimeout,     ///< The destination did not answer in time.
+  kUpstreamTls,         ///< The destination's certificate did not verify, or TLS failed.
+  kUpstreamProtocol,    ///< The destination's answer is not valid HTTP.
+  kHostMismatch,        ///< SNI, authority and the name the flow belongs to do not agree.
+  kBadRequest,          ///< The request breaks HTTP.
+  kNotHttp,             ///< Bytes that are not HTTP on a flow granted as HTTP.
+  kClientTls,           ///< The guest's TLS failed; most often it does not trust the gate's CA.
+  kSecretWrongHost,     ///< A placeholder towards a host that may not receive the secret.
+  kSecretWrongPlace,    ///< A placeholder where the secret may not stand.
+  kSecretUnavailable,   ///< The secret has no value.
+  kForeignCredential,   ///< A credential that is not ours, towards a host with a bound secret.
+  kLimit,               ///< A limit of the gate was reached.
+  kAuditUnavailable,    ///< The audit log can't be written.
+};
+
+/// "allowed", "not_granted", "denied_by_rule", ...
+std::string_view ToString(Reason reason);
+
+/// A refusal as the guest is told it.
+struct Refusal {
+  Reason reason = Reason::kNotGranted;
+  int status = 403;          ///< For HTTP; other transports have their own form.
+  std::string detail;        ///< What happened, one sentence.
+  std::string rule;          ///< What decided; empty for the default.
+  std::string how_to_allow;  ///< The smallest change that would allow it; may be empty.
+};
+
+}  // namespace sallyport

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/host_name.h"
+
+namespace sallyport {
+
+/// Where a secret's value comes from. Read by the broker, never by the warden.
+struct SecretSource {
+  enum class Kind { kEnv, kFile };
+  Kind kind = Kind::kEnv;
+  std::string argument;  ///< The variable's name, or an absolute path.
+};
+
+/// What a policy declares of a secret: everything but its value.
+struct SecretSpec {
+  enum class Foreign { kBlock, kStrip, kPass };
+  enum class OnViolation { kDefault, kBlock, kPass, kTerminate };
+
+  std::string name;  ///< [A-Za-z_][A-Za-z0-9_]*: the variable the guest finds the placeholder in.
+  SecretSource source;
+  std::vector<HostPattern> hosts;  ///< Who may receive it. Never empty, never Any().
+  /// Field names where a placeholder may stand; nothing for the default set.
+  std::optional<std::vector<std::string>> headers;
+  /// Field name and template with one "{}": set by the gate for a guest that holds nothing.
+  std::vector<std::pair<std::string, std::string>> inject;
+  std::vector<std::string> methods;  ///< Empty: all.
+  std::vector<std::string> paths;    ///< Path globs of the policy language; empty: all.
+  std::vector<uint16_t> ports;       ///< Empty: all.
+  bool expose = true;                ///< The guest gets the placeholder in its environment.
+  bool plaintext = false;            ///< May go over unencrypted HTTP.
+  Foreign foreign = Foreign::kBlock;
+  OnViolation on_violation = OnViolation::kDefault;
+  std::optional<std::string> placeholder;  ///< The form a user asked for; nothing for the default.
+  std::string declared_at;                 ///< "policy.lua:12".
+};
+
+}  // namespace sallyport

@@ -1,0 +1,128 @@
+#include "base/loop.h"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <catch2/catch.hpp>
+
+namespace sallyport {
+namespace {
+
+using namespace std::chrono_literals;
+
+struct Pair {
+  Pair() {
+    std::array<int, 2> fds;
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds.data()) == 0);
+    ours = UniqueFd(fds[0]);
+    theirs = UniqueFd(fds[1]);
+  }
+  UniqueFd ours, theirs;
+};
+
+TEST_CASE("a loop with nothing registered has nothing to do") {
+  auto owner = *Loop::Create();
+  Loop& loop = *owner;
+  CHECK(*loop.RunOnce() == false);
+}
+
+TEST_CASE("a callback may end another registration that is ready in the same batch") {
+  auto owner = *Loop::Create();
+  Loop& loop = *owner;
+  Pair a, b;
+  Loop::Handle first, second;
+  int calls = 0;
+  first = *loop.Watch(a.ours.get(), EPOLLIN, [&](uint32_t) {
+    ++calls;
+    second = {};
+    first = {};
+  });
+  second = *loop.Watch(b.ours.get(), EPOLLIN, [&](uint32_t) {
+    ++calls;
+    first = {};
+    second = {};
+  });
+  REQUIRE(write(a.theirs.get(), "x", 1) == 1);
+  REQUIRE(write(b.theirs.get(), "x", 1) == 1);
+  CHECK(*loop.RunOnce());
+  CHECK(calls == 1);
+  CHECK(*loop.RunOnce() == false);
+}
+
+TEST_CASE("timers run in order, and a destroyed timer never runs") {
+  auto owner = *Loop::Create();
+  Loop& loop = *owner;
+  std::string order;
+  auto late = loop.After(2ms, [&] { order += 'b'; });
+  auto early = loop.After(1ms, [&] { order += 'a'; });
+  {
+    auto gone = loop.After(0ms, [&] { order += 'x'; });
+  }
+  while (*loop.RunOnce()) {
+  }
+  CHECK(order == "ab");
+}
+
+TEST_CASE("posted work runs once, in order, and what it posts waits for the next turn") {
+  auto owner = *Loop::Create();
+  Loop& loop = *owner;
+  std::string order;
+  Loop::Handle again;
+  auto first = loop.Post([&] {
+    order += 'a';
+    again = loop.Post([&] { order += 'c'; });
+  });
+  auto gone = loop.Post([&] { order += 'x'; });
+  auto second = loop.Post([&] { order += 'b'; });
+  gone = {};
+  CHECK(order.empty());
+  REQUIRE(*loop.RunOnce());
+  CHECK(order == "ab");
+  REQUIRE(*loop.RunOnce());
+  CHECK(order == "abc");
+  CHECK(*loop.RunOnce() == false);
+}
+
+TEST_CASE("posted work may end posted work that follows it") {
+  auto owner = *Loop::Create();
+  Loop& loop = *owner;
+  int calls = 0;
+  Loop::Handle second;
+  auto first = loop.Post([&] { second = {}; });
+  second = loop.Post([&] { ++calls; });
+  REQUIRE(*loop.RunOnce());
+  CHECK(calls == 0);
+}
+
+TEST_CASE("the end of a turn comes after its timers and posted work, and may end itself") {
+  auto owner = *Loop::Create();
+  Loop& loop = *owner;
+  std::string order;
+  Loop::Handle end;
+  end = loop.AtTurnEnd([&] {
+    order += 'e';
+    end = {};
+  });
+  auto posted = loop.Post([&] { order += 'p'; });
+  auto timer = loop.After(0ms, [&] { order += 't'; });
+  REQUIRE(*loop.RunOnce());
+  CHECK(order == "tpe");
+  CHECK(*loop.RunOnce() == false);
+}
+
+TEST_CASE("an edge-triggered descriptor is reported once for what arrived") {
+  auto owner = *Loop::Create();
+  Loop& loop = *owner;
+  Pair pair;
+  int calls = 0;
+  auto watch = *loop.Watch(pair.ours.get(), EPOLLIN | EPOLLET, [&](uint32_t) { ++calls; });
+  REQUIRE(write(pair.theirs.get(), "x", 1) == 1);
+  REQUIRE(*loop.RunOnce());
+  auto tick = loop.Post([] {});
+  REQUIRE(*loop.RunOnce());
+  CHECK(calls == 1);
+}
+
+}  // namespace
+}  // namespace sallyport

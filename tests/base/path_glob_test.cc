@@ -1,0 +1,127 @@
+#include "base/path_glob.h"
+
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <string>
+
+namespace sallyport {
+namespace {
+
+bool Matches(std::string_view pattern, std::string_view path) {
+  const auto glob = PathGlob::Parse(pattern);
+  INFO(pattern);
+  REQUIRE(glob);
+  return glob->Matches(path);
+}
+
+std::string Normal(std::string_view path) {
+  const auto normal = NormalizePath(path);
+  return normal ? *normal : "refused";
+}
+
+TEST_CASE("a star stays within its segment") {
+  CHECK(Matches("/user", "/user"));
+  CHECK_FALSE(Matches("/user", "/user/"));
+  CHECK_FALSE(Matches("/user", "/users"));
+  CHECK(Matches("/users/*", "/users/a"));
+  CHECK_FALSE(Matches("/users/*", "/users/a/b"));
+  CHECK_FALSE(Matches("/users/*", "/users"));
+  CHECK(Matches("/a/*.json", "/a/b.json"));
+  CHECK_FALSE(Matches("/a/*.json", "/a/b/c.json"));
+  CHECK(Matches("/a*b*c", "/aXbYbZc"));
+  CHECK_FALSE(Matches("/a*b*c", "/aXbYbZ"));
+  CHECK(Matches("/", "/"));
+  CHECK_FALSE(Matches("/", "/a"));
+}
+
+TEST_CASE("two stars span segments, also none") {
+  CHECK(Matches("/repos/**", "/repos"));
+  CHECK(Matches("/repos/**", "/repos/"));
+  CHECK(Matches("/repos/**", "/repos/a/b/c"));
+  CHECK_FALSE(Matches("/repos/**", "/repository"));
+  CHECK(Matches("/**", "/"));
+  CHECK(Matches("/**", "/a/b"));
+  CHECK(Matches("/a/**/z", "/a/z"));
+  CHECK(Matches("/a/**/z", "/a/b/c/z"));
+  CHECK_FALSE(Matches("/a/**/z", "/a/b/c/zz"));
+  CHECK(Matches("/a/**/m/**/z", "/a/m/m/x/z"));
+  CHECK_FALSE(Matches("/a/**/m/**/z", "/a/x/z"));
+  CHECK(Matches("/**/*.git/**", "/o/r.git/info/refs"));
+}
+
+TEST_CASE("what is no path matches nothing") {
+  CHECK_FALSE(Matches("/**", "*"));
+  CHECK_FALSE(Matches("/**", ""));
+  CHECK_FALSE(Matches("/**", "a"));
+}
+
+TEST_CASE("a bad pattern is refused") {
+  for (const std::string_view text :
+       {"", "a", "*", "/a**", "/**a/b", "/***", "/a b", "/a?x=1", "/a#b", "/a\nb"}) {
+    INFO(text);
+    CHECK_FALSE(PathGlob::Parse(text));
+  }
+}
+
+TEST_CASE("a pattern full of stars is matched in no time") {
+  std::string pattern;
+  for (int i = 0; i < 20; ++i) pattern += "/**/*a*a*a";
+  std::string path;
+  for (int i = 0; i < 400; ++i) path += "/aaaaaaaaaaaaaaaa";
+  const auto start = std::chrono::steady_clock::now();
+  CHECK_FALSE(Matches(pattern + "/z", path));
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(2));
+}
+
+TEST_CASE("a path is normalised as servers do") {
+  CHECK(Normal("/") == "/");
+  CHECK(Normal("/a/b") == "/a/b");
+  CHECK(Normal("/a/./b") == "/a/b");
+  CHECK(Normal("/a/../b") == "/b");
+  CHECK(Normal("/../../b") == "/b");
+  CHECK(Normal("/a/..") == "/");
+  CHECK(Normal("/a/b/..") == "/a/");
+  CHECK(Normal("/a/.") == "/a/");
+  CHECK(Normal("//a///b//") == "/a/b/");
+  CHECK(Normal("/a/%2e%2E/b") == "/b");
+  CHECK(Normal("/a/.%2e/b") == "/b");
+  CHECK(Normal("/%61%7e%2D") == "/a~-");
+  CHECK(Normal("/a%2fb") == "/a%2Fb");
+  CHECK(Normal("/@scope%2Fname") == "/@scope%2Fname");
+  CHECK(Normal("/a\\b%5cc%5C..\\d") == "/a/b/d");
+  CHECK(Normal("/a;x=1/b;y") == "/a/b");
+  CHECK(Normal("/a/..;/b") == "/b");
+  CHECK(Normal("/a/;x/b") == "/a/b");
+  CHECK(Normal("/%20%25%zz") == "refused");
+  CHECK(Normal("/%20%25") == "/%20%25");
+  CHECK(Normal("*") == "*");
+}
+
+TEST_CASE("dots behind an encoded slash are dots") {
+  CHECK(Normal("/repos/..%2f..%2fadmin") == "/admin");
+  CHECK(Normal("/repos/x%2F..%2fadmin") == "/repos/admin");
+  CHECK(Normal("/repos/%2e%2e%2Fadmin") == "/admin");
+  CHECK(Normal("/repos/..%2f") == "/");
+}
+
+TEST_CASE("a path that can't be read in one way only is refused") {
+  using namespace std::string_view_literals;
+  for (const std::string_view text :
+       {"/%00"sv, "/a\0b"sv, "/%"sv, "/%4"sv, "/%g0"sv, "/%u002e"sv, "/%c0%ae%c0%ae/"sv,
+        "/%e0%80%ae"sv, "/%f0%80%80%ae"sv, "/\xc0\xae"sv, "/\xc0%ae"sv}) {
+    INFO(text);
+    CHECK(Normal(text) == "refused");
+  }
+}
+
+TEST_CASE("normalising twice changes nothing more") {
+  for (const std::string_view text :
+       {"/a/../b//c;d/%2e/%41%2f", "/x/..%2fy", "//", "/;", "/%5c%5c"}) {
+    const std::string once = Normal(text);
+    INFO(text);
+    CHECK(Normal(once) == once);
+  }
+}
+
+}  // namespace
+}  // namespace sallyport
