@@ -1,0 +1,86 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/host_name.h"
+#include "base/http_message.h"
+#include "base/reason.h"
+#include "base/result.h"
+#include "base/secret_spec.h"
+#include "secrets/secret.h"
+
+namespace sallyport::secrets {
+
+/// Where a request is about to go: the identity that was checked, not what the guest claims.
+struct RequestTarget {
+  /// The name that DNS, SNI and authority agree on; none for a literal address.
+  std::optional<HostName> host;
+  uint16_t port = 0;
+  bool encrypted = false;  ///< TLS, and the upstream's certificate will be verified for `host`.
+};
+
+/// What a request would use, or why it may not go.
+struct Examination {
+  std::vector<std::string> used;   ///< Names of secrets that Substitute() will put in.
+  std::vector<std::string> inert;  ///< Names of secrets whose placeholder stays as it is.
+  std::optional<Refusal> refusal;  ///< Set: the request must not be forwarded.
+  bool terminate = false;          ///< on_violation = "terminate" was hit.
+};
+
+/// Every secret of one sandbox: declarations, placeholders and values.
+class Store {
+ public:
+  Store();
+  ~Store();
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  /// Declares a secret with its value, and makes its placeholder: the value's public prefix
+  /// ("ghp_", "sk-ant-", "AKIA"), this sandbox's random anchor, random characters of the value's
+  /// alphabet up to its length, never fewer than 96 random bits; so that no placeholder contains
+  /// another. kInvalid for a value that `scrub` or the spec refuse (messages never show the value),
+  /// and for a spec that can't hold beside the others: a name declared twice, or two secrets that
+  /// would inject one field into one request.
+  Status Add(SecretSpec spec, Secret value);
+
+  /// Declares a secret whose value could not be had: its placeholder exists, and its use is
+  /// refused with kSecretUnavailable and WHY.
+  Status AddUnavailable(SecretSpec spec, std::string why);
+
+  /// The placeholder of NAME, or null.
+  const std::string* PlaceholderOf(std::string_view name) const;
+
+  /// Variables for the guest: (name, placeholder) of every secret with `expose`.
+  std::vector<std::pair<std::string, std::string>> GuestEnvironment() const;
+
+  bool empty() const;
+
+  /// Whether some secret names a host that this one is: such a host's requests need Examine.
+  bool Binds(const HostName& host) const;
+
+  /// Decides what REQUEST may carry to TARGET: finds placeholders in the head (Basic decoded),
+  /// checks hosts, methods, paths, ports and places, foreign credentials, and what to inject.
+  /// Nothing is changed. Takes the request as the guest and the hooks left it.
+  Examination Examine(const RequestTarget& target, const RequestHead& request) const;
+
+  /// Puts the values in: call only after Examine() allowed REQUEST for the same TARGET and the
+  /// upstream was verified. The caller wipes the head (WipeHead) once it is serialised and sent.
+  void Substitute(const RequestTarget& target, RequestHead& request) const;
+
+  /// TEXT with every value of a secret replaced by its placeholder: for messages and logs.
+  std::string Redact(std::string_view text) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Overwrites every value in the head's fields and target before they are freed.
+void WipeHead(RequestHead& head);
+
+}  // namespace sallyport::secrets
