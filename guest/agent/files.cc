@@ -1,0 +1,90 @@
+#include "guest/agent/files.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/unique_fd.h"
+
+namespace sallyport::guest {
+namespace {
+
+Error FileError(const char* path) {
+  const Code code = errno == ENOENT || errno == ENOTDIR ? Code::kNotFound
+                    : errno == EEXIST                   ? Code::kDenied
+                                                        : Code::kSystem;
+  return {code, Error::FromErrno(path).message()};
+}
+
+Status CheckRegular(const UniqueFd& fd, const char* path) {
+  struct stat status;
+  if (fstat(fd.get(), &status) != 0) return tl::unexpected(Error::FromErrno(path));
+  if (!S_ISREG(status.st_mode)) return Fail(Code::kInvalid, std::string(path) + ": not a file");
+  return {};
+}
+
+Result<UniqueFd> OpenRegular(const char* path, int flags) {
+  // O_NONBLOCK: opening a FIFO must not wait for its other end.
+  UniqueFd fd(open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+  if (!fd.valid()) return tl::unexpected(FileError(path));
+  if (Status regular = CheckRegular(fd, path); !regular) {
+    return tl::unexpected(std::move(regular).error());
+  }
+  return fd;
+}
+
+Status WriteAll(const UniqueFd& fd, std::string_view bytes, const char* path) {
+  while (!bytes.empty()) {
+    const ssize_t written = write(fd.get(), bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return tl::unexpected(Error::FromErrno(path));
+    bytes.remove_prefix(static_cast<size_t>(written));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::string> ReadSmallFile(const char* path, size_t limit) {
+  auto fd = OpenRegular(path, O_RDONLY);
+  if (!fd) return tl::unexpected(std::move(fd).error());
+  constexpr size_t kStep = size_t{64} * 1024;
+  std::string content;
+  for (;;) {
+    const size_t before = content.size();
+    content.resize(before + kStep);
+    const ssize_t got = read(fd->get(), content.data() + before, kStep);
+    if (got < 0) return tl::unexpected(Error::FromErrno(path));
+    content.resize(before + static_cast<size_t>(got));
+    if (got == 0) return content;
+    if (content.size() > limit) return Fail(Code::kLimit, std::string(path) + ": too long");
+  }
+}
+
+Status AppendToFile(const char* path, std::string_view bytes) {
+  auto fd = OpenRegular(path, O_WRONLY | O_APPEND);
+  if (!fd) return tl::unexpected(std::move(fd).error());
+  return WriteAll(*fd, bytes, path);
+}
+
+Status CreateFile(const char* path, std::string_view bytes) {
+  // O_EXCL takes no symbolic link either.
+  const UniqueFd fd(open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  if (!fd.valid()) return tl::unexpected(FileError(path));
+  return WriteAll(fd, bytes, path);
+}
+
+Status MakeDirectories(std::string_view path) {
+  for (size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
+    const std::string prefix(path.substr(0, end));
+    if (mkdir(prefix.c_str(), 0755) != 0 && errno != EEXIST) {
+      return tl::unexpected(FileError(prefix.c_str()));
+    }
+    if (end == std::string_view::npos) return {};
+  }
+}
+
+}  // namespace sallyport::guest

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace sallyport::guest {
+
+/// Small files of the image, whose content is hostile: a FIFO or a device in a file's place is
+/// refused instead of waited for.
+
+/// The content of the regular file PATH. kNotFound if there is none, kLimit if it is longer than
+/// LIMIT, kInvalid if it is not a regular file.
+Result<std::string> ReadSmallFile(const char* path, size_t limit);
+
+/// Adds BYTES to the end of the regular file PATH, which must exist.
+Status AppendToFile(const char* path, std::string_view bytes);
+
+/// Makes the file PATH, which must not exist (kDenied if it does), with mode 0644.
+Status CreateFile(const char* path, std::string_view bytes);
+
+/// Makes the directory PATH, an absolute one, and those above it, where they are missing.
+Status MakeDirectories(std::string_view path);
+
+}  // namespace sallyport::guest

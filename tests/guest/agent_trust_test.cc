@@ -1,0 +1,107 @@
+#include <catch2/catch.hpp>
+
+#include "tests/guest/agent_client.h"
+#include "tests/guest/test_sandbox.h"
+
+namespace sallyport::guest {
+namespace {
+
+const std::string kCa = "-----BEGIN CERTIFICATE-----\nZ2F0ZQ==\n-----END CERTIFICATE-----\n";
+const std::string kRoots = "-----BEGIN CERTIFICATE-----\ncm9vdA==\n-----END CERTIFICATE-----";
+constexpr const char* kDebian = "/etc/ssl/certs/ca-certificates.crt";
+constexpr const char* kRedHat = "/etc/pki/tls/certs/ca-bundle.crt";
+
+const TestSandbox::Options kPlain;
+
+struct Session {
+  explicit Session(const TestSandbox::Options& options)
+      : sandbox(options), client(std::move(sandbox.connection())) {}
+  std::string Content(const std::string& path) { return client.Run({"cat", path}).out; }
+  TestSandbox sandbox;
+  AgentClient client;
+};
+
+std::string FailureOf(const TestSandbox::Options& options, const Trust& trust) {
+  Session session(options);
+  session.client.SendHello();
+  session.client.SendTrust(trust);
+  session.client.UntilClosed();
+  REQUIRE(session.client.failure());
+  CHECK_FALSE(session.client.trusted());
+  return session.client.failure()->message;
+}
+
+TEST_CASE("the gate's CA joins every bundle that the image has") {
+  if (!TestSandbox::Possible()) return;
+  Session session({.files = {{kDebian, kRoots}, {kRedHat, kRoots + "\n"}}});
+  session.client.Open({kCa, "0a1b2c3d"});
+  CHECK(session.Content(kDebian) == kRoots + "\n" + kCa);
+  CHECK(session.Content(kRedHat) == kRoots + "\n" + kCa);
+  CHECK(session.Content("/run/sallyport/ca-bundle.pem") == kRoots + "\n" + kCa);
+  CHECK(session.Content("/run/sallyport/ca.pem") == kCa);
+  CHECK(session.Content("/etc/ssl/certs/0a1b2c3d.0") == kCa);
+  CHECK(session.client.Run({"stat", "-c", "%a", "/run/sallyport/ca.pem"}).out == "644\n");
+}
+
+TEST_CASE("a bundle that has the CA already is left as it is") {
+  if (!TestSandbox::Possible()) return;
+  Session session({.files = {{kDebian, kCa + kRoots}, {"/etc/ssl/certs/0a1b2c3d.0", kCa}}});
+  session.client.Open({kCa, "0a1b2c3d"});
+  CHECK(session.Content(kDebian) == kCa + kRoots);
+  CHECK(session.client.Shell("ls /etc/ssl/certs").out == "0a1b2c3d.0\nca-certificates.crt\n");
+}
+
+TEST_CASE("a hashed name that is taken leads to the next one") {
+  if (!TestSandbox::Possible()) return;
+  Session session({.files = {{"/etc/ssl/certs/0a1b2c3d.0", kRoots}}});
+  session.client.Open({kCa, "0a1b2c3d"});
+  CHECK(session.Content("/etc/ssl/certs/0a1b2c3d.0") == kRoots);
+  CHECK(session.Content("/etc/ssl/certs/0a1b2c3d.1") == kCa);
+}
+
+TEST_CASE("in an image without roots the CA is the only one") {
+  if (!TestSandbox::Possible()) return;
+  Session session({.files = {}});
+  // Without the newline that PEM ends with.
+  session.client.Open({kCa.substr(0, kCa.size() - 1), "0a1b2c3d"});
+  CHECK(session.Content("/run/sallyport/ca-bundle.pem") == kCa);
+}
+
+TEST_CASE("programs are told of the CA by their environment") {
+  if (!TestSandbox::Possible()) return;
+  Session session({.files = {{kDebian, kRoots}}});
+  session.client.Open({kCa, "0a1b2c3d"});
+  const std::string env = session.client.Run({"env"}).out;
+  CHECK(env.find("\nSSL_CERT_FILE=/run/sallyport/ca-bundle.pem\n") != std::string::npos);
+  CHECK(env.find("\nNODE_EXTRA_CA_CERTS=/run/sallyport/ca.pem\n") != std::string::npos);
+  const Stream own = session.client.RunExec(
+      {.argv = {"sh", "-c", "echo $SSL_CERT_FILE"}, .env = {{"SSL_CERT_FILE", "/mine"}}});
+  CHECK(own.out == "/mine\n");
+}
+
+TEST_CASE("without a gate's CA nothing is written and no variable set") {
+  if (!TestSandbox::Possible()) return;
+  Session session({.files = {{kDebian, kRoots}}});
+  session.client.Open({});
+  CHECK(session.Content(kDebian) == kRoots);
+  CHECK(session.client.Run({"env"}).out.find("CERT") == std::string::npos);
+  CHECK(session.client.Run({"ls", "/run"}).out.empty());
+}
+
+TEST_CASE("a bundle that can't be extended is an error") {
+  if (!TestSandbox::Possible()) return;
+  // A FIFO must not be waited for either.
+  const std::string message = FailureOf({.fifo = kDebian}, {kCa, "0a1b2c3d"});
+  CHECK(message.find(kDebian) != std::string::npos);
+}
+
+TEST_CASE("a CA that would become another file's name or content is refused") {
+  if (!TestSandbox::Possible()) return;
+  FailureOf(kPlain, {kCa, "../../x"});
+  FailureOf(kPlain, {kCa, "0A1B2C3D"});
+  FailureOf(kPlain, {kCa, ""});
+  FailureOf(kPlain, {"not PEM", "0a1b2c3d"});
+}
+
+}  // namespace
+}  // namespace sallyport::guest
