@@ -52,7 +52,8 @@ class Block {
   size_t room(size_t capacity) const { return bytes_ ? capacity - end_ : capacity; }
 
   uint8_t* Tail(size_t capacity) {
-    if (!bytes_) bytes_.reset(new uint8_t[capacity]);  // Not value-initialised: it is written first.
+    if (!bytes_)
+      bytes_.reset(new uint8_t[capacity]);  // Not value-initialised: it is written first.
     return bytes_.get() + end_;
   }
   void Grow(size_t size) { end_ += size; }

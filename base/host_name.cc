@@ -242,9 +242,9 @@ Result<HostPattern> HostPattern::Parse(std::string_view text) {
   if (rest.find('*') != rest.npos) {
     std::string_view zone = text.substr(text.rfind('*') + 1);
     if (zone.starts_with('.')) zone.remove_prefix(1);
-    const std::string hint =
-        zone.empty() ? "every public name is written any (a value, without quotes)"
-                     : "write '*." + std::string(zone) + "' for every name below it";
+    const std::string hint = zone.empty()
+                                 ? "every public name is written any (a value, without quotes)"
+                                 : "write '*." + std::string(zone) + "' for every name below it";
     return Fail(Code::kInvalid,
                 Quoted(text) + ": a '*' may only stand as the whole first label; " + hint);
   }

@@ -132,7 +132,8 @@ IpAddress ClearBitsPast(const IpAddress& address, unsigned length) {
   std::array<uint8_t, 16> bytes{};
   const auto from = address.bytes();
   for (size_t i = 0; i < from.size(); ++i) {
-    const unsigned kept = std::clamp<int>(static_cast<int>(length) - static_cast<int>(i * 8), 0, 8);
+    const unsigned before = static_cast<unsigned>(i * 8);
+    const unsigned kept = std::min(length - std::min(length, before), 8u);
     bytes[i] = static_cast<uint8_t>(from[i] & (0xff00u >> kept));
   }
   if (address.is_v4()) return IpAddress::V4(std::span<const uint8_t, 4>(bytes.data(), 4));

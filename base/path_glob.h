@@ -23,7 +23,8 @@ class PathGlob {
 
 /// The normalised form of PATH that servers may take it for: unreserved characters decoded, "%2e"
 /// and dot segments resolved, "//" collapsed, "\\" and "%5c" as '/', a ";parameter" dropped.
-/// "%2F" inside a segment stays. kInvalid for an encoded NUL or a broken escape.
+/// "%2F" inside a segment stays, unless a dot segment hides behind it ("..%2Fadmin"). kInvalid for a
+/// NUL, a broken escape, or overlong UTF-8.
 Result<std::string> NormalizePath(std::string_view path);
 
 }  // namespace sallyport

@@ -10,7 +10,8 @@ namespace sallyport {
 /// Runs a function at the end of each turn in which Arm() was called. A registration outlives the
 /// turn that asked for it by one, so that what is busy in every turn registers once.
 ///
-/// FLUSH must not destroy the owner. Arm() from inside another turn-end callback may only be served at the end of the next turn.
+/// FLUSH must not destroy the owner. Arm() from inside another turn-end callback may only be served
+/// at the end of the next turn.
 class TurnFlush {
  public:
   TurnFlush(Loop& loop, std::function<void()> flush) : loop_(loop), flush_(std::move(flush)) {}
