@@ -1,0 +1,233 @@
+#include "netstack/stack.h"
+
+#include <sys/random.h>
+
+#include <string>
+#include <utility>
+#include <variant>
+
+#include "base/check.h"
+#include "netstack/byte_order.h"
+#include "netstack/fragments.h"
+#include "netstack/neighbours.h"
+#include "netstack/tcp_layer.h"
+#include "netstack/udp_layer.h"
+
+namespace sallyport::netstack {
+namespace {
+
+// Read before other descriptors get their turn; the rest is reported again.
+constexpr int kFramesPerTurn = 64;
+constexpr unsigned kLeastMtu = 1280;  // Of IPv6.
+
+uint64_t RandomSeed() {
+  uint64_t seed;
+  SALLYPORT_CHECK(getrandom(&seed, sizeof seed, 0) == sizeof seed);
+  return seed;
+}
+
+bool IsLinkLocal(std::span<const uint8_t> v6) {
+  return v6[0] == 0xfe && (v6[1] & 0xc0) == 0x80;
+}
+
+Status CheckOptions(const StackOptions& options) {
+  if (!options.guest_v4.is_v4() || !options.gateway_v4.is_v4() || !options.guest_v6.is_v6() ||
+      !options.gateway_v6.is_v6()) {
+    return Fail(Code::kInvalid, "the guest and the gateway need an IPv4 and an IPv6 address each");
+  }
+  if (options.guest_v4 == options.gateway_v4 || options.guest_v6 == options.gateway_v6 ||
+      options.guest_mac == options.gateway_mac) {
+    return Fail(Code::kInvalid, "the guest and the gateway can't have the same address");
+  }
+  if (IsUnspecified(options.guest_v4.bytes()) || IsUnspecified(options.gateway_v4.bytes()) ||
+      IsUnspecified(options.guest_v6.bytes()) || IsUnspecified(options.gateway_v6.bytes())) {
+    return Fail(Code::kInvalid, "an address of the guest or the gateway is not set");
+  }
+  if (options.mtu < kLeastMtu || options.mtu > 65535) {
+    return Fail(Code::kInvalid, "an MTU of " + std::to_string(options.mtu));
+  }
+  return {};
+}
+
+}  // namespace
+
+/// Sorts the guest's frames: who may have sent them, whom they are for, and which part answers.
+class Stack::Impl {
+ public:
+  Impl(Loop& loop, std::unique_ptr<Link> link, FlowDecider& decider, const StackOptions& options)
+      : options_(options),
+        link_(std::move(link)),
+        wire_(*link_, options_, stats_),
+        icmp_(loop, wire_, options_, stats_),
+        neighbours_(wire_, options_, stats_),
+        budget_(options_.max_buffered_bytes),
+        shared_{loop, decider, options_, stats_, wire_, icmp_, budget_, RandomSeed()},
+        rx_pool_(budget_),
+        tcp_(shared_, rx_pool_),
+        fragments_(loop, tcp_.lwip(), options_, stats_),
+        udp_(shared_) {}
+
+  Status Start() {
+    auto watch = link_->Watch(shared_.loop, [this] { OnReadable(); });
+    if (!watch) return tl::unexpected(std::move(watch).error());
+    watch_ = std::move(*watch);
+    turn_end_ = shared_.loop.AtTurnEnd([this] { EndOfTurn(); });
+    return {};
+  }
+
+  bool Cut(uint64_t id) { return tcp_.Cut(id) || udp_.Cut(id); }
+
+  const StackStats& stats() {
+    stats_.buffered_bytes = budget_.used();
+    return stats_;
+  }
+
+ private:
+  void OnReadable();
+  void EndOfTurn();
+  void OnFrame(std::span<uint8_t> frame, bool checksum_trusted, RxBufferPtr& buffer);
+  void OnIp(EtherType type, std::span<uint8_t> bytes, bool checksum_trusted, RxBufferPtr& buffer);
+  std::variant<std::monostate, Drop> CheckAddresses(const Packet& packet) const;
+  void Dispatch(const Packet& packet, RxBufferPtr& buffer);
+  bool Admit(const Packet& packet, bool lengths_agree);
+
+  const StackOptions options_;
+  StackStats stats_;
+  std::unique_ptr<Link> link_;
+  Wire wire_;
+  Icmp icmp_;
+  Neighbours neighbours_;
+  Budget budget_;
+  Shared shared_;
+  RxPool rx_pool_;
+  TcpLayer tcp_;
+  Fragments fragments_;
+  UdpLayer udp_;
+  Loop::Handle watch_;
+  Loop::Handle turn_end_;
+};
+
+void Stack::Impl::EndOfTurn() {
+  tcp_.EndOfTurn();
+  udp_.EndOfTurn();
+}
+
+void Stack::Impl::OnReadable() {
+  RxBufferPtr buffer;
+  for (int frames = 0; frames < kFramesPerTurn; ++frames) {
+    if (!buffer) buffer = rx_pool_.Take();
+    const Link::Received received = link_->Read(buffer->bytes());
+    if (received.kind == Link::Received::Kind::kNothing) return;
+    if (received.kind == Link::Received::Kind::kGone) {
+      stats_.link_failed = true;
+      watch_ = {};
+      return;
+    }
+    ++stats_.frames_in;
+    OnFrame(buffer->bytes().first(received.length), received.checksum_trusted, buffer);
+  }
+}
+
+void Stack::Impl::OnFrame(std::span<uint8_t> frame, bool checksum_trusted, RxBufferPtr& buffer) {
+  if (frame.size() < kEthernetHeader) return stats_.Count(Drop::kMalformed);
+  const bool group = (frame[0] & 1) != 0;
+  if (!group && !SameBytes(frame.first(6), options_.gateway_mac)) {
+    return stats_.Count(Drop::kNotForUs);
+  }
+  if (!SameBytes(frame.subspan(6, 6), options_.guest_mac)) return stats_.Count(Drop::kSpoofed);
+
+  const std::span<uint8_t> packet = frame.subspan(kEthernetHeader);
+  switch (const auto type = static_cast<EtherType>(Load16(&frame[12]))) {
+    case EtherType::kArp:
+      return neighbours_.InputArp(packet);
+    case EtherType::kIpv4:
+    case EtherType::kIpv6:
+      return OnIp(type, packet, checksum_trusted, buffer);
+  }
+  stats_.Count(Drop::kNotForUs);
+}
+
+void Stack::Impl::OnIp(EtherType type, std::span<uint8_t> bytes, bool checksum_trusted,
+                       RxBufferPtr& buffer) {
+  auto parsed = ParseIp(type, bytes);
+  if (const auto* drop = std::get_if<Drop>(&parsed)) return stats_.Count(*drop);
+  auto& packet = std::get<Packet>(parsed);
+  packet.checksum_trusted = checksum_trusted;
+  const auto refused = CheckAddresses(packet);
+  if (const auto* drop = std::get_if<Drop>(&refused)) return stats_.Count(*drop);
+  if (!packet.fragment) return Dispatch(packet, buffer);
+
+  const std::span<uint8_t> whole = fragments_.Add(packet);
+  // Once whole it is no fragment any more, so this goes no deeper.
+  if (!whole.empty()) OnIp(type, whole, false, buffer);
+}
+
+std::variant<std::monostate, Drop> Stack::Impl::CheckAddresses(const Packet& packet) const {
+  const auto source = packet.source();
+  const auto destination = packet.destination();
+  const auto guest = packet.v6 ? options_.guest_v6.bytes() : options_.guest_v4.bytes();
+  const bool discovery = Neighbours::IsDiscovery(packet);
+  if (!SameBytes(source, guest)) {
+    // The guest's kernel gives itself a link-local address, which is good for discovery only.
+    const bool local = packet.v6 && (IsLinkLocal(source) || IsUnspecified(source));
+    if (!local) return Drop::kSpoofed;
+    if (!discovery) return Drop::kNotForUs;
+  }
+  if (IsUnspecified(destination) || SameBytes(destination, guest)) return Drop::kMalformed;
+  if (IsMulticast(destination) && !discovery) return Drop::kNotForUs;
+  return {};
+}
+
+// Whether a message may be looked into.
+bool Stack::Impl::Admit(const Packet& packet, bool lengths_agree) {
+  if (lengths_agree && TransportChecksumRight(packet)) return true;
+  stats_.Count(lengths_agree ? Drop::kChecksum : Drop::kMalformed);
+  return false;
+}
+
+void Stack::Impl::Dispatch(const Packet& packet, RxBufferPtr& buffer) {
+  constexpr size_t kIcmpHeader = 8;
+  const size_t size = packet.payload.size();
+  switch (packet.protocol) {
+    case kProtocolTcp:
+      if (Admit(packet, size >= TcpSegment::kMinHeader)) tcp_.Input(packet, buffer);
+      return;
+    case kProtocolUdp:
+      if (Admit(packet, UdpLayer::Valid(packet))) udp_.Input(packet);
+      return;
+    case kProtocolIcmp:
+    case kProtocolIcmp6:
+      if (packet.v6 != (packet.protocol == kProtocolIcmp6)) break;
+      if (!Admit(packet, size >= kIcmpHeader)) return;
+      return Neighbours::IsDiscovery(packet) ? neighbours_.InputDiscovery(packet)
+                                             : icmp_.Input(packet);
+    default:
+      break;
+  }
+  icmp_.Send(Unreachable::kProhibited, packet.whole, packet.v6);
+}
+
+Result<std::unique_ptr<Stack>> Stack::Create(Loop& loop, std::unique_ptr<Link> link,
+                                             FlowDecider& decider, const StackOptions& options) {
+  if (auto valid = CheckOptions(options); !valid) {
+    return tl::unexpected(std::move(valid).error().In("network options"));
+  }
+  if (LwipPort::exists()) return Fail(Code::kLimit, "this process has a network stack already");
+  auto impl = std::make_unique<Impl>(loop, std::move(link), decider, options);
+  if (auto started = impl->Start(); !started) {
+    return tl::unexpected(std::move(started).error().In("the link"));
+  }
+  return std::unique_ptr<Stack>(new Stack(std::move(impl)));
+}
+
+Stack::Stack(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Stack::~Stack() = default;
+
+bool Stack::CutFlow(uint64_t id) {
+  return impl_->Cut(id);
+}
+const StackStats& Stack::stats() const {
+  return impl_->stats();
+}
+
+}  // namespace sallyport::netstack

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace sallyport::netstack {
+
+/// Why something was dropped rather than answered or relayed.
+enum class Drop {
+  kMalformed,     ///< Lengths, versions or flags that contradict each other.
+  kSpoofed,       ///< A source that is not the guest's.
+  kNotForUs,      ///< Another station's frame, multicast, or an unknown protocol of the link.
+  kChecksum,      ///< A wrong checksum.
+  kHeaderOption,  ///< IPv4 options or IPv6 extension headers.
+  kFragment,      ///< IPv6 and TCP fragments, or more IPv4 ones than are kept.
+  kFlowLimit,     ///< A limit on the number of flows.
+  kMemoryLimit,   ///< StackOptions::max_buffered_bytes, or a queue's own bound.
+  kTooLarge,      ///< A datagram that the link can't carry.
+  kLinkFull,      ///< The link did not take a frame.
+  kSocketFull,    ///< A host's socket did not take a datagram.
+  kRateLimited,   ///< An ICMP error that was not sent.
+};
+constexpr size_t kDropReasons = static_cast<size_t>(Drop::kRateLimited) + 1;
+
+/// What a stack has done so far.
+struct StackStats {
+  uint64_t frames_in = 0;
+  uint64_t frames_out = 0;
+  uint64_t tcp_decided = 0;  ///< SYNs that were asked about.
+  uint64_t tcp_refused = 0;  ///< Denied or failed before they were open.
+  uint64_t udp_decided = 0;
+  uint64_t udp_refused = 0;
+  size_t tcp_flows = 0;       ///< Now.
+  size_t udp_flows = 0;       ///< Now, remembered refusals included.
+  size_t buffered_bytes = 0;  ///< Now.
+  bool link_failed = false;   ///< The link reported that it is gone.
+  std::array<uint64_t, kDropReasons> drops{};
+
+  uint64_t dropped(Drop reason) const { return drops[static_cast<size_t>(reason)]; }
+  void Count(Drop reason) { ++drops[static_cast<size_t>(reason)]; }
+};
+
+}  // namespace sallyport::netstack

@@ -1,0 +1,251 @@
+#include "netstack/udp_flow.h"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include "netstack/byte_order.h"
+#include "netstack/udp_layer.h"
+
+namespace sallyport::netstack {
+namespace {
+
+// Datagrams that wait for a verdict. What a guest can make wait in all is in the budget.
+constexpr size_t kMaxQueued = 16;
+// Read in one turn from one socket; the rest is reported again.
+constexpr int kReadsPerTurn = 32;
+constexpr size_t kUdpHeader = 8;
+constexpr size_t kChecksumOffset = 6;
+
+Unreachable ToUnreachable(DenyFlow::As as) {
+  switch (as) {
+    case DenyFlow::As::kRefused:
+      return Unreachable::kPort;
+    case DenyFlow::As::kUnreachable:
+    case DenyFlow::As::kTimedOut:
+      return Unreachable::kHost;
+    case DenyFlow::As::kProhibited:
+      break;
+  }
+  return Unreachable::kProhibited;
+}
+
+}  // namespace
+
+UdpFlow::UdpFlow(UdpLayer& layer, const FlowKey& key, uint64_t id)
+    : layer_(layer), id_(id), started_(layer.shared().loop.now()) {
+  table_node.key = key;
+}
+
+UdpFlow::~UdpFlow() {
+  layer_.shared().budget.Give(queued_bytes_);
+}
+
+FlowStats UdpFlow::stats() const {
+  return {.bytes_up = bytes_up_,
+          .bytes_down = bytes_down_,
+          .duration = std::chrono::duration_cast<std::chrono::microseconds>(
+              layer_.shared().loop.now() - started_)};
+}
+
+void UdpFlow::Decide() {
+  layer_.deciding().Enter(*this, deadline_);
+  decision_ = layer_.shared().decider.Decide(
+      info(), [this](FlowVerdict verdict) { OnVerdict(std::move(verdict)); });
+}
+
+void UdpFlow::OnVerdict(FlowVerdict verdict) {
+  if (dead || state_ != State::kDeciding) return;
+  if (auto* splice = std::get_if<SpliceFlow>(&verdict)) {
+    if (!StartSplice(std::move(splice->socket))) return Deny(DenyFlow::As::kUnreachable);
+    return DeliverQueued();
+  }
+  const auto* serve = std::get_if<ServeFlow>(&verdict);
+  if (serve != nullptr && serve->service != nullptr) {
+    StartServing(*serve->service);
+    return DeliverQueued();
+  }
+  const auto* deny = std::get_if<DenyFlow>(&verdict);
+  Deny(deny ? deny->as : DenyFlow::As::kProhibited);  // AcceptFlow is for connections.
+}
+
+Status UdpFlow::StartSplice(UniqueFd socket) {
+  // Level-triggered: what one turn leaves unread is reported again.
+  auto watch =
+      layer_.shared().loop.Watch(socket.get(), EPOLLIN, [this](uint32_t) { OnReadable(); });
+  if (!watch) return tl::unexpected(std::move(watch).error());
+  socket_ = std::move(socket);
+  watch_ = std::move(*watch);
+  state_ = State::kSpliced;
+  layer_.spliced().Enter(*this, deadline_);
+  return {};
+}
+
+void UdpFlow::StartServing(DatagramService& service) {
+  service_ = &service;
+  alive_ = std::make_shared<Alive>(Alive{this});
+  state_ = State::kServed;
+  layer_.served().Enter(*this, deadline_);
+}
+
+void UdpFlow::Deny(DenyFlow::As as) {
+  ++layer_.shared().stats.udp_refused;
+  state_ = State::kDenied;
+  denied_as_ = ToUnreachable(as);
+  layer_.denied().Enter(*this, deadline_);
+  DeliverQueued();
+}
+
+void UdpFlow::Input(const Packet& packet, std::span<const uint8_t> payload) {
+  switch (state_) {
+    case State::kDeciding:
+      return Queue(payload);
+    case State::kDenied:
+      layer_.shared().icmp.Send(denied_as_, packet.whole, packet.v6);
+      return;
+    case State::kSpliced:
+    case State::kServed:
+      return Deliver(payload);
+  }
+}
+
+void UdpFlow::Queue(std::span<const uint8_t> payload) {
+  const size_t size = payload.size() + sizeof(Datagram);
+  if (queue_.size() == kMaxQueued || !layer_.shared().budget.Take(size)) {
+    return layer_.shared().stats.Count(Drop::kMemoryLimit);
+  }
+  queued_bytes_ += size;
+  queue_.emplace_back(payload.begin(), payload.end());
+}
+
+void UdpFlow::DeliverQueued() {
+  for (const Datagram& datagram : std::exchange(queue_, {})) {
+    if (dead) break;
+    if (state_ == State::kDenied) {
+      TellUnreachable(denied_as_, datagram.size());
+    } else {
+      Deliver(datagram);
+    }
+  }
+  layer_.shared().budget.Give(std::exchange(queued_bytes_, 0));
+}
+
+void UdpFlow::Deliver(std::span<const uint8_t> payload) {
+  deadline_.Refresh();
+  bytes_up_ += payload.size();
+  if (state_ == State::kSpliced) {
+    SendUp(payload);
+  } else {
+    Serve(payload);
+  }
+}
+
+void UdpFlow::SendUp(std::span<const uint8_t> payload) {
+  // Twice: an error that an earlier datagram caused is reported instead of sending this one.
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    if (send(socket_.get(), payload.data(), payload.size(), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
+      return;
+    }
+    if (errno == EAGAIN || errno == ENOBUFS) {
+      return layer_.shared().stats.Count(Drop::kSocketFull);
+    }
+    if (errno == EMSGSIZE) return layer_.shared().stats.Count(Drop::kTooLarge);
+    if (!OnSocketError(errno)) return;
+  }
+}
+
+void UdpFlow::Serve(std::span<const uint8_t> payload) {
+  const auto reply = [alive = alive_](std::string_view answer) {
+    if (alive->flow == nullptr) return;
+    alive->flow->SendDown({reinterpret_cast<const uint8_t*>(answer.data()), answer.size()});
+  };
+  service_->OnDatagram(info(), {reinterpret_cast<const char*>(payload.data()), payload.size()},
+                       reply);
+}
+
+void UdpFlow::OnReadable() {
+  for (int reads = 0; reads < kReadsPerTurn; ++reads) {
+    const std::span<uint8_t> buffer = layer_.scratch();
+    const ssize_t got = recv(socket_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    if (got >= 0) {
+      SendDown(buffer.first(static_cast<size_t>(got)));
+    } else if (errno == EAGAIN || !OnSocketError(errno)) {
+      return;
+    }
+  }
+}
+
+// Whether the socket is still good for something.
+bool UdpFlow::OnSocketError(int error) {
+  switch (error) {
+    case EINTR:
+      return true;
+    case ECONNREFUSED:
+      TellUnreachable(Unreachable::kPort, 0);
+      return true;
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+      TellUnreachable(Unreachable::kHost, 0);
+      return true;
+    default:
+      End();
+      return false;
+  }
+}
+
+void UdpFlow::SendDown(std::span<const uint8_t> payload) {
+  deadline_.Refresh();
+  bytes_down_ += payload.size();
+  const FlowKey& key = table_node.key;
+  std::array<uint8_t, kUdpHeader> header{};
+  Store16(&header[0], key.destination_port);
+  Store16(&header[2], key.source_port);
+  Store16(&header[4], kUdpHeader + payload.size());
+  layer_.shared().wire.SendTransport(key.destination_bytes(), key.source_bytes(), kProtocolUdp,
+                                     header, kChecksumOffset, payload);
+}
+
+// Quotes a datagram of the flow's that is no longer at hand: its headers are enough to find the
+// guest's socket by.
+void UdpFlow::TellUnreachable(Unreachable reason, size_t payload_size) {
+  const FlowKey& key = table_node.key;
+  const bool v6 = key.v6 != 0;
+  std::array<uint8_t, kIpv6Header + kUdpHeader> quoted{};
+  const size_t ip = v6 ? kIpv6Header : kIpv4Header;
+  const size_t total = ip + kUdpHeader + payload_size;
+  if (v6) {
+    quoted[0] = 0x60;
+    Store16(&quoted[4], total - kIpv6Header);
+    quoted[6] = kProtocolUdp;
+    quoted[7] = Wire::kHopLimit;
+  } else {
+    quoted[0] = 0x45;
+    Store16(&quoted[2], total);
+    quoted[8] = Wire::kHopLimit;
+    quoted[9] = kProtocolUdp;
+  }
+  std::ranges::copy(key.source_bytes(), &quoted[v6 ? 8 : 12]);
+  std::ranges::copy(key.destination_bytes(), &quoted[v6 ? 24 : 16]);
+  Store16(&quoted[ip], key.source_port);
+  Store16(&quoted[ip + 2], key.destination_port);
+  Store16(&quoted[ip + 4], kUdpHeader + payload_size);
+  layer_.shared().icmp.Send(reason, std::span(quoted).first(ip + kUdpHeader), v6);
+}
+
+void UdpFlow::OnDeadline() {
+  if (state_ == State::kDeciding) return Deny(DenyFlow::As::kTimedOut);
+  End();
+}
+
+void UdpFlow::End() {
+  if (std::exchange(dead, true)) return;
+  if (alive_) alive_->flow = nullptr;
+  deadline_.Leave();
+  layer_.OnDead(*this);
+}
+
+}  // namespace sallyport::netstack

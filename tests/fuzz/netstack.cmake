@@ -1,0 +1,1 @@
+sallyport_fuzz(netstack netstack_fuzz.cc sallyport::netstack)

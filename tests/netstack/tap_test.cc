@@ -1,0 +1,257 @@
+// A real kernel as the guest, on the other end of a TAP device or a veth pair in a network
+// namespace.
+
+#include "netstack/tap_link.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+
+#include <csignal>
+#include <cstring>
+#include <vector>
+
+#include "fixture.h"
+#include "netstack/packet_link.h"
+#include "tap_guest.h"
+
+namespace sallyport::netstack {
+namespace {
+
+constexpr size_t kBulk = 48 * 1024 * 1024;
+constexpr int kWaitMs = 10'000;
+
+uint8_t PatternAt(size_t at) {
+  return static_cast<uint8_t>(at * 131 ^ at >> 13);
+}
+
+// ---- What guests do. Blocking; results are exit statuses, 0 for success.
+
+UniqueFd GuestSocket(Ip ip, int type, uint16_t port) {
+  UniqueFd fd(socket(ip == Ip::kV4 ? AF_INET : AF_INET6, type | SOCK_CLOEXEC, 0));
+  const timeval wait{.tv_sec = kWaitMs / 1000, .tv_usec = 0};
+  setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
+  setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
+  sockaddr_storage address;
+  const socklen_t size = Endpoint{Far(ip), port}.ToSockaddr(address);
+  if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0) return {};
+  return fd;
+}
+
+bool SendPattern(int fd, size_t size) {
+  std::vector<uint8_t> block(256 * 1024);
+  for (size_t at = 0; at < size;) {
+    const size_t piece = std::min(block.size(), size - at);
+    for (size_t i = 0; i < piece; ++i) block[i] = PatternAt(at + i);
+    for (size_t done = 0; done < piece;) {
+      const ssize_t sent = send(fd, block.data() + done, piece - done, MSG_NOSIGNAL);
+      if (sent <= 0) return false;
+      done += static_cast<size_t>(sent);
+    }
+    at += piece;
+  }
+  return true;
+}
+
+// The size of what came before the end, if it was the pattern.
+size_t ReceivePattern(int fd) {
+  std::vector<uint8_t> block(256 * 1024);
+  for (size_t at = 0;;) {
+    const ssize_t got = recv(fd, block.data(), block.size(), 0);
+    if (got == 0) return at;
+    if (got < 0) return 0;
+    for (size_t i = 0; i < static_cast<size_t>(got); ++i, ++at) {
+      if (block[i] != PatternAt(at)) return 0;
+    }
+  }
+}
+
+int Upload(Ip ip) {
+  const UniqueFd fd = GuestSocket(ip, SOCK_STREAM, 80);
+  if (!fd.valid() || send(fd.get(), "U", 1, 0) != 1) return 1;
+  if (!SendPattern(fd.get(), kBulk) || shutdown(fd.get(), SHUT_WR) != 0) return 2;
+  uint64_t count = 0;
+  if (recv(fd.get(), &count, sizeof count, MSG_WAITALL) != sizeof count) return 3;
+  return count == kBulk ? 0 : 4;
+}
+
+int Download(Ip ip) {
+  const UniqueFd fd = GuestSocket(ip, SOCK_STREAM, 80);
+  if (!fd.valid() || send(fd.get(), "D", 1, 0) != 1) return 1;
+  return ReceivePattern(fd.get()) == kBulk ? 0 : 2;
+}
+
+int RefusedWith(Ip ip, uint16_t port, int error) {
+  const UniqueFd fd = GuestSocket(ip, SOCK_STREAM, port);
+  return !fd.valid() && errno == error ? 0 : 1;
+}
+
+int AskOverUdp(Ip ip, size_t size) {
+  const UniqueFd fd = GuestSocket(ip, SOCK_DGRAM, 53);
+  const std::string question(size, 'q');
+  std::string answer(size + 1, '\0');
+  if (send(fd.get(), question.data(), size, 0) != static_cast<ssize_t>(size)) return 1;
+  const ssize_t got = recv(fd.get(), answer.data(), answer.size(), 0);
+  return got == static_cast<ssize_t>(size) && answer.substr(0, size) == question ? 0 : 2;
+}
+
+int RefusedOverUdp(Ip ip) {
+  const UniqueFd fd = GuestSocket(ip, SOCK_DGRAM, 9);
+  if (send(fd.get(), "x", 1, 0) != 1) return 1;
+  char byte;
+  if (recv(fd.get(), &byte, 1, 0) != -1) return 2;
+  return errno == (ip == Ip::kV4 ? EHOSTUNREACH : EACCES) ? 0 : 3;
+}
+
+// ---- The host that flows are spliced to: a process that answers one connection after the other.
+
+void ServeOne(int fd) {
+  char what;
+  if (recv(fd, &what, 1, 0) != 1) return;
+  if (what == 'D') {
+    SendPattern(fd, kBulk);
+    return;
+  }
+  const uint64_t count = ReceivePattern(fd);
+  send(fd, &count, sizeof count, MSG_NOSIGNAL);
+}
+
+struct Host {
+  Host() {
+    listener = UniqueFd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    REQUIRE(bind(listener.get(), reinterpret_cast<sockaddr*>(&address), size) == 0);
+    REQUIRE(listen(listener.get(), 16) == 0);
+    REQUIRE(getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0);
+    pid = fork();
+    if (pid != 0) return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (;;) {
+      const UniqueFd fd(accept(listener.get(), nullptr, nullptr));
+      if (!fd.valid()) _exit(0);
+      ServeOne(fd.get());
+    }
+  }
+  ~Host() {
+    kill(pid, SIGKILL);
+    waitpid(pid, nullptr, 0);
+  }
+  UniqueFd Connect() const {
+    UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    REQUIRE(connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+    fcntl(fd.get(), F_SETFL, O_NONBLOCK);
+    return fd;
+  }
+  UniqueFd listener;
+  sockaddr_in address{};
+  pid_t pid = -1;
+};
+
+struct Parrot final : DatagramService {
+  void OnDatagram(const FlowInfo&, std::string_view payload,
+                  std::function<void(std::string_view)> reply) override {
+    reply(payload);
+  }
+};
+
+// Runs JOB in a guest against a stack, and returns its exit status; -1 if it doesn't end.
+enum class Grant { kSplice, kStream };
+int RunGuest(const std::function<int()>& job, Grant grant = Grant::kSplice,
+             GuestLink kind = GuestLink::kTap) {
+  const Host host;
+  auto guest = StartTapGuest(kind, job);
+  if (!guest) {
+    WARN("skipped: " << guest.error().message());
+    return 0;
+  }
+  auto loop = Loop::Create();
+  FakeDecider decider(**loop);
+  Parrot parrot;
+  std::vector<std::unique_ptr<Echo>> echoes;
+  decider.answer = [&](const FlowInfo& flow) -> FlowVerdict {
+    if (flow.destination.port == 53) return ServeFlow{&parrot};
+    if (flow.destination.port == 81) return DenyFlow{DenyFlow::As::kUnreachable};
+    if (flow.destination.port != 80) return DenyFlow{};
+    if (grant == Grant::kSplice) return SpliceFlow{host.Connect()};
+    return AcceptFlow{[&](std::unique_ptr<Stream> stream) {
+      echoes.push_back(std::make_unique<Echo>(std::move(stream)));
+    }};
+  };
+  auto link = kind == GuestLink::kTap ? MakeTapLink(std::move(guest->link))
+                                      : MakePacketLink(std::move(guest->link));
+  REQUIRE(link);
+  auto stack = Stack::Create(**loop, std::move(*link), decider, TestOptions());
+  REQUIRE(stack);
+
+  int status = -1;
+  const auto limit = Clock::now() + std::chrono::seconds(60);
+  while (waitpid(guest->pid, &status, WNOHANG) == 0) {
+    if (Clock::now() > limit) {
+      kill(guest->pid, SIGKILL);
+      waitpid(guest->pid, &status, 0);
+      return -1;
+    }
+    const Loop::Handle guard = (*loop)->After(std::chrono::milliseconds(20), [] {});
+    REQUIRE((*loop)->RunOnce());
+  }
+  CHECK((*stack)->stats().dropped(Drop::kLinkFull) == 0);
+  CHECK((*stack)->stats().dropped(Drop::kMemoryLimit) == 0);
+  CHECK((*stack)->stats().dropped(Drop::kChecksum) == 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST_CASE("a kernel's bulk upload and download arrive whole, spliced") {
+  for (const Ip ip : {Ip::kV4, Ip::kV6}) {
+    CHECK(RunGuest([ip] { return Upload(ip); }) == 0);
+    CHECK(RunGuest([ip] { return Download(ip); }) == 0);
+  }
+}
+
+TEST_CASE("a kernel's bytes come back from an accepted stream, though it half-closes") {
+  CHECK(RunGuest(
+            [] {
+              const UniqueFd fd = GuestSocket(Ip::kV4, SOCK_STREAM, 80);
+              const pid_t writer = fork();
+              if (writer == 0) {
+                _exit(SendPattern(fd.get(), kBulk / 4) && shutdown(fd.get(), SHUT_WR) == 0 ? 0 : 1);
+              }
+              const size_t got = ReceivePattern(fd.get());
+              int status = 0;
+              waitpid(writer, &status, 0);
+              return got == kBulk / 4 && status == 0 ? 0 : 1;
+            },
+            Grant::kStream) == 0);
+}
+
+TEST_CASE("a packet socket on a veth pair carries the same") {
+  for (const Ip ip : {Ip::kV4, Ip::kV6}) {
+    CHECK(RunGuest([ip] { return Upload(ip); }, Grant::kSplice, GuestLink::kVeth) == 0);
+    CHECK(RunGuest([ip] { return Download(ip); }, Grant::kSplice, GuestLink::kVeth) == 0);
+    CHECK(RunGuest([ip] { return AskOverUdp(ip, 100); }, Grant::kSplice, GuestLink::kVeth) == 0);
+  }
+}
+
+TEST_CASE("a kernel sees what was refused, at once") {
+  for (const Ip ip : {Ip::kV4, Ip::kV6}) {
+    CHECK(RunGuest([ip] { return RefusedWith(ip, 443, ECONNREFUSED); }) == 0);
+    CHECK(RunGuest([ip] { return RefusedWith(ip, 81, EHOSTUNREACH); }) == 0);
+    CHECK(RunGuest([ip] { return RefusedOverUdp(ip); }) == 0);
+  }
+}
+
+TEST_CASE("a kernel's datagrams are answered, fragmented ones too") {
+  CHECK(RunGuest([] { return AskOverUdp(Ip::kV4, 100); }) == 0);
+  CHECK(RunGuest([] { return AskOverUdp(Ip::kV6, 100); }) == 0);
+  CHECK(RunGuest([] { return AskOverUdp(Ip::kV4, 65000); }) == 0);
+}
+
+}  // namespace
+}  // namespace sallyport::netstack

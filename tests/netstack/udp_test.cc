@@ -1,0 +1,292 @@
+#include <sys/socket.h>
+
+#include <catch2/catch.hpp>
+
+#include <string>
+
+#include "fixture.h"
+#include "netstack/byte_order.h"
+#include "netstack/packet.h"
+
+namespace sallyport::netstack {
+namespace {
+
+void SendUdp(Fixture& net, Ip ip, std::string_view data, uint16_t source_port = 5000,
+             uint16_t port = 53) {
+  net.link->Push(IpFrame(Far(ip), kProtocolUdp, UdpMessage(Far(ip), source_port, port, data)));
+}
+
+// Answers each datagram with itself, twice, and keeps the last reply.
+struct Doubler final : DatagramService {
+  void OnDatagram(const FlowInfo& flow, std::string_view payload,
+                  std::function<void(std::string_view)> reply) override {
+    flows.push_back(flow.id);
+    reply(payload);
+    reply(payload);
+    last = std::move(reply);
+  }
+  std::vector<uint64_t> flows;
+  std::function<void(std::string_view)> last;
+};
+
+TEST_CASE("a served datagram is answered, on one flow, and the flow ends by silence") {
+  for (const Ip ip : {Ip::kV4, Ip::kV6}) {
+    StackOptions options = TestOptions();
+    options.udp_served_idle_timeout = std::chrono::milliseconds(10);
+    Doubler service;
+    Fixture net(options);
+    net.decider.answer = [&](const FlowInfo&) { return ServeFlow{&service}; };
+    SendUdp(net, ip, "one");
+    SendUdp(net, ip, "two");
+    REQUIRE(net.RunUntil([&] { return net.seen.size() == 4; }));
+    CHECK(net.decider.asked.size() == 1);
+    CHECK(net.decider.asked[0].destination == Endpoint{Far(ip), 53});
+    CHECK(net.seen[0].data == "one");
+    CHECK(net.seen[3].data == "two");
+    CHECK(net.seen[3].source == Far(ip));
+    CHECK(net.seen[3].source_port == 53);
+    CHECK(net.seen[3].destination_port == 5000);
+    CHECK(service.flows.size() == 2);
+
+    REQUIRE(net.RunUntil([&] { return net.decider.ended.size() == 1; }));
+    CHECK(net.decider.ended[0].second.bytes_up == 6);
+    CHECK(net.decider.ended[0].second.bytes_down == 12);
+    service.last("too late");
+    net.Settle();
+    CHECK(net.seen.size() == 4);
+    net.stack.reset();
+    service.last("much too late");
+  }
+}
+
+TEST_CASE("a spliced flow relays datagrams both ways") {
+  for (const Ip ip : {Ip::kV4, Ip::kV6}) {
+    SocketPair pair = UdpPair();
+    auto ours = std::make_shared<UniqueFd>(std::move(pair.ours));
+    Fixture net;
+    net.decider.answer = [ours](const FlowInfo&) { return SpliceFlow{std::move(*ours)}; };
+    SendUdp(net, ip, "ping");
+    SendUdp(net, ip, "");
+    std::vector<std::string> got;
+    REQUIRE(net.RunUntil([&] {
+      if (auto some = ReadSome(pair.theirs.get())) got.push_back(*some);
+      return got.size() == 2;
+    }));
+    CHECK(got == std::vector<std::string>{"ping", ""});
+    send(pair.theirs.get(), "pong", 4, 0);
+    REQUIRE(net.RunUntil([&] { return net.seen.size() == 1; }));
+    CHECK(net.seen[0].data == "pong");
+    CHECK(net.seen[0].source == Far(ip));
+  }
+}
+
+TEST_CASE("a spliced flow ends by silence") {
+  StackOptions options = TestOptions();
+  options.udp_idle_timeout = std::chrono::milliseconds(10);
+  SocketPair pair = UdpPair();
+  auto ours = std::make_shared<UniqueFd>(std::move(pair.ours));
+  Fixture net(options);
+  net.decider.answer = [ours](const FlowInfo&) { return SpliceFlow{std::move(*ours)}; };
+  SendUdp(net, Ip::kV4, "ping");
+  REQUIRE(net.RunUntil([&] { return net.decider.ended.size() == 1; }));
+  CHECK(net.decider.ended[0].second.bytes_up == 4);
+  CHECK(net.stack->stats().udp_flows == 0);
+}
+
+TEST_CASE("a denial is told by ICMP, remembered for a while, and then asked about again") {
+  for (const Ip ip : {Ip::kV4, Ip::kV6}) {
+    StackOptions options = TestOptions();
+    options.udp_denied_memory = std::chrono::milliseconds(50);
+    Fixture net(options);
+    net.decider.answer = [](const FlowInfo&) { return DenyFlow{}; };
+    SendUdp(net, ip, "one");
+    SendUdp(net, ip, "two");
+    net.Settle();
+    SendUdp(net, ip, "three");
+    net.Settle();
+    CHECK(net.decider.asked.size() == 1);
+    REQUIRE(net.seen.size() == 3);
+    for (const Seen& seen : net.seen) {
+      CHECK(seen.message[0] == (ip == Ip::kV4 ? 3 : 1));   // Destination unreachable,
+      CHECK(seen.message[1] == (ip == Ip::kV4 ? 13 : 1));  // administratively prohibited.
+      const size_t udp = 8 + (ip == Ip::kV4 ? 20 : 40);
+      REQUIRE(seen.message.size() >= udp + 8);
+      CHECK(Load16(&seen.message[udp]) == 5000);
+      CHECK(Load16(&seen.message[udp + 2]) == 53);
+    }
+    REQUIRE(net.RunUntil([&] { return net.stack->stats().udp_flows == 0; }));
+    SendUdp(net, ip, "four");
+    net.Settle();
+    CHECK(net.decider.asked.size() == 2);
+    CHECK(net.decider.ended.empty());
+  }
+}
+
+TEST_CASE("other refusals have their own ICMP codes") {
+  const auto code = [](DenyFlow::As as, Ip ip) {
+    Fixture net;
+    net.decider.answer = [as](const FlowInfo&) { return DenyFlow{as}; };
+    SendUdp(net, ip, "x");
+    net.Settle();
+    REQUIRE(net.seen.size() == 1);
+    return net.seen[0].message[1];
+  };
+  CHECK(code(DenyFlow::As::kRefused, Ip::kV4) == 3);  // Port.
+  CHECK(code(DenyFlow::As::kRefused, Ip::kV6) == 4);
+  CHECK(code(DenyFlow::As::kUnreachable, Ip::kV4) == 1);  // Host.
+  CHECK(code(DenyFlow::As::kTimedOut, Ip::kV6) == 3);     // Address.
+}
+
+TEST_CASE("a port that nobody listens on is told to the guest") {
+  SocketPair pair = UdpPair();
+  pair.theirs.reset();
+  auto ours = std::make_shared<UniqueFd>(std::move(pair.ours));
+  Fixture net;
+  net.decider.answer = [ours](const FlowInfo&) { return SpliceFlow{std::move(*ours)}; };
+  SendUdp(net, Ip::kV4, "x");
+  REQUIRE(net.RunUntil([&] { return net.seen.size() == 1; }));
+  CHECK(net.seen[0].message[0] == 3);
+  CHECK(net.seen[0].message[1] == 3);
+}
+
+TEST_CASE("datagrams wait for the verdict, as many as are allowed") {
+  Doubler service;
+  Fixture net;
+  for (int count = 0; count < 40; ++count) SendUdp(net, Ip::kV4, "x");
+  net.Settle();
+  REQUIRE(net.decider.asked.size() == 1);
+  CHECK(net.stack->stats().dropped(Drop::kMemoryLimit) == 24);
+  CHECK(net.stack->stats().buffered_bytes > 0);
+  net.decider.Answer(net.decider.asked[0].id, ServeFlow{&service});
+  net.Settle();
+  CHECK(service.flows.size() == 16);
+  CHECK(net.stack->stats().buffered_bytes == 0);
+}
+
+TEST_CASE("a flood of refused flows does not keep out a granted one") {
+  StackOptions options = TestOptions();
+  options.max_udp_flows = 8;
+  Doubler service;
+  Fixture net(options);
+  net.decider.answer = [&](const FlowInfo& flow) -> FlowVerdict {
+    if (flow.destination.port == 53) return ServeFlow{&service};
+    return DenyFlow{};
+  };
+  for (uint16_t port = 1000; port < 1100; ++port) {
+    SendUdp(net, Ip::kV4, "x", 5000, port);
+    net.Turn();
+  }
+  CHECK(net.stack->stats().udp_flows <= 8);
+  SendUdp(net, Ip::kV4, "x");
+  net.Settle();
+  CHECK(service.flows.size() == 1);
+}
+
+TEST_CASE("over the limit of granted flows datagrams are refused, until one ends") {
+  StackOptions options = TestOptions();
+  options.max_udp_flows = 2;
+  Doubler service;
+  Fixture net(options);
+  net.decider.answer = [&](const FlowInfo&) { return ServeFlow{&service}; };
+  for (uint16_t port = 1; port <= 3; ++port) {
+    SendUdp(net, Ip::kV4, "x", 5000, port);
+    net.Settle();
+  }
+  CHECK(net.decider.asked.size() == 2);
+  CHECK(net.stack->stats().dropped(Drop::kFlowLimit) == 1);
+  CHECK(net.seen.back().message[1] == 13);
+  CHECK(net.stack->CutFlow(net.decider.asked[0].id));
+  SendUdp(net, Ip::kV4, "x", 5000, 3);
+  net.Settle();
+  CHECK(net.decider.asked.size() == 3);
+}
+
+TEST_CASE("lengths that disagree and wrong checksums are dropped") {
+  Fixture net;
+  Bytes message = UdpMessage(Far(Ip::kV4), 5000, 53, "abc");
+  Bytes wrong = message;
+  wrong[8] ^= 1;
+  net.link->Push(IpFrame(Far(Ip::kV4), kProtocolUdp, wrong));
+  Bytes shorter = message;
+  Store16(&shorter[4], 10);
+  net.link->Push(IpFrame(Far(Ip::kV4), kProtocolUdp, shorter));
+  Bytes longer = message;
+  Store16(&longer[4], 12);
+  net.link->Push(IpFrame(Far(Ip::kV4), kProtocolUdp, longer));
+  Bytes none6 = UdpMessage(Far(Ip::kV6), 5000, 53, "abc");
+  Store16(&none6[6], 0);
+  net.link->Push(IpFrame(Far(Ip::kV6), kProtocolUdp, none6));
+  net.link->Push(IpFrame(Far(Ip::kV4), kProtocolUdp, Bytes(7)));
+  net.Settle();
+  CHECK(net.decider.asked.empty());
+  CHECK(net.stack->stats().dropped(Drop::kChecksum) == 2);
+  CHECK(net.stack->stats().dropped(Drop::kMalformed) == 3);
+
+  Bytes none4 = message;
+  Store16(&none4[6], 0);  // IPv4 lets a datagram have none.
+  net.link->Push(IpFrame(Far(Ip::kV4), kProtocolUdp, none4));
+  net.Settle();
+  CHECK(net.decider.asked.size() == 1);
+}
+
+TEST_CASE("a datagram in IPv4 fragments, in any order, is one datagram; so is the answer") {
+  Doubler service;
+  std::string data(60'000, 'x');
+  for (size_t at = 0; at < data.size(); ++at) data[at] = static_cast<char>(at * 7);
+  Fixture net;
+  net.decider.answer = [&](const FlowInfo&) { return ServeFlow{&service}; };
+  const Bytes message = UdpMessage(Far(Ip::kV4), 5000, 53, data);
+  std::vector<Bytes> frames;
+  for (size_t at = 0; at < message.size(); at += 1480) {
+    const size_t size = std::min<size_t>(1480, message.size() - at);
+    Bytes packet = IpPacket(Far(Ip::kV4), kProtocolUdp,
+                            Bytes(message.begin() + static_cast<ptrdiff_t>(at),
+                                  message.begin() + static_cast<ptrdiff_t>(at + size)));
+    const bool last = at + size == message.size();
+    Store16(&packet[4], 77);
+    Store16(&packet[6], (last ? 0 : 0x2000) | at / 8);
+    Store16(&packet[10], 0);
+    // The header's checksum, again.
+    uint32_t sum = 0;
+    for (size_t word = 0; word < 20; word += 2) sum += Load16(&packet[word]);
+    while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
+    Store16(&packet[10], static_cast<uint16_t>(~sum));
+    frames.push_back(EthernetFrame(0x0800, packet));
+  }
+  std::swap(frames.front(), frames.back());
+  for (const Bytes& frame : frames) net.link->Push(frame);
+  net.Settle();
+  REQUIRE(service.flows.size() == 1);
+  CHECK(net.decider.asked.size() == 1);
+  // The answer: 41 fragments, twice.
+  REQUIRE(net.seen.size() == 82);
+  Bytes answer;
+  for (size_t at = 0; at < 41; ++at) {
+    answer.insert(answer.end(), net.seen[at].message.begin(), net.seen[at].message.end());
+  }
+  CHECK(std::string(answer.begin() + 8, answer.end()) == data);
+}
+
+TEST_CASE("a datagram that does not fit IPv6's link is dropped and counted") {
+  Doubler service;
+  Fixture net;
+  net.decider.answer = [&](const FlowInfo&) { return ServeFlow{&service}; };
+  SendUdp(net, Ip::kV6, "x");
+  net.Settle();
+  service.last(std::string(1453, 'x'));
+  net.Settle();
+  CHECK(net.stack->stats().dropped(Drop::kTooLarge) == 1);
+}
+
+TEST_CASE("a verdict that is not for datagrams denies") {
+  Fixture net;
+  net.decider.answer = [](const FlowInfo&) {
+    return AcceptFlow{[](std::unique_ptr<Stream>) { FAIL("a stream over UDP"); }};
+  };
+  SendUdp(net, Ip::kV4, "x");
+  net.Settle();
+  CHECK(net.seen.at(0).message[1] == 13);
+}
+
+}  // namespace
+}  // namespace sallyport::netstack
