@@ -1,0 +1,90 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "policy/diagnostics.h"
+#include "policy/engine.h"
+#include "policy/lua_state.h"
+#include "policy/rule_set.h"
+#include "policy/table_reader.h"
+
+namespace sallyport::policy {
+
+/// A function given to on.connect or on.request.
+struct Hook {
+  std::optional<HostPattern> host;  ///< Nothing: every host.
+  int reference = 0;                ///< Of the function, in the registry.
+  std::string id;                   ///< "policy.lua:12".
+};
+
+/// All that a policy file declares.
+struct Declarations {
+  RuleSet rules;
+  SandboxOptions sandbox;
+  DnsOptions dns;
+  UpstreamOptions upstream;
+  std::vector<SecretSpec> secrets;
+  std::vector<Hook> on_connect;
+  std::vector<Hook> on_request;
+};
+
+/// What a file is loaded into. The functions that the file calls find it through ScriptHost.
+struct Loader {
+  Loader(std::string file, std::string folder_path)
+      : diagnostics(std::move(file)), folder(std::move(folder_path)) {}
+
+  Diagnostics diagnostics;
+  std::string folder;
+  Declarations declared;
+  std::map<std::string, int> secret_lines;     ///< `secret "X"` seen at this line.
+  std::map<std::string, int> pending_secrets;  ///< Not yet followed by its table.
+  std::map<std::string, int> block_lines;      ///< Blocks that may stand once ("sandbox").
+  size_t patterns = 0;                         ///< Host patterns and prefixes so far.
+};
+
+/// Rules beyond this are a generated file gone wrong; with 64 KiB of a pattern index each far
+/// below any memory that matters.
+inline constexpr size_t kMaxRules = 4096;
+inline constexpr size_t kMaxPatterns = 65536;
+inline constexpr size_t kMaxHooks = 256;
+
+/// The loader of the file that is running. Raises in a callback: declarations belong to the file.
+Loader& LoaderOf(lua_State* lua);
+
+/// Define the global names of the language. Inside LuaState::Run.
+void DefineRules(lua_State* lua);    ///< allow, deny, ask.
+void DefineOptions(lua_State* lua);  ///< sandbox, dns, upstream.
+void DefineSecrets(lua_State* lua);  ///< secret, env, file, command.
+void DefineHooks(lua_State* lua);    ///< on, log, fetch, sleep, store, use.
+
+/// Makes reading an undeclared global an error that names the nearest declared one.
+void GuardGlobals(lua_State* lua);
+
+/// A host as users write it in a rule, a hook or a secret. Nothing and a diagnostic for what is
+/// none; `any` only where ANY_IS_HOST.
+enum class AnyIs { kHost, kMistake };
+std::optional<HostPattern> ReadHost(TableReader& reader, const char* field, int index, AnyIs any);
+/// Why TEXT is no host pattern, with what to write instead.
+std::string ExplainBadHost(const std::string& text);
+
+/// A rule's table, as `allow.http` and its like take it. Only to be used if no error was reported.
+Rule ReadRule(TableReader& reader, Rule::Kind kind, Rule::Effect effect);
+/// Its fields that say where a flow goes and what its addresses may be.
+void ReadResolvesTo(TableReader& reader, Rule& rule);
+void ReadTo(TableReader& reader, Rule& rule);
+void ReadTypes(TableReader& reader, Rule& rule);
+
+/// Reads "methods", "paths" and the like.
+std::vector<std::string> ReadMethods(TableReader& reader, const char* field);
+std::vector<PathGlob> ReadPaths(TableReader& reader, const char* field);
+std::optional<uint16_t> ReadPort(lua_State* lua, int index);
+/// What a rule's `ip` or `resolves_to` names, added to FILTER.
+void ReadAddresses(TableReader& reader, const char* field, AddressFilter& filter);
+
+/// PATH, absolute and normalised; a relative one starts at FOLDER.
+std::string AbsolutePath(const std::string& folder, const std::string& path);
+
+}  // namespace sallyport::policy

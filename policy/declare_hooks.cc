@@ -1,0 +1,200 @@
+#include <cstdlib>
+
+#include "policy/declarations.h"
+#include "policy/script_host.h"
+
+// on.connect and on.request, what is not available yet, and the guard over undeclared names.
+
+namespace sallyport::policy {
+namespace {
+
+const Words kEvents = {"connect", "request"};
+const Words kPresets = {"npm",       "pypi",       "crates",   "go",         "debian",
+                        "alpine",    "docker-hub", "github",   "anthropic",  "openai",
+                        "google-ai", "permissive", "moderate", "restrictive"};
+
+// Upvalue: the event.
+int DeclareHook(lua_State* lua) {
+  Loader& loader = LoaderOf(lua);
+  const std::string event = lua_tostring(lua, lua_upvalueindex(1));
+  const std::string what = "on." + event;
+  const int line = CurrentLine(lua);
+  const int count = lua_gettop(lua);
+  if (count < 1 || count > 2 || lua_type(lua, count) != LUA_TFUNCTION) {
+    if (!IsAbsorber(lua, count)) {
+      loader.diagnostics.Error(
+          line, what + " takes a function, and before it, if you like, a host: " + what +
+                    "(\"api.example.com\", function(x) ... end)");
+    }
+    return 0;
+  }
+  Hook hook;
+  hook.id = loader.diagnostics.At(line);
+  if (count == 2) {
+    // The reader only words the messages; its table is not looked at.
+    TableReader reader(lua, 1, loader.diagnostics, what, line);
+    hook.host = ReadHost(reader, "host", 1, AnyIs::kHost);
+    if (!hook.host) return 0;
+  }
+  auto& hooks = event == "connect" ? loader.declared.on_connect : loader.declared.on_request;
+  if (hooks.size() >= kMaxHooks) return luaL_error(lua, "too many %s hooks", what.c_str());
+  lua_settop(lua, count);
+  hook.reference = luaL_ref(lua, LUA_REGISTRYINDEX);
+  hooks.push_back(std::move(hook));
+  return 0;
+}
+
+int Ignore(lua_State*) {
+  return 0;
+}
+
+int UnknownEvent(lua_State* lua) {
+  Loader& loader = LoaderOf(lua);
+  const std::string event = Printable(ReadString(lua, 2).value_or("?"), 40);
+  loader.diagnostics.Error(CurrentLine(lua), event == "response"
+                                                 ? "on.response is not available in this version"
+                                                 : "there is no event on." + event +
+                                                       "; it is connect or request" +
+                                                       DidYouMean(event, kEvents));
+  lua_pushcfunction(lua, &Ignore);
+  return 1;
+}
+
+int Use(lua_State* lua) {
+  Loader& loader = LoaderOf(lua);
+  const std::string name = Printable(ReadString(lua, 1).value_or("?"), 40);
+  std::string message =
+      "use \"" + name + "\": presets are not available in this version; write the rules out";
+  const auto nearest = Nearest(name, kPresets);
+  if (!nearest.empty() && nearest != name)
+    message += " (no preset has this name; did you mean '" + std::string(nearest) + "'?)";
+  loader.diagnostics.Error(CurrentLine(lua), std::move(message));
+  return 0;
+}
+
+// Upvalue: the name.
+int NotAvailable(lua_State* lua) {
+  return luaL_error(lua, "%s is not available in this version",
+                    lua_tostring(lua, lua_upvalueindex(1)));
+}
+
+int LogNothing(lua_State* lua) {
+  const int type = lua_type(lua, 1);
+  luaL_argexpected(lua, type == LUA_TSTRING || type == LUA_TTABLE, 1, "string or table");
+  return 0;
+}
+
+void SetUnavailable(lua_State* lua, const char* name) {
+  lua_pushstring(lua, name);
+  lua_pushcclosure(lua, &NotAvailable, 1);
+}
+
+void ProtectTop(lua_State* lua, lua_CFunction index) {
+  lua_createtable(lua, 0, 2);
+  lua_pushcfunction(lua, index);
+  lua_setfield(lua, -2, "__index");
+  lua_pushboolean(lua, 0);
+  lua_setfield(lua, -2, "__metatable");
+  lua_setmetatable(lua, -2);
+}
+
+// Names of other Lua programs that a policy has not.
+const char* HintFor(std::string_view name) {
+  if (name == "print" || name == "warn") return "; write log.info(\"...\")";
+  for (const std::string_view code : {"load", "loadfile", "loadstring", "dofile", "require"}) {
+    if (name == code) return "; a policy can't load code";
+  }
+  for (const std::string_view library :
+       {"io", "os", "package", "debug", "coroutine", "collectgarbage"}) {
+    if (name == library) return "; it is not available in a policy";
+  }
+  return nullptr;
+}
+
+std::string ExplainUndeclared(lua_State* lua, const std::string& name) {
+  std::string message = "undeclared name '" + Printable(name, 60) + "'";
+  if (const char* hint = HintFor(name)) return message + hint;
+  std::vector<std::string> storage;
+  lua_pushglobaltable(lua);
+  for (lua_pushnil(lua); lua_next(lua, -2) != 0; lua_pop(lua, 1)) {
+    LuaState::Of(lua).Charge(1);
+    if (auto key = ReadString(lua, -2); key && key->size() < 64) storage.push_back(*std::move(key));
+  }
+  lua_pop(lua, 1);
+  return message + DidYouMean(name, Words(storage.begin(), storage.end()));
+}
+
+int UndeclaredGlobal(lua_State* lua) {
+  const std::string name = ReadString(lua, 2).value_or("?");
+  const std::string message = ExplainUndeclared(lua, name);
+  const ScriptHost& host = HostOf(lua);
+  if (host.loader == nullptr) return luaL_error(lua, "%s", message.c_str());
+  host.loader->diagnostics.Error(CurrentLine(lua), message);
+  PushAbsorber(lua);
+  return 1;
+}
+
+}  // namespace
+
+ScriptHost& HostOf(lua_State* lua) {
+  return *static_cast<ScriptHost*>(LuaState::Of(lua).owner);
+}
+
+Loader& LoaderOf(lua_State* lua) {
+  Loader* loader = HostOf(lua).loader;
+  if (loader == nullptr) {
+    luaL_error(lua, "declarations stand in the file itself, not in a callback");
+    std::abort();  // Not reached: luaL_error does not return.
+  }
+  return *loader;
+}
+
+std::string WithoutPlace(const std::string& message, int& line) {
+  const std::string prefix = std::string(kChunkName + 1) + ":";
+  if (!message.starts_with(prefix)) return message;
+  size_t end = prefix.size();
+  int number = 0;
+  while (end < message.size() && message[end] >= '0' && message[end] <= '9' &&
+         number < 100'000'000) {
+    number = number * 10 + (message[end++] - '0');
+  }
+  if (end == prefix.size() || message.compare(end, 2, ": ") != 0) return message;
+  if (line == 0) line = number;
+  return message.substr(end + 2);
+}
+
+void DefineHooks(lua_State* lua) {
+  lua_createtable(lua, 0, 2);
+  for (const char* event : {"connect", "request"}) {
+    lua_pushstring(lua, event);
+    lua_pushcclosure(lua, &DeclareHook, 1);
+    lua_setfield(lua, -2, event);
+  }
+  ProtectTop(lua, &UnknownEvent);
+  lua_setglobal(lua, "on");
+  lua_createtable(lua, 0, 2);
+  for (const char* level : {"info", "warn"}) {
+    lua_pushcfunction(lua, &LogNothing);
+    lua_setfield(lua, -2, level);
+  }
+  lua_setglobal(lua, "log");
+  for (const char* name : {"fetch", "sleep"}) {
+    SetUnavailable(lua, name);
+    lua_setglobal(lua, name);
+  }
+  lua_createtable(lua, 0, 3);
+  for (const char* name : {"get", "set", "incr"}) {
+    SetUnavailable(lua, "store");
+    lua_setfield(lua, -2, name);
+  }
+  lua_setglobal(lua, "store");
+  lua_register(lua, "use", &Use);
+}
+
+void GuardGlobals(lua_State* lua) {
+  lua_pushglobaltable(lua);
+  ProtectTop(lua, &UndeclaredGlobal);
+  lua_pop(lua, 1);
+}
+
+}  // namespace sallyport::policy

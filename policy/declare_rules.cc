@@ -1,0 +1,372 @@
+#include <algorithm>
+
+#include "policy/declarations.h"
+#include "policy/dns_message.h"
+
+namespace sallyport::policy {
+namespace {
+
+using Kind = Rule::Kind;
+using Effect = Rule::Effect;
+
+constexpr uint16_t kNeverThroughName = static_cast<uint16_t>(AddressClass::kLoopback) |
+                                       static_cast<uint16_t>(AddressClass::kLinkLocal) |
+                                       static_cast<uint16_t>(AddressClass::kMetadata);
+constexpr size_t kMaxText = 500;  // Of a reason, in a response to the guest and in the audit log.
+
+const Words kKinds = {"http", "tcp", "udp", "dns"};
+
+Words FieldsOf(Kind kind, Effect effect) {
+  Words fields = {"host", "reason", "message", "name"};
+  if (kind == Kind::kDns) {
+    if (effect == Effect::kAllow) fields.push_back("types");
+    return fields;
+  }
+  fields.insert(fields.end(), {"ip", "port"});
+  if (kind == Kind::kHttp) fields.insert(fields.end(), {"method", "path", "header"});
+  if (effect == Effect::kDeny) return fields;
+  fields.insert(fields.end(), {"resolves_to", "to", "rate", "bytes", "connections", "lifetime"});
+  if (kind == Kind::kHttp) fields.insert(fields.end(), {"otherwise", "tls"});
+  return fields;
+}
+
+// Fields that other kinds of rules have, with the reason why this one has not.
+void ReportMisplaced(TableReader& reader, Kind kind, Effect effect, Words& known) {
+  const auto misplaced = [&](const char* field, const std::string& why) {
+    if (std::find(known.begin(), known.end(), field) != known.end() || !reader.Has(field)) return;
+    reader.Error("'" + std::string(field) + "' " + why);
+    known.push_back(field);
+  };
+  const std::string allow = "allow." + std::string(ToString(kind));
+  for (const char* field : {"method", "path", "header", "otherwise", "tls"}) {
+    const bool here = kind == Kind::kHttp;
+    misplaced(field,
+              here ? "belongs to " + allow + ", not to a deny" : "belongs to http rules only");
+  }
+  misplaced("types", "belongs to allow.dns only");
+  for (const char* field : {"resolves_to", "to", "rate", "bytes", "connections", "lifetime"}) {
+    const bool here = effect == Effect::kDeny && kind != Kind::kDns;
+    misplaced(field,
+              here ? "belongs to " + allow + ", not to a deny" : "does not belong to dns rules");
+  }
+  misplaced("ip", "does not belong to dns rules, which are about names");
+  misplaced("port", "does not belong to dns rules");
+}
+
+void ReadPortValue(TableReader& reader, int index, PortSet& ports) {
+  lua_State* lua = reader.lua();
+  if (const auto port = ReadPort(lua, index)) return ports.Add(*port, *port);
+  if (lua_type(lua, index) != LUA_TTABLE) {
+    return reader.TypeError(
+        "port", "a number from 1 to 65535, { from = 8000, to = 8010 } or a list of these", index);
+  }
+  if (IsList(lua, index)) {
+    return reader.Error("'port': a range is written { from = 8000, to = 8010 }");
+  }
+  TableReader range(lua, index, reader.diagnostics(), reader.what() + " port", reader.line());
+  range.Expect({"from", "to"});
+  const auto from = range.Integer("from", 1, 65535);
+  const auto to = range.Integer("to", 1, 65535);
+  if (!from || !to) {
+    if (!range.Has("from") || !range.Has("to")) range.Error("a range needs both 'from' and 'to'");
+    return;
+  }
+  if (*from > *to) return range.Error("'from' is greater than 'to'");
+  ports.Add(static_cast<uint16_t>(*from), static_cast<uint16_t>(*to));
+}
+
+PortSet ReadPorts(TableReader& reader, Kind kind) {
+  PortSet ports;
+  const bool there = reader.ForEach("port", TableReader::Tables::kListsAndValues,
+                                    [&](int index) { ReadPortValue(reader, index, ports); });
+  if (!there && kind == Kind::kHttp) {
+    ports.Add(80, 80);
+    ports.Add(443, 443);
+  }
+  return ports;
+}
+
+void ReadHeaderValue(TableReader& reader, HeaderCondition& condition, int index) {
+  if (IsAny(reader.lua(), index)) return;
+  auto value = ReadString(reader.lua(), index);
+  if (!value || !IsFieldValue(*value)) {
+    return reader.TypeError(
+        "header", "{ name = \"value\" }, { name = { \"a\", \"b\" } } or { name = any }", index);
+  }
+  condition.values.push_back(*std::move(value));
+}
+
+std::vector<HeaderCondition> ReadHeaderConditions(TableReader& reader) {
+  std::vector<HeaderCondition> conditions;
+  reader.ForEachField("header", [&](const std::string& name, int index) {
+    if (!IsToken(name))
+      return reader.Error("'header': '" + Printable(name, 60) + "' is not a header's name");
+    HeaderCondition condition{name, {}};
+    lua_State* lua = reader.lua();
+    if (!IsList(lua, index)) {
+      ReadHeaderValue(reader, condition, index);
+    } else if (lua_rawlen(lua, index) == 0) {
+      return reader.Error("'header': the list for '" + name +
+                          "' is empty; write any for every value");
+    }
+    const auto count = IsList(lua, index) ? static_cast<lua_Integer>(lua_rawlen(lua, index)) : 0;
+    for (lua_Integer i = 1; i <= count; ++i) {
+      lua_rawgeti(lua, index, i);
+      ReadHeaderValue(reader, condition, -1);
+      lua_pop(lua, 1);
+    }
+    conditions.push_back(std::move(condition));
+  });
+  return conditions;
+}
+
+std::string ReadText(TableReader& reader, const char* field) {
+  const auto text = reader.String(field);
+  if (!text) return {};
+  if (text->empty() || text->size() > kMaxText) {
+    reader.Error("'" + std::string(field) + "' must have 1 to " + std::to_string(kMaxText) +
+                 " bytes");
+  }
+  return Printable(*text, kMaxText);
+}
+
+void ReadHosts(TableReader& reader, Rule& rule) {
+  reader.ForEach("host", TableReader::Tables::kLists, [&](int index) {
+    auto host = ReadHost(reader, "host", index, AnyIs::kHost);
+    if (!host) return;
+    if (rule.allows() && host->is_any()) {
+      reader.diagnostics().Warning(reader.line(), reader.what() + ": any allows every public name");
+    }
+    if (rule.allows() && host->is_wildcard() && IsPublicSuffix(*host->name())) {
+      reader.diagnostics().Warning(reader.line(), reader.what() + ": '" + host->ToString() +
+                                                      "' spans names of different owners");
+    }
+    rule.hosts.push_back(*std::move(host));
+  });
+}
+
+void ReadIp(TableReader& reader, Rule& rule) {
+  if (!reader.Has("ip")) return;
+  AddressFilter filter;
+  filter.classes = 0;
+  ReadAddresses(reader, "ip", filter);
+  rule.ip = std::move(filter);
+}
+
+// Whether some address of PREFIX is one that no name leads to, as far as its first one shows.
+bool NeverThroughName(const Prefix& prefix) {
+  return (static_cast<uint16_t>(Classify(prefix.address())) & kNeverThroughName) != 0;
+}
+
+}  // namespace
+
+void ReadResolvesTo(TableReader& reader, Rule& rule) {
+  ReadAddresses(reader, "resolves_to", rule.resolves);
+  const bool never =
+      (rule.resolves.classes & kNeverThroughName) != 0 ||
+      std::any_of(rule.resolves.prefixes.begin(), rule.resolves.prefixes.end(), NeverThroughName);
+  if (never) {
+    reader.Error(
+        "'resolves_to': loopback, link-local and metadata addresses are never reached through a "
+        "name; "
+        "write to = \"address:port\" for a service that you mean");
+  }
+}
+
+void ReadTo(TableReader& reader, Rule& rule) {
+  const auto text = reader.String("to");
+  if (!text) return;
+  auto authority = ParseAuthority(*text);
+  if (!authority) {
+    return reader.Error("'to' must be \"host:port\": " +
+                        Printable(authority.error().message(), 200));
+  }
+  rule.to = *std::move(authority);
+}
+
+void ReadTypes(TableReader& reader, Rule& rule) {
+  for (const std::string& text : reader.Strings("types")) {
+    const auto type = dns::ParseTypeName(text);
+    if (!type || text == "ANY" || text == "AXFR" || text == "IXFR" || text == "OPT") {
+      reader.Error("'types': '" + Printable(text, 40) +
+                   "' is not a record type that can be allowed" +
+                   DidYouMean(text, {"TXT", "MX", "SRV", "NS", "CAA", "CNAME", "PTR", "SOA",
+                                     "HTTPS", "SVCB"}));
+      continue;
+    }
+    rule.types.push_back(*type);
+  }
+  std::sort(rule.types.begin(), rule.types.end());
+}
+
+namespace {
+
+void ReadBudgets(TableReader& reader) {
+  for (const char* field : {"rate", "bytes", "connections", "lifetime"}) reader.Unavailable(field);
+  if (const auto tls = reader.OneOf("tls", {"intercept", "passthrough"}); tls == "passthrough") {
+    reader.Error("tls = \"passthrough\" is not available in this version");
+  }
+}
+
+void CheckTarget(TableReader& reader, const Rule& rule) {
+  if (reader.Has("host") || (rule.kind != Kind::kDns && reader.Has("ip"))) return;
+  reader.Error(rule.kind == Kind::kDns ? "needs a 'host'"
+                                       : "needs a 'host' (for names) or an 'ip' (for addresses)");
+}
+
+}  // namespace
+
+Rule ReadRule(TableReader& reader, Kind kind, Effect effect) {
+  Rule rule;
+  rule.kind = kind;
+  rule.effect = effect;
+  rule.line = reader.line();
+  Words known = FieldsOf(kind, effect);
+  ReportMisplaced(reader, kind, effect, known);
+  reader.Expect(known);
+  CheckTarget(reader, rule);
+  ReadHosts(reader, rule);
+  rule.reason = ReadText(reader, "reason");
+  ReadText(reader, "message");
+  rule.id = reader.diagnostics().At(rule.line);
+  if (const std::string name = ReadText(reader, "name"); !name.empty()) rule.id = name;
+  if (kind == Kind::kDns) {
+    if (effect == Effect::kAllow) ReadTypes(reader, rule);
+    return rule;
+  }
+  ReadIp(reader, rule);
+  rule.ports = ReadPorts(reader, kind);
+  if (kind == Kind::kHttp) {
+    rule.methods = ReadMethods(reader, "method");
+    rule.paths = ReadPaths(reader, "path");
+    rule.headers = ReadHeaderConditions(reader);
+  }
+  if (effect == Effect::kDeny) return rule;
+  ReadResolvesTo(reader, rule);
+  if (reader.Has("resolves_to") && !reader.Has("host")) {
+    reader.Error("'resolves_to' is about the addresses of names, and this rule has no 'host'");
+  }
+  ReadTo(reader, rule);
+  ReadBudgets(reader);
+  if (reader.Has("otherwise") && kind == Kind::kHttp) {
+    rule.otherwise = ReadText(reader, "otherwise");
+    if (rule.matches_every_request()) {
+      reader.Error(
+          "'otherwise' can never apply: the rule allows every request; add a method or a path");
+    }
+  }
+  return rule;
+}
+
+namespace {
+
+// Upvalues: effect, kind.
+int DeclareRule(lua_State* lua) {
+  Loader& loader = LoaderOf(lua);
+  const auto effect = static_cast<Effect>(lua_tointeger(lua, lua_upvalueindex(1)));
+  const auto kind = static_cast<Kind>(lua_tointeger(lua, lua_upvalueindex(2)));
+  const std::string what = std::string(ToString(effect)) + "." + std::string(ToString(kind));
+  const int line = CurrentLine(lua);
+  if (IsAbsorber(lua, 1)) return 0;
+  if (lua_type(lua, 1) != LUA_TTABLE || lua_gettop(lua) != 1) {
+    loader.diagnostics.Error(
+        line, what + " takes one table, as in " + what + " { host = \"api.example.com\" }");
+    return 0;
+  }
+  TableReader reader(lua, 1, loader.diagnostics, what, line);
+  const size_t errors_before = loader.diagnostics.error_count();
+  Rule rule = ReadRule(reader, kind, effect);
+  // A rule with a mistake takes no part in the checks over all rules: they would report its shadow.
+  if (loader.diagnostics.error_count() != errors_before) return 0;
+  loader.patterns +=
+      rule.hosts.size() + rule.resolves.prefixes.size() + (rule.ip ? rule.ip->prefixes.size() : 0);
+  if (loader.declared.rules.rules().size() >= kMaxRules || loader.patterns > kMaxPatterns) {
+    return luaL_error(lua, "too many rules: at most %d, with %d hosts and addresses",
+                      static_cast<int>(kMaxRules), static_cast<int>(kMaxPatterns));
+  }
+  loader.declared.rules.Add(std::move(rule));
+  return 0;
+}
+
+int Ignore(lua_State*) {
+  return 0;
+}
+
+// `allow.htpp`, `deny.icmp`, `allow { ... }`. Upvalue: "allow" or "deny".
+int UnknownKind(lua_State* lua) {
+  Loader& loader = LoaderOf(lua);
+  const std::string effect = lua_tostring(lua, lua_upvalueindex(1));
+  const auto kind = ReadString(lua, 2).value_or("?");
+  const std::string what = effect + "." + Printable(kind, 40);
+  loader.diagnostics.Error(CurrentLine(lua), kind == "icmp"
+                                                 ? what + " is not available in this version"
+                                                 : "there is no " + what +
+                                                       "; it is one of http, tcp, udp, dns" +
+                                                       DidYouMean(kind, kKinds));
+  lua_pushcfunction(lua, &Ignore);
+  return 1;
+}
+
+int CalledWithoutKind(lua_State* lua) {
+  const std::string effect = lua_tostring(lua, lua_upvalueindex(1));
+  LoaderOf(lua).diagnostics.Error(
+      CurrentLine(lua), effect + " needs to know what: write " + effect + ".http { ... }, " +
+                            effect + ".tcp, " + effect + ".udp or " + effect + ".dns");
+  return 0;
+}
+
+int AskUnavailable(lua_State* lua) {
+  LoaderOf(lua).diagnostics.Error(CurrentLine(lua),
+                                  "`ask` is not available in this version; use allow or deny");
+  lua_pushcfunction(lua, &Ignore);
+  return 1;
+}
+
+int AssignedTo(lua_State* lua) {
+  return luaL_error(lua, "nothing can be assigned here; call it with a table");
+}
+
+void DefineEffect(lua_State* lua, Effect effect) {
+  const std::string_view name = ToString(effect);
+  lua_createtable(lua, 0, 4);
+  for (const Kind kind : {Kind::kHttp, Kind::kTcp, Kind::kUdp, Kind::kDns}) {
+    lua_pushinteger(lua, static_cast<lua_Integer>(effect));
+    lua_pushinteger(lua, static_cast<lua_Integer>(kind));
+    lua_pushcclosure(lua, &DeclareRule, 2);
+    lua_setfield(lua, -2, std::string(ToString(kind)).c_str());
+  }
+  lua_createtable(lua, 0, 4);
+  lua_pushlstring(lua, name.data(), name.size());
+  lua_pushcclosure(lua, &UnknownKind, 1);
+  lua_setfield(lua, -2, "__index");
+  lua_pushlstring(lua, name.data(), name.size());
+  lua_pushcclosure(lua, &CalledWithoutKind, 1);
+  lua_setfield(lua, -2, "__call");
+  lua_pushcfunction(lua, &AssignedTo);
+  lua_setfield(lua, -2, "__newindex");
+  lua_pushboolean(lua, 0);
+  lua_setfield(lua, -2, "__metatable");
+  lua_setmetatable(lua, -2);
+  lua_setglobal(lua, std::string(name).c_str());
+}
+
+}  // namespace
+
+void DefineRules(lua_State* lua) {
+  DefineEffect(lua, Effect::kAllow);
+  DefineEffect(lua, Effect::kDeny);
+  lua_createtable(lua, 0, 0);
+  lua_createtable(lua, 0, 3);
+  lua_pushcfunction(lua, &AskUnavailable);
+  lua_setfield(lua, -2, "__index");
+  lua_pushcfunction(lua, &AskUnavailable);
+  lua_setfield(lua, -2, "__call");
+  lua_pushboolean(lua, 0);
+  lua_setfield(lua, -2, "__metatable");
+  lua_setmetatable(lua, -2);
+  lua_setglobal(lua, "ask");
+  PushAny(lua);
+  lua_setglobal(lua, "any");
+}
+
+}  // namespace sallyport::policy

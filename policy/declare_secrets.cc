@@ -1,0 +1,332 @@
+#include <algorithm>
+#include <cstring>
+
+#include "policy/declarations.h"
+#include "policy/framing_headers.h"
+#include "policy/script_host.h"
+
+// `secret "NAME" { ... }` is two calls: the first returns the handle, the second gives the handle
+// its table. A handle without a table is found at the end of the file.
+
+namespace sallyport::policy {
+namespace {
+
+constexpr char kHandleName[] = "sallyport.secret";
+constexpr char kSourceName[] = "sallyport.source";
+constexpr size_t kMaxName = 128;
+
+struct Handle {
+  std::array<char, kMaxName + 1> name;
+};
+
+struct Source {
+  SecretSource::Kind kind;
+};
+
+bool IsSecretName(std::string_view name) {
+  const auto is_letter = [](char c) {
+    return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+  };
+  return !name.empty() && name.size() <= kMaxName && is_letter(name.front()) &&
+         std::all_of(name.begin(), name.end(),
+                     [&](char c) { return is_letter(c) || (c >= '0' && c <= '9'); });
+}
+
+// Pushes a source; its argument is the user value.
+int PushSource(lua_State* lua, SecretSource::Kind kind) {
+  auto* source = static_cast<Source*>(lua_newuserdatauv(lua, sizeof(Source), 1));
+  source->kind = kind;
+  lua_pushvalue(lua, 1);
+  lua_setiuservalue(lua, -2, 1);
+  if (luaL_newmetatable(lua, kSourceName) != 0) {
+    lua_pushboolean(lua, 0);
+    lua_setfield(lua, -2, "__metatable");
+  }
+  lua_setmetatable(lua, -2);
+  return 1;
+}
+
+int EnvSource(lua_State* lua) {
+  Loader& loader = LoaderOf(lua);
+  const auto name = ReadString(lua, 1);
+  if (!name || !IsSecretName(*name)) {
+    loader.diagnostics.Error(CurrentLine(lua),
+                             "env takes the name of a variable, as in env \"GITHUB_TOKEN\"");
+  }
+  lua_settop(lua, 1);
+  return PushSource(lua, SecretSource::Kind::kEnv);
+}
+
+int FileSource(lua_State* lua) {
+  Loader& loader = LoaderOf(lua);
+  const auto path = ReadString(lua, 1);
+  if (!path || path->empty() || path->find('\0') != path->npos) {
+    loader.diagnostics.Error(CurrentLine(lua), "file takes a path, as in file \"token.txt\"");
+    lua_pushliteral(lua, "");
+  } else {
+    const std::string absolute = AbsolutePath(loader.folder, *path);
+    lua_pushlstring(lua, absolute.data(), absolute.size());
+  }
+  lua_replace(lua, 1);
+  lua_settop(lua, 1);
+  return PushSource(lua, SecretSource::Kind::kFile);
+}
+
+int CommandSource(lua_State* lua) {
+  LoaderOf(lua).diagnostics.Error(
+      CurrentLine(lua),
+      "command is not available in this version; use env \"NAME\" or file \"path\"");
+  PushAbsorber(lua);
+  return 1;
+}
+
+void ReadFrom(TableReader& reader, SecretSpec& spec) {
+  lua_State* lua = reader.lua();
+  const bool there = reader.ForEach("from", TableReader::Tables::kListsAndValues, [&](int index) {
+    const auto* source = static_cast<const Source*>(luaL_testudata(lua, index, kSourceName));
+    if (source == nullptr) return reader.TypeError("from", "env \"NAME\" or file \"path\"", index);
+    lua_getiuservalue(lua, index, 1);
+    spec.source = {source->kind, ReadString(lua, -1).value_or("")};
+    lua_pop(lua, 1);
+  });
+  if (!there && !reader.Has("from")) {
+    lua_pushliteral(lua, "from");
+    lua_rawget(lua, reader.index());
+    if (!IsAbsorber(lua, -1))
+      reader.Error("needs a 'from', as in from = env \"" + spec.name + "\"");
+    lua_pop(lua, 1);
+  }
+}
+
+void ReadSecretHosts(TableReader& reader, SecretSpec& spec) {
+  const bool there = reader.ForEach("hosts", TableReader::Tables::kLists, [&](int index) {
+    auto host = ReadHost(reader, "hosts", index, AnyIs::kMistake);
+    if (!host) return;
+    if (host->is_wildcard() && IsPublicSuffix(*host->name())) {
+      return reader.Error("'hosts': '" + host->ToString() + "' spans names of different owners ('" +
+                          host->name()->text() +
+                          "' is a public suffix); name the hosts that may receive the secret");
+    }
+    spec.hosts.push_back(*std::move(host));
+  });
+  if (!there)
+    reader.Error("needs 'hosts': who may receive it, as in hosts = { \"api.example.com\" }");
+}
+
+bool CheckHeaderName(TableReader& reader, const char* field, const std::string& name) {
+  if (!IsToken(name)) {
+    reader.Error("'" + std::string(field) + "': '" + Printable(name, 60) +
+                 "' is not a header's name");
+    return false;
+  }
+  if (IsFramingHeader(name)) {
+    reader.Error("'" + std::string(field) + "': '" + name +
+                 "' belongs to the gate and can't hold a secret");
+    return false;
+  }
+  return true;
+}
+
+void ReadHeaders(TableReader& reader, SecretSpec& spec) {
+  if (reader.Has("headers")) {
+    spec.headers.emplace();
+    for (std::string& name : reader.Strings("headers")) {
+      if (CheckHeaderName(reader, "headers", name)) spec.headers->push_back(std::move(name));
+    }
+  }
+  reader.ForEachField("inject", [&](const std::string& name, int index) {
+    const auto form = ReadString(reader.lua(), index);
+    if (!form) return reader.TypeError("inject", "{ authorization = \"Bearer {}\" }", index);
+    if (!CheckHeaderName(reader, "inject", name)) return;
+    const size_t place = form->find("{}");
+    if (place == form->npos || form->find("{}", place + 1) != form->npos || !IsFieldValue(*form)) {
+      return reader.Error("'inject': the value for '" + name +
+                          "' must be a header's value with one {}, as in \"Bearer {}\"");
+    }
+    for (const auto& [other, unused] : spec.inject) {
+      if (EqualsIgnoreCase(other, name))
+        return reader.Error("'inject': '" + name + "' stands twice");
+    }
+    spec.inject.emplace_back(name, *form);
+  });
+}
+
+void ReadNarrowing(TableReader& reader, SecretSpec& spec) {
+  spec.methods = ReadMethods(reader, "methods");
+  for (const PathGlob& glob : ReadPaths(reader, "paths")) spec.paths.push_back(glob.text());
+  reader.ForEach("ports", TableReader::Tables::kLists, [&](int index) {
+    if (const auto port = ReadPort(reader.lua(), index)) return spec.ports.push_back(*port);
+    reader.TypeError("ports", "a port from 1 to 65535 or a list of ports", index);
+  });
+}
+
+void ReadBehaviour(TableReader& reader, SecretSpec& spec) {
+  using Foreign = SecretSpec::Foreign;
+  using OnViolation = SecretSpec::OnViolation;
+  spec.expose = reader.Bool("expose").value_or(true);
+  spec.plaintext = reader.Bool("plaintext").value_or(false);
+  if (const auto foreign = reader.OneOf("foreign", {"block", "strip", "pass"})) {
+    spec.foreign = *foreign == "block"   ? Foreign::kBlock
+                   : *foreign == "strip" ? Foreign::kStrip
+                                         : Foreign::kPass;
+  }
+  if (const auto violation = reader.OneOf("on_violation", {"block", "pass", "terminate"})) {
+    spec.on_violation = *violation == "block"  ? OnViolation::kBlock
+                        : *violation == "pass" ? OnViolation::kPass
+                                               : OnViolation::kTerminate;
+  }
+  if (reader.Bool("scrub") == true) {
+    reader.Error(
+        "scrub = true is not available in this version: responses are not searched for the value; "
+        "leave it "
+        "out, or write scrub = false");
+  }
+  spec.placeholder = reader.String("placeholder");
+  const auto visible = [](char c) { return c > 0x20 && c < 0x7f; };
+  if (spec.placeholder &&
+      (spec.placeholder->empty() ||
+       !std::all_of(spec.placeholder->begin(), spec.placeholder->end(), visible))) {
+    reader.Error("'placeholder' must be printable ASCII without spaces");
+  }
+  for (const char* field : {"query", "path", "body"}) {
+    reader.Unavailable(field, "; a placeholder is replaced in headers only");
+  }
+}
+
+void ReadSecret(TableReader& reader, SecretSpec& spec) {
+  reader.Expect({"from", "hosts", "headers", "inject", "methods", "paths", "ports", "expose",
+                 "plaintext", "foreign", "on_violation", "placeholder", "scrub", "query", "path",
+                 "body"});
+  ReadFrom(reader, spec);
+  ReadSecretHosts(reader, spec);
+  ReadHeaders(reader, spec);
+  ReadNarrowing(reader, spec);
+  ReadBehaviour(reader, spec);
+}
+
+const Handle& CheckHandle(lua_State* lua, int index) {
+  return *static_cast<const Handle*>(luaL_checkudata(lua, index, kHandleName));
+}
+
+// `secret "NAME"` followed by its table.
+int GiveTable(lua_State* lua) {
+  Loader& loader = LoaderOf(lua);
+  const std::string name = CheckHandle(lua, 1).name.data();
+  const int line = CurrentLine(lua);
+  const std::string what = "secret \"" + name + "\"";
+  lua_settop(lua, 2);
+  const bool pending = loader.pending_secrets.erase(name) > 0;
+  if (!pending) {
+    // A duplicate was reported where its name stood.
+    if (loader.secret_lines.contains(name))
+      loader.diagnostics.Error(line, what + " has its table already");
+  } else if (lua_type(lua, 2) != LUA_TTABLE) {
+    if (!IsAbsorber(lua, 2))
+      loader.diagnostics.Error(
+          line, what + " takes one table, as in " + what + " { from = ..., hosts = ... }");
+  } else {
+    SecretSpec spec;
+    spec.name = name;
+    spec.declared_at = loader.diagnostics.At(line);
+    TableReader reader(lua, 2, loader.diagnostics, what, line);
+    ReadSecret(reader, spec);
+    if (!spec.hosts.empty()) loader.declared.secrets.push_back(std::move(spec));
+  }
+  lua_settop(lua, 1);
+  return 1;
+}
+
+int Concatenate(lua_State* lua) {
+  lua_settop(lua, 2);
+  for (int i = 1; i <= 2; ++i) {
+    if (IsSecretHandle(lua, i)) {
+      PushPlaceholder(lua, i);
+      lua_replace(lua, i);
+    } else if (lua_isstring(lua, i) == 0) {
+      return luaL_error(lua, "attempt to concatenate a %s value with a secret",
+                        luaL_typename(lua, i));
+    }
+  }
+  lua_concat(lua, 2);
+  return 1;
+}
+
+int ToText(lua_State* lua) {
+  PushPlaceholder(lua, 1);
+  return 1;
+}
+
+int NoField(lua_State* lua) {
+  return luaL_error(lua, "a secret has no fields: a policy sees its placeholder, never its value");
+}
+
+int DeclareSecret(lua_State* lua) {
+  Loader& loader = LoaderOf(lua);
+  const int line = CurrentLine(lua);
+  if (IsAbsorber(lua, 1)) {
+    lua_settop(lua, 1);
+    return 1;
+  }
+  const auto name = ReadString(lua, 1);
+  if (!name || !IsSecretName(*name)) {
+    loader.diagnostics.Error(
+        line,
+        "secret takes a name of letters, digits and '_', as in secret \"GITHUB_TOKEN\" { ... }");
+    PushAbsorber(lua);
+    return 1;
+  }
+  const auto [first, is_new] = loader.secret_lines.emplace(*name, line);
+  if (!is_new) {
+    loader.diagnostics.Error(line, "secret \"" + *name + "\" is declared twice; the first is at " +
+                                       loader.diagnostics.At(first->second));
+    PushAbsorber(lua);
+    return 1;
+  }
+  loader.pending_secrets.emplace(*name, line);
+  PushSecretHandle(lua, *name);
+  return 1;
+}
+
+}  // namespace
+
+void PushSecretHandle(lua_State* lua, const std::string& name) {
+  auto* handle = static_cast<Handle*>(lua_newuserdatauv(lua, sizeof(Handle), 0));
+  handle->name = {};
+  std::copy_n(name.begin(), std::min(name.size(), kMaxName), handle->name.begin());
+  if (luaL_newmetatable(lua, kHandleName) != 0) {
+    static constexpr luaL_Reg kMethods[] = {{"__call", &GiveTable},   {"__concat", &Concatenate},
+                                            {"__tostring", &ToText},  {"__index", &NoField},
+                                            {"__newindex", &NoField}, {nullptr, nullptr}};
+    luaL_setfuncs(lua, kMethods, 0);
+    lua_pushboolean(lua, 0);
+    lua_setfield(lua, -2, "__metatable");
+  }
+  lua_setmetatable(lua, -2);
+}
+
+bool IsSecretHandle(lua_State* lua, int index) {
+  return luaL_testudata(lua, index, kHandleName) != nullptr;
+}
+
+void PushPlaceholder(lua_State* lua, int index) {
+  const std::string_view name = CheckHandle(lua, index).name.data();
+  const ScriptHost& host = HostOf(lua);
+  if (host.loader != nullptr) {
+    luaL_error(lua,
+               "the secret %s can't be used as text while the file loads; use it in a callback",
+               name.data());
+  }
+  const auto placeholder = host.placeholders.find(name);
+  if (placeholder == host.placeholders.end())
+    luaL_error(lua, "the secret %s has no placeholder", name.data());
+  lua_pushlstring(lua, placeholder->second.data(), placeholder->second.size());
+}
+
+void DefineSecrets(lua_State* lua) {
+  lua_register(lua, "secret", &DeclareSecret);
+  lua_register(lua, "env", &EnvSource);
+  lua_register(lua, "file", &FileSource);
+  lua_register(lua, "command", &CommandSource);
+}
+
+}  // namespace sallyport::policy

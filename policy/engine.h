@@ -1,0 +1,166 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/dialer.h"
+#include "base/host_name.h"
+#include "base/http_message.h"
+#include "base/ip_address.h"
+#include "base/reason.h"
+#include "base/result.h"
+#include "base/secret_spec.h"
+
+namespace sallyport::policy {
+
+/// One thing wrong with, or remarkable about, a policy file.
+struct Diagnostic {
+  enum class Severity { kError, kWarning };
+  Severity severity = Severity::kError;
+  std::string file;
+  int line = 0;         ///< From 1; 0 where there is none.
+  std::string message;  ///< Names the nearest right word where one is near.
+  /// "policy.lua:12: error: unknown field 'hots' of allow.http; did you mean 'host'?"
+  std::string ToString() const;
+};
+
+/// `sandbox { … }`.
+struct SandboxOptions {
+  struct Mount {
+    std::string source;  ///< Absolute; a relative one starts at the policy file's folder.
+    std::string target;  ///< Absolute, inside.
+    bool writable = false;
+  };
+  std::optional<std::string> image;  ///< Not used by the namespace backend; kept for it to refuse or note.
+  std::optional<unsigned> cpus;
+  std::optional<uint64_t> memory;  ///< Bytes.
+  std::optional<std::string> workdir;
+  std::optional<std::string> hostname;
+  std::optional<std::string> isolation;  ///< "vm" or "namespace".
+  std::vector<Mount> mounts;
+  std::vector<std::pair<std::string, std::string>> env;
+  std::optional<std::chrono::milliseconds> timeout;
+  bool network = true;
+};
+
+/// `dns { … }`.
+struct DnsOptions {
+  enum class Unlisted { kExplain, kNxdomain };
+  std::vector<Endpoint> resolvers;  ///< Empty: the host's own.
+  bool synthesize_v6 = false;       ///< families = "both".
+  Unlisted unlisted = Unlisted::kExplain;
+};
+
+/// `upstream { … }`: how the gate talks to servers.
+struct UpstreamOptions {
+  std::vector<std::string> ca_files;  ///< PEM files trusted besides the host's own roots.
+};
+
+/// What a flow or request is, as rules and callbacks see it.
+struct Facts {
+  uint64_t flow = 0;
+  Transport transport = Transport::kTcp;
+  Endpoint source;
+  /// For a named flow the checked upstream address where one is known, never the synthetic one.
+  Endpoint destination;
+  std::optional<HostName> name;  ///< The name that DNS attributed.
+};
+
+/// What a host name may be used for.
+struct NameVerdict {
+  bool grantable = false;         ///< Some rule or callback could grant a flow to it: it may be resolved.
+  bool ancestor = false;          ///< Not grantable itself, but a grantable name lies below: NODATA.
+  AddressFilter filter;           ///< What its addresses may be, over all rules that could apply.
+  std::vector<uint16_t> types;    ///< DNS record types granted beside A and AAAA.
+  bool chosen_target = false;     ///< Every use of it goes elsewhere by `to`: needs no resolution.
+};
+
+class HttpGrant;  // Which requests a flow may carry; opaque outside this folder.
+
+/// What is to become of a flow.
+struct FlowVerdict {
+  enum class Action {
+    kDeny,
+    kRaw,   ///< Relay the bytes.
+    kHttp,  ///< Intercept: each request is decided by `http`.
+  };
+  Action action = Action::kDeny;
+  Refusal refusal;            ///< For kDeny.
+  std::string rule;           ///< What granted it ("policy.lua:12" or the rule's name).
+  AddressFilter filter;       ///< What the address may be.
+  std::optional<Authority> to;  ///< The flow goes there instead; identity checks stay on the name.
+  std::shared_ptr<HttpGrant> http;
+};
+
+/// TLS as the request's connection has it.
+struct TlsFacts {
+  bool encrypted = false;
+  std::string sni;
+  std::string alpn;
+  std::string version;
+};
+
+/// What is to become of a request.
+struct RequestVerdict {
+  enum class Action { kForward, kDeny, kRespond };
+  Action action = Action::kDeny;
+  Refusal refusal;  ///< For kDeny.
+  std::string rule;
+  ResponseHead response;      ///< For kRespond.
+  std::string response_body;  ///< For kRespond.
+  std::optional<Authority> to;  ///< From the granting rule, where it differs from the flow's.
+};
+
+/// A loaded policy. Single-threaded; does no I/O. Every callback runs under its budget, and an error
+/// or a spent budget is a denial with Reason::kPolicyError.
+class Engine {
+ public:
+  struct Source {
+    std::string text;
+    std::string name;    ///< For messages: "policy.lua".
+    std::string folder;  ///< Absolute; where relative paths start.
+  };
+  struct Loaded {
+    std::unique_ptr<Engine> engine;       ///< Null when there is an error.
+    std::vector<Diagnostic> diagnostics;  ///< All of them at once.
+  };
+
+  /// Runs the file's declarations, and compiles its rules. Reads no other file and no secret.
+  static Loaded Load(const Source& source);
+  virtual ~Engine() = default;
+
+  virtual const SandboxOptions& sandbox() const = 0;
+  virtual const DnsOptions& dns() const = 0;
+  virtual const UpstreamOptions& upstream() const = 0;
+  virtual const std::vector<SecretSpec>& secrets() const = 0;
+
+  /// Adds a declaration from outside the file (`--secret NAME@HOST`), which replaces one of the same name.
+  virtual void AddSecret(SecretSpec spec) = 0;
+
+  /// Sets what the handle of secret NAME turns into in callbacks: its placeholder, never its value.
+  virtual void SetPlaceholder(std::string_view secret, std::string placeholder) = 0;
+
+  /// Whether NAME may be resolved, and to what. Rules first: one that allows the name in any kind of
+  /// rule, unless a deny before it leaves nothing of it. Then, for a name that no rule allows and
+  /// no `deny.dns` refuses, on.connect is asked with a connection of transport "dns": it grants by
+  /// `conn:match_dns(...):accept()` or `conn:accept()`. Calling match_http, match_tcp or match_udp
+  /// there returns nil, but notes that a flow to the name might be granted, so a pattern whose host
+  /// matches makes the name resolvable; nothing else is granted by it. Hosts of secrets and of
+  /// on.request make nothing resolvable.
+  virtual NameVerdict DecideName(const HostName& name) = 0;
+  /// Rules first, then on.connect.
+  virtual FlowVerdict DecideFlow(const Facts& facts) = 0;
+  /// Rules, on.request in file order, the function given to accept. Hooks may change REQUEST; it is
+  /// left alone unless the verdict is kForward. kBadRequest for a path that servers may normalise to
+  /// another which rules or hooks would decide differently.
+  virtual RequestVerdict DecideRequest(HttpGrant& grant, const Facts& facts, const TlsFacts& tls,
+                                       RequestHead& request) = 0;
+};
+
+}  // namespace sallyport::policy

@@ -1,0 +1,191 @@
+#include "policy/explain.h"
+
+#include <algorithm>
+
+#include "policy/diagnostics.h"
+
+namespace sallyport::policy {
+namespace {
+
+constexpr size_t kMaxPath = 200;
+
+// TEXT as a string of the policy language.
+std::string Quote(std::string_view text) {
+  std::string quoted = "\"";
+  for (const char c : Printable(text, kMaxPath)) {
+    if (c == '"' || c == '\\') quoted += '\\';
+    quoted += c;
+  }
+  return quoted + "\"";
+}
+
+std::string Target(const Facts& facts) {
+  if (!facts.name) return facts.destination.ToString();
+  return facts.name->text() + ":" + std::to_string(facts.destination.port);
+}
+
+// `host = "x"`, or `ip = "x"` for a flow without a name.
+std::string TargetField(const Facts& facts) {
+  if (facts.name) return "host = " + Quote(facts.name->text());
+  return "ip = " + Quote(facts.destination.address.ToString());
+}
+
+bool IsWebPort(uint16_t port) {
+  return port == 80 || port == 443;
+}
+
+std::string SuggestFlow(const Facts& facts) {
+  const std::string port = std::to_string(facts.destination.port);
+  switch (facts.transport) {
+    case Transport::kTcp:
+      if (facts.name && IsWebPort(facts.destination.port))
+        return "allow.http { " + TargetField(facts) + " }";
+      return "allow.tcp { " + TargetField(facts) + ", port = " + port + " }";
+    case Transport::kUdp:
+      return "allow.udp { " + TargetField(facts) + ", port = " + port + " }";
+    case Transport::kIcmp:
+      break;
+  }
+  return {};
+}
+
+std::string Upper(std::string_view text) {
+  std::string upper(text);
+  for (char& c : upper) {
+    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+  }
+  return upper;
+}
+
+std::string Join(const std::vector<std::string>& words) {
+  std::string joined;
+  for (const std::string& word : words) joined.append(joined.empty() ? "" : ", ").append(word);
+  return joined;
+}
+
+// What RULE allows, of that in which the request differs: "allows GET, HEAD".
+std::string DescribeAllowed(const Rule& rule, const RequestHead& request) {
+  const bool method_fits =
+      rule.methods.empty() || Join(rule.methods).empty() ||
+      std::find(rule.methods.begin(), rule.methods.end(), request.method) != rule.methods.end();
+  if (!method_fits) return "allows " + Join(rule.methods);
+  std::vector<std::string> paths;
+  for (const PathGlob& glob : rule.paths) paths.push_back(glob.text());
+  if (!paths.empty()) return "allows the paths " + Join(paths);
+  return "wants other headers";
+}
+
+// The rule that comes nearest to allowing REQUEST: one whose path fits, or else the first.
+const Rule* NearestRule(const RuleSet& rules, const std::vector<uint32_t>& numbers,
+                        const RequestHead& request) {
+  const Rule* nearest = nullptr;
+  for (const uint32_t number : numbers) {
+    const Rule& rule = rules.rules()[number];
+    if (!rule.allows()) continue;
+    if (nearest == nullptr) nearest = &rule;
+    for (const PathGlob& glob : rule.paths) {
+      if (glob.Matches(request.path)) return &rule;
+    }
+  }
+  return nearest;
+}
+
+std::string SuggestRequest(const Facts& facts, const RequestHead& request) {
+  std::string text = "allow.http { " + TargetField(facts);
+  if (!IsWebPort(facts.destination.port))
+    text += ", port = " + std::to_string(facts.destination.port);
+  text += ", method = { " + Quote(request.method) + " }";
+  if (request.path.starts_with('/') && request.path.size() <= kMaxPath)
+    text += ", path = { " + Quote(request.path) + " }";
+  return text + " }";
+}
+
+std::string Reason(const Rule& rule) {
+  return rule.reason.empty() ? "" : ": " + rule.reason;
+}
+
+}  // namespace
+
+Refusal ExplainFlow(const RuleSet& rules, const RuleSet::FlowDecision& decision,
+                    const Facts& facts) {
+  Refusal refusal;
+  const std::string what = Upper(ToString(facts.transport)) + " to " + Target(facts);
+  const Rule* denied =
+      decision.rule != nullptr && !decision.rule->allows() ? decision.rule : nullptr;
+  for (const uint32_t number : decision.http) {
+    if (denied == nullptr && !rules.rules()[number].allows()) denied = &rules.rules()[number];
+  }
+  if (denied != nullptr) {
+    refusal.reason = Reason::kDeniedByRule;
+    refusal.rule = denied->id;
+    refusal.detail = what + " is denied by the rule " + denied->id + Reason(*denied);
+    return refusal;
+  }
+  refusal.reason = Reason::kNotGranted;
+  refusal.detail = what + " is not granted: no rule allows it";
+  if (!facts.name) {
+    const AddressClass address_class = Classify(facts.destination.address);
+    refusal.detail += " (the address belongs to no name that was looked up";
+    if (address_class != AddressClass::kPublic)
+      refusal.detail.append("; it is ").append(ToString(address_class));
+    refusal.detail += ")";
+  }
+  refusal.how_to_allow = SuggestFlow(facts);
+  return refusal;
+}
+
+Refusal ExplainRequest(const RuleSet& rules, const std::vector<uint32_t>& rules_of_flow,
+                       const RuleSet::RequestDecision& decision, const Facts& facts,
+                       const RequestHead& request) {
+  Refusal refusal;
+  const std::string what = DescribeRequest(facts, request);
+  if (decision.rule != nullptr) {
+    refusal.reason = Reason::kDeniedByRule;
+    refusal.rule = decision.rule->id;
+    refusal.detail = what + " is denied by the rule " + decision.rule->id;
+    if (decision.by_otherwise) {
+      refusal.detail +=
+          ", which " + DescribeAllowed(*decision.rule, request) + ": " + *decision.rule->otherwise;
+    } else {
+      refusal.detail += Reason(*decision.rule);
+    }
+    return refusal;
+  }
+  refusal.reason = Reason::kNotGranted;
+  refusal.detail = what + " is not granted";
+  if (const Rule* nearest = NearestRule(rules, rules_of_flow, request)) {
+    refusal.detail += ": rule " + nearest->id + " " + DescribeAllowed(*nearest, request);
+  } else {
+    refusal.detail += ": no rule allows it";
+  }
+  refusal.how_to_allow = SuggestRequest(facts, request);
+  return refusal;
+}
+
+Refusal ExplainHook(const std::string& reason, const std::string& id) {
+  Refusal refusal;
+  refusal.reason = Reason::kDeniedByHook;
+  refusal.rule = id;
+  refusal.detail = "denied by the callback " + id + (reason.empty() ? "" : ": " + reason);
+  return refusal;
+}
+
+Refusal ExplainFailure(const std::string& what, const std::string& id) {
+  Refusal refusal;
+  refusal.reason = Reason::kPolicyError;
+  refusal.rule = id;
+  refusal.detail = "the policy failed while deciding: " + Printable(what, 500);
+  return refusal;
+}
+
+std::string DescribeRequest(const Facts& facts, const RequestHead& request) {
+  const uint16_t port = facts.destination.port;
+  const bool default_port =
+      (request.scheme == "https" && port == 443) || (request.scheme == "http" && port == 80);
+  std::string host = facts.name ? facts.name->text() : ToString(Host(facts.destination.address));
+  if (!default_port) host += ":" + std::to_string(port);
+  return Printable(request.method, 32) + " " + request.scheme + "://" + host +
+         Printable(request.path, kMaxPath);
+}
+
+}  // namespace sallyport::policy

@@ -1,0 +1,27 @@
+#pragma once
+
+#include "base/reason.h"
+#include "policy/engine.h"
+#include "policy/rule_set.h"
+
+namespace sallyport::policy {
+
+/// What a guest, a person or a model is told of a denied flow: what happened, and the smallest rule
+/// that would allow it.
+Refusal ExplainFlow(const RuleSet& rules, const RuleSet::FlowDecision& decision,
+                    const Facts& facts);
+
+/// The same for a request that the rules RULES_OF_FLOW decided as DECISION says.
+Refusal ExplainRequest(const RuleSet& rules, const std::vector<uint32_t>& rules_of_flow,
+                       const RuleSet::RequestDecision& decision, const Facts& facts,
+                       const RequestHead& request);
+
+/// A callback refused; REASON is what it said.
+Refusal ExplainHook(const std::string& reason, const std::string& id);
+/// A callback failed.
+Refusal ExplainFailure(const std::string& what, const std::string& id);
+
+/// "POST https://api.github.com/x", bounded, without the query.
+std::string DescribeRequest(const Facts& facts, const RequestHead& request);
+
+}  // namespace sallyport::policy

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "policy/lua_state.h"
+#include "policy/rule.h"
+
+namespace sallyport::policy {
+
+/// Which requests a flow may carry: the rules that speak of it, in order, and what on.connect
+/// accepted besides. Keeps the script's state alive for the function in it.
+class HttpGrant {
+ public:
+  explicit HttpGrant(std::shared_ptr<LuaState> state) : state_(std::move(state)) {}
+  ~HttpGrant() {
+    if (function != LUA_NOREF) state_->Unref(function);
+  }
+  HttpGrant(const HttpGrant&) = delete;
+  HttpGrant& operator=(const HttpGrant&) = delete;
+
+  std::vector<uint32_t> rules;
+  std::optional<Rule> accepted;     ///< By on.connect; asked after `rules`.
+  int function = LUA_NOREF;         ///< Given to accept.
+  std::optional<Authority> target;  ///< The flow's `to`.
+
+ private:
+  std::shared_ptr<LuaState> state_;
+};
+
+}  // namespace sallyport::policy

@@ -1,0 +1,73 @@
+#include "policy/load.h"
+
+#include "policy/rule_check.h"
+
+namespace sallyport::policy {
+namespace {
+
+void RunFile(lua_State* lua, const std::string& text) {
+  OpenSafeLibraries(lua);
+  DefineRules(lua);
+  DefineOptions(lua);
+  DefineSecrets(lua);
+  DefineHooks(lua);
+  GuardGlobals(lua);
+  LuaState::Of(lua).Charge(static_cast<int64_t>(text.size()));
+  // Text only: compiled chunks can break the machine that runs them.
+  if (luaL_loadbufferx(lua, text.data(), text.size(), kChunkName, "t") != LUA_OK) lua_error(lua);
+  lua_call(lua, 0, 0);
+}
+
+void ReportFailure(const ScriptError& error, Loader& loader) {
+  int line = error.line;
+  std::string message = WithoutPlace(error.message, line);
+  if (error.budget) message += " while the file was loading";
+  loader.diagnostics.Error(line, Printable(message, 500));
+}
+
+void CheckDeclarations(Loader& loader) {
+  for (const auto& [name, line] : loader.pending_secrets) {
+    loader.diagnostics.Error(line, "secret \"" + name + "\" without its table: write secret \"" +
+                                       name + "\" { from = env \"" + name +
+                                       "\", hosts = { \"api.example.com\" } }");
+  }
+  std::vector<HostPattern> hooked;
+  for (const Hook& hook : loader.declared.on_request) {
+    if (hook.host && !hook.host->is_any()) hooked.push_back(*hook.host);
+  }
+  CheckRules(loader.declared.rules, loader.declared.secrets, hooked, loader.diagnostics);
+}
+
+}  // namespace
+
+std::unique_ptr<LoadedScript> LoadScript(const Engine::Source& source, const Budget& budget,
+                                         std::vector<Diagnostic>& diagnostics) {
+  Loader loader(source.name, source.folder);
+  auto loaded = std::make_unique<LoadedScript>();
+  loaded->host = std::make_unique<ScriptHost>();
+  loaded->host->file = source.name;
+  loaded->host->loader = &loader;
+  loaded->state = std::make_shared<LuaState>();
+  loaded->state->owner = loaded->host.get();
+  if (source.text.size() > kMaxPolicyText) {
+    loader.diagnostics.Error(0, "the file is longer than 1 MiB");
+  } else {
+    ScriptError error;
+    const bool ran =
+        loaded->state->Run(budget, error, [&source](lua_State* lua) { RunFile(lua, source.text); });
+    if (!ran) ReportFailure(error, loader);
+    // A file that stopped half-way would only show the shadow of what is missing.
+    if (ran) CheckDeclarations(loader);
+  }
+  const bool failed = loader.diagnostics.has_errors();
+  diagnostics = loader.diagnostics.Take();
+  loaded->host->loader = nullptr;
+  loaded->declared = std::move(loader.declared);
+  if (failed) {
+    loaded->state->owner = nullptr;
+    return nullptr;
+  }
+  return loaded;
+}
+
+}  // namespace sallyport::policy

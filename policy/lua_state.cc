@@ -1,0 +1,198 @@
+#include "policy/lua_state.h"
+
+#include <ctime>
+
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "base/check.h"
+
+// How a script is bounded.
+//
+// Steps: a count hook takes kHookInterval steps each time; library functions whose work depends on
+// their arguments charge for it (Charge), and so does the allocator, by the byte, because one
+// instruction may copy megabytes ("a" .. b). Where raising is impossible (allocator) the hook is
+// set to fire at the next instruction.
+//
+// A spent budget is sticky until the entry ends: the hook then fires at every instruction, each
+// charging function raises, and the script's pcall and xpcall are wrappers that pass the error on
+// (lua_library.cc). Two places where Lua runs code without the hook stay empty: finalizers
+// (setmetatable refuses __gc) and message handlers called while the hook itself raises (xpcall's
+// handler is ours, and calls the script's one only for errors of another kind). __close handlers
+// run after the hook is back, and fall to it at their first instruction.
+//
+// Time is measured as CPU time of the thread; the wall clock, which is cheap, tells when to look.
+
+namespace sallyport::policy {
+namespace {
+
+// Often enough that single expensive instructions add up to milliseconds, not seconds; no
+// difference was measured between 100 and 10,000.
+constexpr int kHookInterval = 100;
+constexpr int64_t kStepsPerClock = 4096;
+// Copying or clearing 16 bytes costs about as much as an instruction.
+constexpr size_t kBytesPerStep = 16;
+// A refused allocation makes Lua collect all garbage, up to the whole of kMaxScriptMemory.
+constexpr int64_t kRefusalSteps = 20'000;
+
+constexpr char kSpentMessage[] = "the budget of steps or time is spent";
+
+std::chrono::nanoseconds CpuTime() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+}
+
+// Only reached when Lua raises outside of Run(), which is our own mistake.
+int OnPanic(lua_State*) {
+  std::abort();
+}
+
+}  // namespace
+
+LuaState::LuaState() {
+  lua_ = lua_newstate(&Allocate, this);
+  SALLYPORT_CHECK(lua_ != nullptr);
+  lua_atpanic(lua_, &OnPanic);
+  *static_cast<LuaState**>(lua_getextraspace(lua_)) = this;
+}
+
+LuaState::~LuaState() {
+  lua_close(lua_);
+}
+
+LuaState& LuaState::Of(lua_State* lua) {
+  return **static_cast<LuaState**>(lua_getextraspace(lua));
+}
+
+void* LuaState::Allocate(void* self, void* old, size_t old_size, size_t new_size) {
+  auto& state = *static_cast<LuaState*>(self);
+  const size_t had = old == nullptr ? 0 : old_size;  // Without OLD, OLD_SIZE is a type.
+  if (new_size == 0) {
+    std::free(old);
+    state.used_ -= had;
+    return nullptr;
+  }
+  if (new_size > had) {
+    if (new_size - had > kMaxScriptMemory - state.used_) {
+      state.ChargeLater(kRefusalSteps);
+      return nullptr;
+    }
+    state.ChargeLater(static_cast<int64_t>(new_size / kBytesPerStep));
+  }
+  void* block = std::realloc(old, new_size);
+  if (block == nullptr) std::abort();
+  state.used_ += new_size - had;  // Modulo 2^64 where it shrinks.
+  return block;
+}
+
+void LuaState::Begin(const Budget& budget) {
+  spent_ = false;
+  error_line_ = 0;
+  steps_left_ = budget.steps;
+  steps_to_clock_ = kStepsPerClock;
+  check_at_ = std::chrono::steady_clock::now() + budget.time;
+  cpu_end_ = CpuTime() + budget.time;
+}
+
+bool LuaState::TimeIsUp() {
+  const auto now = std::chrono::steady_clock::now();
+  if (now < check_at_) return false;
+  const auto left = cpu_end_ - CpuTime();
+  if (left <= std::chrono::nanoseconds(0)) return true;
+  check_at_ = now + left;
+  return false;
+}
+
+void LuaState::MarkSpent() {
+  spent_ = true;
+  lua_sethook(lua_, &OnCount, LUA_MASKCOUNT, 1);
+}
+
+void LuaState::ChargeLater(int64_t steps) {
+  if (!entered_ || spent_) return;
+  steps_left_ -= steps;
+  steps_to_clock_ -= steps;
+  if (steps_left_ < 0) return MarkSpent();
+  if (steps_to_clock_ > 0) return;
+  steps_to_clock_ = kStepsPerClock;
+  if (TimeIsUp()) MarkSpent();
+}
+
+void LuaState::Charge(int64_t steps) {
+  ChargeLater(steps);
+  if (spent_) RaiseSpent();
+}
+
+void LuaState::RaiseSpent() {
+  luaL_error(lua_, kSpentMessage);
+  std::abort();  // Not reached: luaL_error does not return.
+}
+
+void LuaState::OnCount(lua_State* lua, lua_Debug*) {
+  LuaState& state = Of(lua);
+  state.ChargeLater(kHookInterval);
+  // The clock at each turn of the hook: an instruction may have taken a millisecond.
+  if (!state.spent_ && state.TimeIsUp()) state.MarkSpent();
+  if (state.spent_) state.RaiseSpent();
+}
+
+// The message handler of every entry: notes the line while the failed call still stands.
+int LuaState::OnError(lua_State* lua) {
+  LuaState& state = Of(lua);
+  if (state.error_line_ == 0) state.error_line_ = CurrentLine(lua);
+  return 1;
+}
+
+bool LuaState::RunProtected(const Budget& budget, ScriptError& error, lua_CFunction body,
+                            void* argument) {
+  SALLYPORT_CHECK(!entered_);
+  entered_ = true;
+  Begin(budget);
+  lua_sethook(lua_, &OnCount, LUA_MASKCOUNT, kHookInterval);
+  // None of these allocates, so none can raise: Lua guarantees the stack slots.
+  lua_pushcfunction(lua_, &OnError);
+  lua_pushcfunction(lua_, body);
+  lua_pushlightuserdata(lua_, argument);
+  const int status = lua_pcall(lua_, 1, 0, 1);
+  entered_ = false;
+  const bool succeeded = status == LUA_OK && !spent_;
+  if (!succeeded) {
+    error.budget = spent_ || status == LUA_ERRMEM;
+    error.line = error_line_;
+    // A number is not converted, which would allocate.
+    if (status != LUA_OK && lua_type(lua_, -1) == LUA_TSTRING) {
+      size_t length = 0;
+      const char* text = lua_tolstring(lua_, -1, &length);
+      error.message.assign(text, length);
+    } else {
+      error.message = spent_ ? kSpentMessage : "the error is not a string";
+    }
+    if (status == LUA_ERRMEM) error.message = "the memory of the script is spent";
+  }
+  lua_settop(lua_, 0);
+  return succeeded;
+}
+
+void LuaState::Unref(int reference) {
+  if (entered_) {
+    // Inside a run of this state; only what exists already is written, and that does not raise.
+    luaL_unref(lua_, LUA_REGISTRYINDEX, reference);
+    return;
+  }
+  ScriptError ignored;
+  Run(kCallbackBudget, ignored,
+      [reference](lua_State* lua) { luaL_unref(lua, LUA_REGISTRYINDEX, reference); });
+}
+
+int CurrentLine(lua_State* lua) {
+  lua_Debug activation;
+  for (int level = 0; lua_getstack(lua, level, &activation) != 0; ++level) {
+    lua_getinfo(lua, "l", &activation);
+    if (activation.currentline > 0) return activation.currentline;
+  }
+  return 0;
+}
+
+}  // namespace sallyport::policy

@@ -1,0 +1,85 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/address_class.h"
+#include "base/host_name.h"
+#include "base/http_message.h"
+#include "base/path_glob.h"
+
+namespace sallyport::policy {
+
+/// A set of ports. An empty one stands for every port.
+class PortSet {
+ public:
+  PortSet() = default;
+  /// FIRST <= LAST.
+  void Add(uint16_t first, uint16_t last) { ranges_.emplace_back(first, last); }
+
+  bool is_all() const { return ranges_.empty(); }
+  bool Contains(uint16_t port) const;
+  /// Whether every port of OTHER lies within one range of this set.
+  bool Covers(const PortSet& other) const;
+  bool Intersects(const PortSet& other) const;
+  /// "80, 443, 8000-8010".
+  std::string ToString() const;
+
+ private:
+  std::vector<std::pair<uint16_t, uint16_t>> ranges_;
+};
+
+/// What a request must carry in a header for a rule to match.
+struct HeaderCondition {
+  std::string name;
+  std::vector<std::string> values;  ///< One of these; empty: any value will do.
+};
+
+/// One `allow` or `deny` of a policy, compiled.
+struct Rule {
+  enum class Kind { kHttp, kTcp, kUdp, kDns };
+  enum class Effect { kAllow, kDeny };
+
+  Kind kind = Kind::kTcp;
+  Effect effect = Effect::kDeny;
+  int line = 0;
+  std::string id;                   ///< "policy.lua:12", or its `name`.
+  std::vector<HostPattern> hosts;   ///< Empty: no flow with a name.
+  std::optional<AddressFilter> ip;  ///< Nothing: no flow without a name.
+  AddressFilter resolves;           ///< What the addresses of its hosts may be.
+  PortSet ports;
+  std::vector<std::string> methods;      ///< Empty: all.
+  std::vector<PathGlob> paths;           ///< Empty: all.
+  std::vector<HeaderCondition> headers;  ///< All of them must hold.
+  std::optional<std::string> otherwise;
+  std::string reason;
+  std::optional<Authority> to;
+  std::vector<uint16_t> types;
+
+  bool allows() const { return effect == Effect::kAllow; }
+  /// Whether it matches requests of any kind.
+  bool matches_every_request() const { return methods.empty() && paths.empty() && headers.empty(); }
+  bool MatchesName(const HostName& name) const;
+  /// Whether it speaks of a flow to ADDRESS that has no name. A `deny` also looks at what an
+  /// address embeds, so that no other spelling of it escapes.
+  bool MatchesAddress(const IpAddress& address) const;
+  /// Whether it speaks of this request. PATH without the query. Of several fields of one name, an
+  /// `allow` wants all to hold, a `deny` any.
+  bool MatchesRequest(std::string_view method, std::string_view path, const Headers& headers) const;
+
+ private:
+  bool MatchesHeader(const HeaderCondition& condition, const Headers& fields) const;
+};
+
+/// "http", "tcp", "udp", "dns".
+std::string_view ToString(Rule::Kind kind);
+std::string_view ToString(Rule::Effect effect);
+
+/// "host", "host:port".
+std::string ToString(const Authority& authority);
+
+}  // namespace sallyport::policy

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <deque>
+#include <optional>
+#include <string>
+
+#include "policy/engine.h"
+#include "policy/lua_state.h"
+#include "policy/rule.h"
+
+namespace sallyport::policy {
+
+/// What one callback works on, and what it decided. Lives on the stack of the Engine's call; the
+/// script's objects find it through ScriptHost and are dead once its generation is over.
+struct Call {
+  enum class Kind {
+    kName,     ///< on.connect, asked about a DNS query.
+    kFlow,     ///< on.connect.
+    kRequest,  ///< on.request, or the function given to accept.
+  };
+  enum class Decision { kNone, kAccepted, kDenied, kResponded };
+
+  Kind kind = Kind::kFlow;
+  const Facts* facts = nullptr;
+
+  Decision decision = Decision::kNone;
+  std::string reason;  ///< For kDenied.
+  int status = 403;    ///< For kDenied, of a request.
+
+  // kFlow and kName.
+  std::deque<Rule> matches;  ///< What match_http and its like matched; their objects hold indices.
+  std::optional<Rule> accepted;  ///< For kAccepted.
+  int function = LUA_NOREF;      ///< Given to accept, for each request.
+  bool interested = false;  ///< kName: a match_http or the like could grant a flow to the name.
+  AddressFilter interest_filter;  ///< What the addresses of such a name may be.
+
+  // kRequest.
+  RequestHead* request = nullptr;
+  const TlsFacts* tls = nullptr;
+  ResponseHead response;  ///< For kResponded.
+  std::string response_body;
+};
+
+/// Push the objects that a callback is given.
+void PushConnection(lua_State* lua);
+void PushRequest(lua_State* lua);
+
+/// Pushes ENDPOINT as a value of its own. KNOWN: its address is one.
+void PushEndpoint(lua_State* lua, const Endpoint& endpoint, bool known);
+/// `__newindex` of objects that nothing can be assigned to.
+int RaiseReadOnly(lua_State* lua);
+
+/// The call that the object at INDEX belongs to. Raises for an object of another kind, and for one
+/// that a callback kept.
+Call& CheckCall(lua_State* lua, int index, const char* kind);
+
+/// Pushes a new object of KIND (its metatable's name) that belongs to the current call. METHODS are
+/// its metamethods; `__index` gets the table FUNCTIONS as its first upvalue.
+struct ObjectKind {
+  const char* name;
+  const luaL_Reg* metamethods;
+  const luaL_Reg* functions;
+};
+void PushObject(lua_State* lua, const ObjectKind& kind, size_t number = 0);
+/// The number given to PushObject.
+size_t ObjectNumber(lua_State* lua, int index);
+
+/// For `__index`: pushes function KEY (at index 2) of the object, or raises with the nearest word.
+int IndexFunction(lua_State* lua, const char* what, std::initializer_list<std::string_view> fields);
+/// Raises: FIELD of WHAT is not available in this version.
+int RaiseUnavailable(lua_State* lua, const char* what);
+/// Raises for a second decision in one callback.
+void CheckUndecided(lua_State* lua, const Call& call);
+
+}  // namespace sallyport::policy

@@ -1,0 +1,512 @@
+#include "tests/policy/policy_fixture.h"
+
+namespace sallyport::policy {
+namespace {
+
+using FlowAction = FlowVerdict::Action;
+using RequestAction = RequestVerdict::Action;
+
+TEST_CASE("on.connect is asked about flows that no rule decided") {
+  Policy policy(R"(
+    allow.tcp { host = "ruled.example", port = 22 }
+    deny.tcp { host = "denied.example" }
+    on.connect(function(conn) conn:accept() end))");
+  CHECK(policy.Flow(Policy::Named("ruled.example", 22)).rule == "policy.lua:2");
+  CHECK(policy.Action(Policy::Named("denied.example", 22)) == "deny");
+  const auto accepted = policy.Flow(Policy::Named("other.example", 22));
+  CHECK(accepted.action == FlowAction::kRaw);
+  CHECK(accepted.rule == "policy.lua:4");
+}
+
+TEST_CASE("no grant means deny") {
+  Policy policy("on.connect(function(conn) return true end)");
+  const auto verdict = policy.Flow(Policy::Named("a.example", 443));
+  CHECK(verdict.action == FlowAction::kDeny);
+  CHECK(verdict.refusal.reason == Reason::kNotGranted);
+}
+
+TEST_CASE("an error in a callback denies, and says where") {
+  Policy policy("on.connect(function(conn)\n conn:accept()\n error('boom')\nend)");
+  const auto verdict = policy.Flow(Policy::Named("a.example", 22));
+  CHECK(verdict.action == FlowAction::kDeny);
+  CHECK(verdict.refusal.reason == Reason::kPolicyError);
+  CHECK(Contains(verdict.refusal.detail, "policy.lua:3: boom"));
+  CHECK(verdict.refusal.rule == "policy.lua:1");
+}
+
+TEST_CASE("a second decision is an error") {
+  for (const char* body :
+       {"conn:accept() conn:deny 'x'", "conn:deny 'x' conn:accept()", "conn:accept() conn:accept()",
+        "local m = conn:match_tcp 'a.example:22' m:accept() m:accept()"}) {
+    INFO(body);
+    Policy policy(std::string("on.connect(function(conn) ") + body + " end)");
+    CHECK(policy.Flow(Policy::Named("a.example", 22)).refusal.reason == Reason::kPolicyError);
+  }
+}
+
+TEST_CASE("several on.connect functions are asked in order, for their host") {
+  Policy policy(R"(
+    on.connect("a.example", function(conn) conn:deny "first" end)
+    on.connect(function(conn) if conn.host == "b.example" then conn:accept() end end)
+    on.connect("*.example", function(conn) conn:deny "last" end))");
+  CHECK(Contains(policy.Flow(Policy::Named("a.example", 22)).refusal.detail, "first"));
+  CHECK(policy.Action(Policy::Named("b.example", 22)) == "raw");
+  const auto last = policy.Flow(Policy::Named("c.example", 22));
+  CHECK(last.refusal.reason == Reason::kDeniedByHook);
+  CHECK(Contains(last.refusal.detail, "last"));
+}
+
+TEST_CASE("the connection tells what it is") {
+  Policy policy(R"(on.connect(function(conn)
+    assert(conn.id == 8, conn.id)
+    assert(conn.transport == "udp")
+    assert(conn.src.ip == "10.0.2.15" and conn.src.port == 40000)
+    assert(conn.dst.ip == "192.168.1.1" and conn.dst.port == 53)
+    assert(conn.host == nil)
+    assert(conn.dst:is_private() and not conn.dst:is_public() and not conn.dst:is_metadata())
+    conn:accept()
+  end))");
+  const auto verdict = policy.Flow(Policy::Direct("192.168.1.1:53", Transport::kUdp));
+  CHECK(verdict.refusal.detail == "");
+  CHECK(verdict.action == FlowAction::kRaw);
+  CHECK(verdict.filter.Admits(*IpAddress::Parse("192.168.1.1")));
+  CHECK_FALSE(verdict.filter.Admits(*IpAddress::Parse("192.168.1.2")));
+}
+
+TEST_CASE("endpoints answer for every class") {
+  for (const auto& [address, predicate] :
+       {std::pair("127.0.0.1", "is_loopback"), std::pair("10.0.0.1", "is_private"),
+        std::pair("169.254.1.1", "is_link_local"), std::pair("224.0.0.1", "is_multicast"),
+        std::pair("255.255.255.255", "is_broadcast"), std::pair("192.0.2.1", "is_documentation"),
+        std::pair("240.0.0.1", "is_reserved"), std::pair("169.254.169.254", "is_metadata"),
+        std::pair("8.8.8.8", "is_public")}) {
+    INFO(address);
+    Policy policy("on.connect(function(conn) if conn.dst:" + std::string(predicate) +
+                  "() then conn:deny 'yes' end end)");
+    CHECK(
+        Contains(policy.Flow(Policy::Direct(std::string(address) + ":80")).refusal.detail, "yes"));
+  }
+}
+
+TEST_CASE("a named flow whose address is not known yet has no ip") {
+  Policy policy(
+      "on.connect(function(conn) assert(conn.dst.ip == nil and conn.dst.port == 22 and not "
+      "conn.dst:is_public()) conn:accept() end)");
+  CHECK(policy.Action(Policy::Named("a.example", 22)) == "raw");
+}
+
+TEST_CASE("loopback and metadata addresses are granted only by naming them") {
+  Policy all("on.connect(function(conn) conn:accept() end)");
+  for (const char* address :
+       {"169.254.169.254:80", "127.0.0.1:80", "[::ffff:169.254.169.254]:80", "169.254.3.3:80"}) {
+    INFO(address);
+    const auto verdict = all.Flow(Policy::Direct(address));
+    CHECK(verdict.action == FlowAction::kDeny);
+    CHECK(verdict.refusal.reason == Reason::kPolicyError);
+  }
+  Policy named(
+      "on.connect(function(conn) local m = conn:match_tcp '169.254.169.254:80' if m then "
+      "m:accept() end end)");
+  CHECK(named.Action(Policy::Direct("169.254.169.254:80")) == "raw");
+  CHECK(named.Action(Policy::Direct("169.254.169.253:80")) == "deny");
+}
+
+TEST_CASE("patterns match host, port and transport") {
+  struct Row {
+    const char* pattern;
+    const char* host;
+    uint16_t port;
+    bool matches;
+  };
+  for (const Row& row : std::initializer_list<Row>{
+           {"'a.example:22'", "a.example", 22, true},
+           {"'a.example:22'", "a.example", 23, false},
+           {"'a.example'", "a.example", 23, true},
+           {"'*.example:22'", "a.example", 22, true},
+           {"'*.example'", "example", 22, false},
+           {"any", "a.example", 22, true},
+           {"{ host = 'a.example', port = { 22, 23 } }", "a.example", 23, true},
+           {"{ host = 'b.example' }", "a.example", 23, false},
+           {"function(c) return c.host == 'a.example' and c.port == 22 end", "a.example", 22, true},
+           {"function(c) return false end", "a.example", 22, false},
+           {"'10.0.0.1:22'", "a.example", 22, false}}) {
+    INFO(row.pattern << " " << row.host << ":" << row.port);
+    Policy policy("on.connect(function(conn) local m = conn:match_tcp(" + std::string(row.pattern) +
+                  ") if m then m:accept() end end)");
+    CHECK((policy.Action(Policy::Named(row.host, row.port)) == "raw") == row.matches);
+    CHECK(policy.Action(Policy::Named(row.host, row.port, Transport::kUdp)) == "deny");
+  }
+}
+
+TEST_CASE("patterns match flows without a name by address") {
+  Policy policy(R"(on.connect(function(conn)
+    for _, p in ipairs { "10.0.0.1:22", "10.1.0.0/16:22", "[fd00::1]:22", "fd00:2::/32" } do
+      local m = conn:match_tcp(p)
+      if m then return m:accept() end
+    end
+  end))");
+  CHECK(policy.Action(Policy::Direct("10.0.0.1:22")) == "raw");
+  CHECK(policy.Action(Policy::Direct("10.0.0.2:22")) == "deny");
+  CHECK(policy.Action(Policy::Direct("10.1.9.9:22")) == "raw");
+  CHECK(policy.Action(Policy::Direct("10.1.9.9:23")) == "deny");
+  CHECK(policy.Action(Policy::Direct("[fd00::1]:22")) == "raw");
+  CHECK(policy.Action(Policy::Direct("[fd00:2::9]:1")) == "raw");
+}
+
+TEST_CASE("a pattern that is none is an error with what to write") {
+  for (const char* pattern : {"'https://a.example'", "5", "nil", "{ hots = 'a' }", "''",
+                              "'api.*.com'", "'a.example:0'"}) {
+    INFO(pattern);
+    Policy policy("on.connect(function(conn) conn:match_tcp(" + std::string(pattern) +
+                  ") conn:accept() end)");
+    CHECK(policy.Flow(Policy::Named("a.example", 22)).refusal.reason == Reason::kPolicyError);
+  }
+}
+
+TEST_CASE("match_udp and match_http have their transport and ports") {
+  Policy policy(R"(on.connect(function(conn)
+    local m = conn:match_udp "a.example:53" or conn:match_http "a.example"
+    if m then m:accept() end
+  end))");
+  CHECK(policy.Action(Policy::Named("a.example", 53, Transport::kUdp)) == "raw");
+  CHECK(policy.Action(Policy::Named("a.example", 443)) == "http");
+  CHECK(policy.Action(Policy::Named("a.example", 80)) == "http");
+  CHECK(policy.Action(Policy::Named("a.example", 8080)) == "deny");
+}
+
+TEST_CASE("accept takes options") {
+  Policy policy(R"(on.connect(function(conn)
+    local m = conn:match_tcp "a.example:22"
+    if m then m:accept { resolves_to = "10.0.0.0/8", to = "127.0.0.1:2222" } end
+  end))");
+  const auto verdict = policy.Flow(Policy::Named("a.example", 22));
+  CHECK(verdict.filter.AdmitsForName(*IpAddress::Parse("10.1.1.1")));
+  REQUIRE(verdict.to);
+  CHECK(verdict.to->port == 2222);
+  for (const char* options :
+       {"{ reslves_to = 'private' }", "{ resolves_to = 'loopback' }", "5", "function() end"}) {
+    INFO(options);
+    Policy bad("on.connect(function(conn) conn:match_tcp('a.example:22'):accept(" +
+               std::string(options) + ") end)");
+    CHECK(bad.Flow(Policy::Named("a.example", 22)).refusal.reason == Reason::kPolicyError);
+  }
+}
+
+TEST_CASE("names that no rule covers are asked about as DNS queries") {
+  Policy policy(R"(on.connect(function(conn)
+    local q = conn:match_dns "asked.example"
+    if q then assert(q.name == "asked.example" and conn.transport == "dns") return q:accept { types = "TXT", resolves_to = "private" } end
+    if conn.transport == "dns" and conn.host == "denied.example" then return conn:deny "no" end
+    local http = conn:match_http "*.http.example"
+    if http then http:accept() end
+    conn:match_tcp { host = "tcp.example", port = 22, resolves_to = "10.0.0.0/8" }
+    conn:match_udp(function(c) return c.host == "fn.example" end)
+  end))");
+  const auto asked = policy.engine().DecideName(Name("asked.example"));
+  CHECK(asked.grantable);
+  CHECK(asked.types == std::vector<uint16_t>{16});
+  CHECK(asked.filter.AdmitsForName(*IpAddress::Parse("10.1.1.1")));
+  CHECK_FALSE(policy.Resolves("denied.example"));
+  CHECK(policy.Resolves("a.http.example"));
+  CHECK_FALSE(policy.Resolves("http.example"));
+  CHECK(policy.Resolves("fn.example"));
+  CHECK_FALSE(policy.Resolves("other.example"));
+  const auto tcp = policy.engine().DecideName(Name("tcp.example"));
+  CHECK(tcp.grantable);
+  CHECK(tcp.filter.AdmitsForName(*IpAddress::Parse("10.1.1.1")));
+  CHECK(policy.Action(Policy::Named("tcp.example", 22)) == "deny");  // Interest grants nothing.
+}
+
+TEST_CASE("an error while a name is decided makes it unresolvable") {
+  Policy policy("on.connect(function(conn) conn:match_http 'a.example' error 'x' end)");
+  CHECK_FALSE(policy.Resolves("a.example"));
+}
+
+TEST_CASE("a name that a dns rule denies is not asked about") {
+  Policy policy("deny.dns { host = 'a.example' }\non.connect(function(conn) conn:accept() end)");
+  CHECK_FALSE(policy.Resolves("a.example"));
+  CHECK(policy.Resolves("b.example"));
+}
+
+TEST_CASE("requests of an accepted flow go to its function") {
+  Policy policy(R"(on.connect(function(conn)
+    local http = conn:match_http "api.example.com"
+    if http then
+      http:accept(function(req)
+        if req.path:find("/admin", 1, true) == 1 then return req:deny { status = 404, reason = "no admin" } end
+        req.headers["x-added"] = "yes"
+      end)
+    end
+  end))");
+  RequestHead head = Policy::Head("GET", "/x");
+  CHECK(policy.Request("api.example.com", head).action == RequestAction::kForward);
+  REQUIRE(head.headers.Find("x-added"));
+  CHECK(*head.headers.Find("x-added") == "yes");
+  const auto denied = policy.Request("api.example.com", "GET", "/admin/x");
+  CHECK(denied.action == RequestAction::kDeny);
+  CHECK(denied.refusal.reason == Reason::kDeniedByHook);
+  CHECK(denied.refusal.status == 404);
+  CHECK(Contains(denied.refusal.detail, "no admin"));
+}
+
+TEST_CASE("a hook that refuses one form of a path refuses the others") {
+  Policy policy(R"(allow.http { host = "a.example" }
+    on.request(function(req)
+      if req.path:find("/admin", 1, true) == 1 then req:deny "no admin" end
+    end))");
+  for (const char* path : {"//admin", "/%61dmin", "/x/../admin", "/./admin"}) {
+    INFO(path);
+    const auto verdict = policy.Request("a.example", "GET", path);
+    CHECK(verdict.action == RequestAction::kDeny);
+    CHECK(verdict.refusal.reason == Reason::kBadRequest);
+  }
+  CHECK(policy.Forwards("a.example", "GET", "/x//y"));
+}
+
+TEST_CASE("a pattern's request conditions hold for the accepted flow") {
+  Policy policy(R"(on.connect(function(conn)
+    local m = conn:match_http { host = "a.example", method = "GET", path = "/ok/**" }
+    if m then m:accept() end
+  end))");
+  CHECK(policy.Forwards("a.example", "GET", "/ok/x"));
+  CHECK_FALSE(policy.Forwards("a.example", "POST", "/ok/x"));
+  CHECK_FALSE(policy.Forwards("a.example", "GET", "/other"));
+}
+
+TEST_CASE("a deny rule for some requests holds for an accepted flow") {
+  Policy policy(R"(deny.http { host = "a.example", path = "/admin" }
+    on.connect(function(conn) local m = conn:match_http "a.example" if m then m:accept() end end))");
+  CHECK(policy.Forwards("a.example", "GET", "/x"));
+  CHECK_FALSE(policy.Forwards("a.example", "GET", "/admin"));
+}
+
+TEST_CASE("on.request runs in file order, for its hosts, and never grants") {
+  Policy policy(R"(allow.http { host = { "a.example", "b.example" }, method = "GET" }
+    on.request(function(req) req.headers["x-order"] = "1" end)
+    on.request("a.example", function(req) req.headers["x-order"] = req.headers["X-Order"] .. "2" end)
+    on.request("*.other.example", function(req) error("not here") end))");
+  RequestHead a = Policy::Head("GET", "/");
+  CHECK(policy.Request("a.example", a).action == RequestAction::kForward);
+  CHECK(*a.headers.Find("x-order") == "12");
+  RequestHead b = Policy::Head("GET", "/");
+  policy.Request("b.example", b);
+  CHECK(*b.headers.Find("x-order") == "1");
+  CHECK_FALSE(policy.Forwards("a.example", "POST", "/"));
+}
+
+TEST_CASE("the request tells what it is") {
+  Policy policy(R"(allow.http { host = "a.example" }
+    on.request(function(req)
+      assert(req.method == "POST" and req.scheme == "https" and req.host == "a.example" and req.port == 443)
+      assert(req.path == "/p" and req.query == "q=1")
+      assert(req.tls.sni == "a.example" and req.tls.alpn == "h2" and req.tls.version == "TLSv1.3")
+      assert(req.conn.id == 7 and req.conn.host == "a.example" and req.conn.transport == "tcp")
+      assert(req.headers["X-Multi"] == "1, 2" and req.headers.cookie == "a; b" and req.headers.none == nil)
+      local seen = {}
+      for name, value in pairs(req.headers) do seen[#seen + 1] = name .. "=" .. value end
+      assert(table.concat(seen, ",") == "x-multi=1,x-multi=2,cookie=a,cookie=b", table.concat(seen, ","))
+    end))");
+  RequestHead head = Policy::Head("POST", "/p?q=1");
+  for (const auto& [name, value] : {std::pair("X-Multi", "1"), std::pair("x-multi", "2"),
+                                    std::pair("Cookie", "a"), std::pair("cookie", "b")}) {
+    head.headers.Add(name, value);
+  }
+  const auto verdict = policy.Request("a.example", head);
+  CHECK(verdict.refusal.detail == "");
+  CHECK(verdict.action == RequestAction::kForward);
+}
+
+TEST_CASE("plain HTTP has no tls") {
+  Policy policy(
+      "allow.http { host = 'a.example' }\non.request(function(req) assert(req.tls == nil and "
+      "req.query == nil) end)");
+  RequestHead head = Policy::Head("GET", "/", "http");
+  CHECK(policy.Request("a.example", head, 80).action == RequestAction::kForward);
+}
+
+TEST_CASE("a hook may change method, path, query and headers") {
+  Policy policy(R"(allow.http { host = "a.example" }
+    on.request(function(req)
+      req.method = "PUT"
+      req.path = "/new%20path"
+      req.query = "a=b"
+      req.headers["X-Set"] = 5
+      req.headers["x-list"] = { "a", "b" }
+      req.headers["x-gone"] = nil
+    end))");
+  RequestHead head = Policy::Head("GET", "/old?x");
+  head.headers.Add("X-Gone", "1");
+  head.headers.Add("x-set", "old");
+  CHECK(policy.Request("a.example", head).action == RequestAction::kForward);
+  CHECK(head.method == "PUT");
+  CHECK(head.Target() == "/new%20path?a=b");
+  CHECK(*head.headers.Find("x-set") == "5");
+  CHECK(head.headers.Count("x-list") == 2);
+  CHECK(head.headers.Find("x-gone") == nullptr);
+}
+
+TEST_CASE("what breaks framing or the message is an error, and nothing is changed") {
+  for (const char* body : {"req.headers['Host'] = 'b.example'",
+                           "req.headers['content-length'] = '5'",
+                           "req.headers['transfer-encoding'] = nil",
+                           "req.headers['connection'] = 'close'",
+                           "req.headers['upgrade'] = 'x'",
+                           "req.headers['te'] = 'trailers'",
+                           "req.headers['x'] = 'a\\r\\nb'",
+                           "req.headers['x'] = 'a\\0b'",
+                           "req.headers['a b'] = 'x'",
+                           "req.headers[''] = 'x'",
+                           "req.headers[5] = 'x'",
+                           "req.headers.x = {}  req.headers.x = { 5, {} }",
+                           "req.headers.x = true",
+                           "req.headers.x = ('x'):rep(100000)",
+                           "for i = 1, 1000 do req.headers['x' .. i] = 'y' end",
+                           "req.method = 'G T'",
+                           "req.method = 'CONNECT'",
+                           "req.method = nil",
+                           "req.path = 'x'",
+                           "req.path = '/a b'",
+                           "req.path = '/a?b'",
+                           "req.path = '/a\\nb'",
+                           "req.path = '/\\xff'",
+                           "req.query = 'a#b'",
+                           "req.query = 'a b'",
+                           "req.host = 'b.example'",
+                           "req.scheme = 'http'",
+                           "req.headers = {}",
+                           "req.nonsense = 1",
+                           "local x = req.nonsense",
+                           "req.body = 'x'",
+                           "req:body()",
+                           "req:ask 'x'",
+                           "req.conn:accept()",
+                           "req.conn:deny 'x'",
+                           "req.conn.host = 'x'",
+                           "fetch { url = 'x' }",
+                           "sleep '1s'",
+                           "store.get 'x'",
+                           "allow.http { host = any }",
+                           "sandbox {}",
+                           "secret 'X'",
+                           "undeclared_name()",
+                           "req:deny { status = 200 }",
+                           "req:deny { stauts = 404 }",
+                           "req:deny(5)",
+                           "req:respond { status = 101 }",
+                           "req:respond 'x'",
+                           "req:respond { headers = { ['content-length'] = '1' } }",
+                           "req:respond { headers = { a = 'x\\n' } }",
+                           "req:respond { body = 5 }",
+                           "req:deny 'a' req:deny 'b'",
+                           "req:respond {} req:deny 'x'",
+                           "error()",
+                           "error(nil)",
+                           "error({})",
+                           "local function f() return f() + 1 end f()"}) {
+    INFO(body);
+    Policy policy(
+        "allow.http { host = 'a.example' }\non.request(function(req) req.headers['x-first'] = "
+        "'1' " +
+        std::string(body) + " end)");
+    RequestHead head = Policy::Head("GET", "/");
+    const auto verdict = policy.Request("a.example", head);
+    CHECK(verdict.action == RequestAction::kDeny);
+    CHECK(verdict.refusal.reason == Reason::kPolicyError);
+    CHECK(head.headers.fields().empty());
+  }
+}
+
+TEST_CASE("a hook may answer a request itself") {
+  Policy policy(R"(allow.http { host = "a.example" }
+    on.request(function(req) req:respond { status = 418, headers = { ["x-a"] = "1", ["set-cookie"] = { "a", "b" } }, body = "teapot" } end)
+    on.request(function(req) error("not reached") end))");
+  const auto verdict = policy.Request("a.example", "GET", "/");
+  REQUIRE(verdict.action == RequestAction::kRespond);
+  CHECK(verdict.response.status == 418);
+  CHECK(verdict.response.headers.Count("set-cookie") == 2);
+  CHECK(*verdict.response.headers.Find("x-a") == "1");
+  CHECK(verdict.response_body == "teapot");
+  CHECK(verdict.rule == "policy.lua:2");
+}
+
+TEST_CASE("a secret's handle is its placeholder in callbacks") {
+  Policy policy(R"(local token = secret "TOKEN" { from = env "TOKEN", hosts = "a.example" }
+    allow.http { host = "a.example" }
+    on.request(function(req)
+      req.headers.authorization = "Bearer " .. token
+      req.headers["x-tail"] = token .. "!"
+      req.headers["x-plain"] = token
+      req.headers["x-text"] = tostring(token)
+    end))");
+  CHECK(policy.Request("a.example", "GET", "/").refusal.reason ==
+        Reason::kPolicyError);  // No placeholder yet.
+  policy.engine().SetPlaceholder("TOKEN", "ph_123");
+  RequestHead head = Policy::Head("GET", "/");
+  CHECK(policy.Request("a.example", head).action == RequestAction::kForward);
+  CHECK(*head.headers.Find("authorization") == "Bearer ph_123");
+  CHECK(*head.headers.Find("x-tail") == "ph_123!");
+  CHECK(*head.headers.Find("x-plain") == "ph_123");
+  CHECK(*head.headers.Find("x-text") == "ph_123");
+}
+
+TEST_CASE("objects that a callback keeps are dead in the next") {
+  Policy policy(R"(local kept, kept_headers, kept_match
+    allow.http { host = "a.example" }
+    on.connect(function(conn)
+      if kept_match then kept_match:accept() end
+      if kept then kept:accept() end
+      kept = conn
+      kept_match = conn:match_tcp "b.example:22"
+      conn:deny "first"
+    end)
+    on.request(function(req)
+      if kept_headers then kept_headers["x-late"] = "1" end
+      kept_headers = req.headers
+    end))");
+  CHECK(Contains(policy.Flow(Policy::Named("b.example", 22)).refusal.detail, "first"));
+  const auto second = policy.Flow(Policy::Named("c.example", 22));
+  CHECK(second.refusal.reason == Reason::kPolicyError);
+  CHECK(Contains(second.refusal.detail, "a policy can't keep it"));
+  CHECK(policy.Forwards("a.example", "GET", "/"));
+  CHECK(policy.Request("a.example", "GET", "/").refusal.reason == Reason::kPolicyError);
+}
+
+TEST_CASE("objects can't be taken for each other") {
+  for (const char* body :
+       {"conn.match_http(conn.src, 'x')", "conn.accept(conn.src)", "conn.src.is_private(conn)",
+        "conn.match_tcp('x', 'y')", "getmetatable(conn).x = 1", "setmetatable(conn, {})",
+        "rawset(conn, 1, 2)", "conn.accept({})", "conn.x = 1", "local x = conn.hots",
+        "conn:ask 'x'", "conn:deny(5)", "conn:accept(5)", "conn.src.x = 1",
+        "local x = conn.src.prot"}) {
+    INFO(body);
+    Policy policy("on.connect(function(conn) " + std::string(body) + " conn:accept() end)");
+    CHECK(policy.Flow(Policy::Named("a.example", 22)).refusal.reason == Reason::kPolicyError);
+  }
+}
+
+TEST_CASE("a grant may outlive its engine") {
+  std::shared_ptr<HttpGrant> grant;
+  {
+    Policy policy(
+        "on.connect(function(conn) local m = conn:match_http 'a.example' if m then "
+        "m:accept(function(req) end) end end)");
+    grant = policy.Flow(Policy::Named("a.example", 443)).http;
+    REQUIRE(grant != nullptr);
+  }
+  grant.reset();
+}
+
+TEST_CASE("a script may keep values of its own between callbacks") {
+  Policy policy(R"(local count = 0
+    on.connect(function(conn) count = count + 1 conn:deny(tostring(count)) end))");
+  CHECK(Contains(policy.Flow(Policy::Named("a.example", 22)).refusal.detail, ": 1"));
+  CHECK(Contains(policy.Flow(Policy::Named("a.example", 22)).refusal.detail, ": 2"));
+}
+
+TEST_CASE("log takes text and tables and leaves the decision alone") {
+  Policy policy("on.connect(function(conn) log.info 'x' log.warn { a = 1 } conn:accept() end)");
+  CHECK(policy.Action(Policy::Named("a.example", 22)) == "raw");
+}
+
+}  // namespace
+}  // namespace sallyport::policy

@@ -1,0 +1,495 @@
+#include "tests/policy/policy_fixture.h"
+
+namespace sallyport::policy {
+namespace {
+
+struct Mistake {
+  const char* text;
+  const char* message;  // A piece of what is said about it.
+};
+
+void CheckMistakes(std::initializer_list<Mistake> mistakes) {
+  for (const Mistake& mistake : mistakes) {
+    INFO(mistake.text);
+    const std::string said = Diagnose(mistake.text);
+    CHECK_THAT(said, Catch::Contains(": error: ") && Catch::Contains(mistake.message));
+    CHECK(Load(mistake.text).engine == nullptr);
+  }
+}
+
+TEST_CASE("a mistake is told with file, line and the nearest word") {
+  CHECK(Diagnose("\n\nallow.http { hots = \"a.example\" }") ==
+        "policy.lua:3: error: unknown field 'hots' of allow.http; did you mean 'host'?\n"
+        "policy.lua:3: error: allow.http: needs a 'host' (for names) or an 'ip' (for addresses)\n");
+}
+
+TEST_CASE("all mistakes are told at once") {
+  const std::string said = Diagnose(R"(allow.htpp { host = "a.example" }
+alow.http { host = "a.example" }
+sandbox { imagee = "x" }
+secret "A"
+allow.tcp { host = "b.example", port = 70000 })");
+  CHECK(Contains(said,
+                 "policy.lua:1: error: there is no allow.htpp; it is one of http, tcp, udp, dns; "
+                 "did you mean 'http'?"));
+  CHECK(Contains(said, "policy.lua:2: error: undeclared name 'alow'; did you mean 'allow'?"));
+  CHECK(Contains(said,
+                 "policy.lua:3: error: unknown field 'imagee' of sandbox; did you mean 'image'?"));
+  CHECK(Contains(said, "policy.lua:4: error: secret \"A\" without its table"));
+  CHECK(Contains(said, "policy.lua:5: error: allow.tcp: 'port' must be"));
+}
+
+TEST_CASE("errors of Lua end loading with their line") {
+  CHECK_THAT(Diagnose("\nallow.http {"),
+             Catch::Contains("policy.lua:2: error: unexpected symbol near <eof>"));
+  CHECK_THAT(Diagnose("\n\nerror('boom')"), Catch::Contains("policy.lua:3: error: boom"));
+  CHECK_THAT(Diagnose("\nlocal x = nil\nx.y = 1"),
+             Catch::Contains("policy.lua:3: error: attempt to index a nil value"));
+  CHECK_THAT(Diagnose("error({})"), Catch::Contains("the error is not a string"));
+  CHECK_THAT(Diagnose("\x1bLua"), Catch::Contains("error"));
+  CHECK(Contains(Diagnose(std::string(2 << 20, ' ')), "longer than 1 MiB"));
+}
+
+TEST_CASE("hosts that are none are told with what to write") {
+  CheckMistakes({
+      {"allow.http { host = '*' }", "any (a value, without quotes)"},
+      {"allow.http { host = 'any' }", "without quotes"},
+      {"allow.http { host = 'api.*.com' }", "whole first label"},
+      {"allow.http { host = '127.0.0.1' }", "write ip = \"127.0.0.1\""},
+      {"allow.http { host = '0x7f.1' }", "write ip = \"127.0.0.1\""},
+      {"allow.http { host = 'a.example:8443' }", "port = 8443"},
+      {"allow.http { host = 'https://a.example/x' }", "is a URL"},
+      {"allow.http { host = 'a.example/x' }", "a path is written path"},
+      {"allow.http { host = '10.0.0.0/8' }", "is a CIDR"},
+      {"allow.http { host = '' }", "it is empty"},
+      {"allow.http { host = 'a b' }", "it has a ' '"},
+      {"allow.http { host = {} }", "empty list"},
+      {"allow.http { host = { 'a.example', 5 } }", "must be a name or a list of names, not 5"},
+      {"allow.http { host = { x = 'a.example' } }", "must be one value or a list"},
+      {"allow.http { 'a.example' }", "a value without a name"},
+      {"allow.http 'a.example'", "takes one table"},
+      {"allow.http()", "takes one table"},
+      {"allow { host = 'a.example' }", "write allow.http"},
+      {"allow.http { port = 80 }", "needs a 'host'"},
+      {"allow.dns { types = 'TXT' }", "needs a 'host'"},
+  });
+}
+
+TEST_CASE("every field of a rule is checked") {
+  CheckMistakes({
+      {"allow.tcp { ip = '10.0.0.1/8' }", "write '10.0.0.0/8'"},
+      {"allow.tcp { ip = '10.0.0.0/33' }", "is not an address, a CIDR or a group"},
+      {"allow.tcp { ip = 'privat' }", "did you mean 'private'?"},
+      {"allow.tcp { ip = 'a.example' }", "a name is written host"},
+      {"allow.tcp { ip = 5 }", "must be an address"},
+      {"allow.tcp { host = 'a.example', resolves_to = 'loopback' }",
+       "never reached through a name"},
+      {"allow.tcp { host = 'a.example', resolves_to = '169.254.169.254' }",
+       "never reached through a name"},
+      {"allow.tcp { host = 'a.example', resolves_to = 'fe80::/10' }",
+       "never reached through a name"},
+      {"allow.tcp { ip = '10.0.0.1', resolves_to = 'private' }", "has no 'host'"},
+      {"allow.tcp { host = 'a.example', port = 0 }", "'port' must be"},
+      {"allow.tcp { host = 'a.example', port = '80' }", "'port' must be"},
+      {"allow.tcp { host = 'a.example', port = 80.5 }", "'port' must be"},
+      {"allow.tcp { host = 'a.example', port = { { 80, 90 } } }", "{ from = 8000, to = 8010 }"},
+      {"allow.tcp { host = 'a.example', port = { from = 90, to = 80 } }", "'from' is greater"},
+      {"allow.tcp { host = 'a.example', port = { from = 90 } }", "needs both 'from' and 'to'"},
+      {"allow.tcp { host = 'a.example', port = { fron = 90, to = 91 } }", "did you mean 'from'?"},
+      {"allow.http { host = 'a.example', method = 'get' }", "did you mean 'GET'?"},
+      {"allow.http { host = 'a.example', method = 'G T' }", "is not a method"},
+      {"allow.http { host = 'a.example', method = 5 }", "must be a string or a list of strings"},
+      {"allow.http { host = 'a.example', path = 'user' }", "write '/user'"},
+      {"allow.http { host = 'a.example', path = '/a**' }", "whole segment"},
+      {"allow.http { host = 'a.example', path = '/a?x=1' }", "'?'"},
+      {"allow.http { host = 'a.example', header = { ['a b'] = 'x' } }", "is not a header's name"},
+      {"allow.http { host = 'a.example', header = { a = 5 } }", "'header' must be"},
+      {"allow.http { host = 'a.example', header = { a = {} } }", "is empty"},
+      {"allow.http { host = 'a.example', header = 'a' }", "must be a table"},
+      {"allow.http { host = 'a.example', otherwise = 'no' }", "can never apply"},
+      {"allow.http { host = 'a.example', path = '/x', otherwise = 5 }", "must be a string"},
+      {"allow.http { host = 'a.example', reason = '' }", "must have 1 to 500 bytes"},
+      {"allow.http { host = 'a.example', name = {} }", "must be a string"},
+      {"allow.tcp { host = 'a.example', to = 'a b' }", "must be \"host:port\""},
+      {"allow.tcp { host = 'a.example', to = 'a:0' }", "must be \"host:port\""},
+      {"allow.dns { host = 'a.example', types = 'TEXT' }", "did you mean 'TXT'?"},
+      {"allow.dns { host = 'a.example', types = 'ANY' }", "is not a record type"},
+      {"allow.http { host = 'a.example', tls = 'passthrough' }", "not available in this version"},
+      {"allow.http { host = 'a.example', tls = 'intercpt' }", "did you mean 'intercept'?"},
+      {"allow.http { host = 'a.example', rate = '100/min' }",
+       "'rate' is not available in this version"},
+      {"allow.tcp { host = 'a.example', bytes = {} }", "'bytes' is not available in this version"},
+      {"allow.tcp { host = 'a.example', connections = 5 }",
+       "'connections' is not available in this version"},
+      {"allow.udp { host = 'a.example', lifetime = '1h' }",
+       "'lifetime' is not available in this version"},
+  });
+}
+
+TEST_CASE("a field of another kind of rule is told as that") {
+  CheckMistakes({
+      {"allow.tcp { host = 'a.example', method = 'GET' }", "'method' belongs to http rules only"},
+      {"allow.udp { host = 'a.example', path = '/x' }", "'path' belongs to http rules only"},
+      {"deny.http { host = 'a.example', otherwise = 'x' }", "belongs to allow.http, not to a deny"},
+      {"deny.tcp { host = 'a.example', to = 'x:1' }", "belongs to allow.tcp, not to a deny"},
+      {"deny.tcp { host = 'a.example', resolves_to = 'private' }",
+       "belongs to allow.tcp, not to a deny"},
+      {"allow.dns { host = 'a.example', ip = '10.0.0.1' }", "does not belong to dns rules"},
+      {"allow.dns { host = 'a.example', port = 53 }", "does not belong to dns rules"},
+      {"allow.http { host = 'a.example', types = 'TXT' }", "belongs to allow.dns only"},
+  });
+}
+
+TEST_CASE("what is not available yet says so") {
+  CheckMistakes({
+      {"ask.http { host = 'a.example' }", "`ask` is not available in this version"},
+      {"ask { host = 'a.example' }", "`ask` is not available in this version"},
+      {"allow.icmp { host = 'a.example' }", "allow.icmp is not available in this version"},
+      {"use 'npm'", "presets are not available in this version"},
+      {"use 'nmp'", "did you mean 'npm'?"},
+      {"dns { answers = 'real' }", "not available in this version"},
+      {"fetch { url = 'x' }", "fetch is not available in this version"},
+      {"sleep '1s'", "sleep is not available in this version"},
+      {"store.get 'x'", "store is not available in this version"},
+      {"on.response(function() end)", "on.response is not available in this version"},
+      {"secret 'A' { from = command { 'gh' }, hosts = 'a.example' }",
+       "command is not available in this version"},
+  });
+}
+
+TEST_CASE("names of other Lua programs are refused with a hint") {
+  CheckMistakes({
+      {"print('x')", "write log.info"},
+      {"os.execute('x')", "not available in a policy"},
+      {"io.open('x')", "not available in a policy"},
+      {"require 'x'", "can't load code"},
+      {"load 'x'", "can't load code"},
+      {"dofile 'x'", "can't load code"},
+      {"collectgarbage()", "not available in a policy"},
+      {"coroutine.wrap(1)", "not available in a policy"},
+      {"debug.sethook()", "not available in a policy"},
+      {"package.path = 'x'", "not available in a policy"},
+      {"local x = scret", "did you mean 'secret'?"},
+  });
+}
+
+TEST_CASE("an undeclared name is told once, not again where it is used") {
+  CHECK(Diagnose("allow.http { host = hots_list, port = nope }") ==
+        "policy.lua:1: error: undeclared name 'hots_list'\n"
+        "policy.lua:1: error: undeclared name 'nope'\n"
+        "policy.lua:1: error: allow.http: needs a 'host' (for names) or an 'ip' (for addresses)\n");
+}
+
+TEST_CASE("a deny that an earlier, wider rule hides is an error") {
+  CheckMistakes({
+      {"allow.http { host = '*.a.example' }\ndeny.http { host = 'x.a.example' }",
+       "policy.lua:2: error: deny.http has no effect on 'x.a.example': the earlier rule "
+       "policy.lua:1 (allow.http)"},
+      {"allow.http { host = 'a.example' }\ndeny.http { host = 'a.example', path = '/admin' }",
+       "has no effect"},
+      {"allow.http { host = 'a.example', path = '/x/**' }\ndeny.http { host = 'a.example', path = "
+       "'/x/y' }",
+       "has no effect"},
+      {"allow.http { host = any }\ndeny.http { host = 'a.example' }", "has no effect"},
+      {"allow.http { host = 'a.example' }\ndeny.tcp { host = 'a.example', port = 443 }",
+       "has no effect"},
+      {"allow.tcp { host = 'a.example' }\ndeny.tcp { host = 'a.example', port = 22 }",
+       "has no effect"},
+      {"allow.tcp { ip = '10.0.0.0/8' }\ndeny.tcp { ip = '10.1.0.0/16' }",
+       "has no effect on 10.1.0.0/16"},
+      {"allow.tcp { ip = 'public' }\ndeny.tcp { ip = '8.8.8.0/24' }",
+       "has no effect on 8.8.8.0/24"},
+      {"allow.tcp { ip = 'private' }\ndeny.tcp { ip = 'private', port = 22 }", "has no effect"},
+      {"allow.http { host = 'a.example' }\ndeny.dns { host = 'a.example' }", "has no effect"},
+      {"allow.http { host = '*.example' }\nallow.http { host = 'a.example', method = 'GET', "
+       "otherwise = 'reads' }",
+       "the 'otherwise' of allow.http has no effect"},
+  });
+}
+
+TEST_CASE("a rule that can never apply without harm is a warning") {
+  for (const char* text :
+       {"deny.http { host = '*.a.example' }\nallow.http { host = 'x.a.example' }",
+        "allow.http { host = 'a.example' }\nallow.http { host = 'a.example', path = '/x' }",
+        "deny.dns { host = 'a.example' }\nallow.tcp { host = 'a.example', port = 22 }"}) {
+    INFO(text);
+    CHECK_THAT(Diagnose(text),
+               Catch::Contains("policy.lua:2: warning:") && Catch::Contains("can never apply"));
+    CHECK(Load(text).engine != nullptr);
+  }
+}
+
+TEST_CASE("rules that complete each other are silent") {
+  for (const char* text :
+       {"deny.http { host = 'x.a.example' }\nallow.http { host = '*.a.example' }",
+        "allow.http { host = 'a.example', path = '/x' }\nallow.http { host = 'a.example', path = "
+        "'/y' }",
+        "allow.http { host = 'a.example', method = 'GET' }\nallow.http { host = 'a.example' }",
+        "allow.tcp { host = 'a.example', port = 22 }\nallow.http { host = 'a.example' }",
+        "allow.tcp { ip = '8.8.8.8' }\nallow.tcp { ip = 'public', port = 1 }",
+        "allow.http { host = 'a.example', path = '/x/**' }\ndeny.http { host = 'a.example', path = "
+        "'/xy' }"}) {
+    INFO(text);
+    CHECK(Diagnose(text).empty());
+  }
+}
+
+TEST_CASE("raw bytes over a host whose requests are to be seen are an error") {
+  CheckMistakes({
+      {"allow.http { host = 'a.example', path = '/x' }\nallow.tcp { host = 'a.example' }",
+       "which has http rules (policy.lua:1)"},
+      {"allow.tcp { host = '*.example', port = 443 }\nallow.http { host = 'a.example' }",
+       "which has http rules (policy.lua:2)"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example' }\nallow.tcp { host = any, port = 443 }",
+       "the secret A"},
+      {"on.request('a.example', function() end)\nallow.tcp { host = 'a.example', port = 80 }",
+       "an on.request hook"},
+      {"allow.http { host = 'a.example' }\nallow.udp { host = 'a.example' }",
+       "which has http rules"},
+  });
+  CHECK(Diagnose("secret 'A' { from = env 'A', hosts = 'a.example' }\nallow.tcp { host = "
+                 "'a.example', port = 22 }")
+            .empty());
+}
+
+TEST_CASE("broad rules are remarked upon") {
+  CHECK_THAT(Diagnose("allow.http { host = any }"),
+             Catch::Contains("warning: allow.http: any allows every public name"));
+  CHECK_THAT(Diagnose("allow.http { host = '*.co.uk' }"),
+             Catch::Contains("warning") && Catch::Contains("different owners"));
+  CHECK(Diagnose("deny.http { host = any }").empty());
+}
+
+TEST_CASE("the sandbox block is read") {
+  Policy policy(
+      R"(sandbox { image = "debian:12-slim", cpus = 2, memory = "2GiB", workdir = "/work", hostname = "box",
+                             isolation = "vm", timeout = "30s", network = false,
+                             mounts = { { "./work", "/work", mode = "rw" }, { "/etc/x", "/x" }, { "../y", "/y", mode = "ro" } },
+                             env = { B = "2", A = "1" } })");
+  const SandboxOptions& sandbox = policy.engine().sandbox();
+  CHECK(sandbox.image == "debian:12-slim");
+  CHECK(sandbox.cpus == 2u);
+  CHECK(sandbox.memory == uint64_t{2} << 30);
+  CHECK(sandbox.workdir == "/work");
+  CHECK(sandbox.hostname == "box");
+  CHECK(sandbox.isolation == "vm");
+  CHECK(sandbox.timeout == std::chrono::seconds(30));
+  CHECK_FALSE(sandbox.network);
+  REQUIRE(sandbox.mounts.size() == 3);
+  CHECK(sandbox.mounts[0].source == "/home/me/project/work");
+  CHECK(sandbox.mounts[0].target == "/work");
+  CHECK(sandbox.mounts[0].writable);
+  CHECK(sandbox.mounts[1].source == "/etc/x");
+  CHECK_FALSE(sandbox.mounts[1].writable);
+  CHECK(sandbox.mounts[2].source == "/home/me/y");
+  CHECK(sandbox.env == std::vector<std::pair<std::string, std::string>>{{"A", "1"}, {"B", "2"}});
+}
+
+TEST_CASE("the sandbox block is checked") {
+  CheckMistakes({
+      {"sandbox { cpus = 0 }", "a whole number from 1 to 1024"},
+      {"sandbox { cpus = 1.5 }", "a whole number"},
+      {"sandbox { memory = '2GB' }", "a size like"},
+      {"sandbox { memory = '99999999999999GiB' }", "a size like"},
+      {"sandbox { memory = 5 }", "must be a string"},
+      {"sandbox { timeout = 'soon' }", "a duration like"},
+      {"sandbox { timeout = '0s' }", "a duration like"},
+      {"sandbox { workdir = 'work' }", "absolute path"},
+      {"sandbox { workdir = '/a/../b' }", "absolute path"},
+      {"sandbox { hostname = 'a b' }", "must be a name"},
+      {"sandbox { isolation = 'vmm' }", "did you mean 'vm'?"},
+      {"sandbox { network = 1 }", "true or false"},
+      {"sandbox { mounts = { './x' } }", "a list of mounts"},
+      {"sandbox { mounts = { { './x' } } }", "a mount is written"},
+      {"sandbox { mounts = { { './x', 'x' } } }", "must be an absolute path"},
+      {"sandbox { mounts = { { './x', '/' } } }", "must be an absolute path below"},
+      {"sandbox { mounts = { { './x', '/a/../b' } } }", "must be an absolute path"},
+      {"sandbox { mounts = { { './x', '/x', mode = 'wr' } } }", "did you mean 'rw'?"},
+      {"sandbox { mounts = { { './x', '/x', moed = 'rw' } } }", "did you mean 'mode'?"},
+      {"sandbox { mounts = { { './x', '/x' }, { './y', '/x' } } }", "two mounts"},
+      {"sandbox { mounts = { { './x', '/x', 'rw' } } }", "a value without a name"},
+      {"sandbox { env = { ['A B'] = '1' } }", "is not the name of a variable"},
+      {"sandbox { env = { A = 1 } }", "'env' must be"},
+      {"sandbox { env = { 'A=1' } }", "without a name"},
+      {"local t = secret 'A' { from = env 'A', hosts = 'a.example' }\nsandbox { env = { A = t } }",
+       "variable of the secret's own name"},
+      {"sandbox {}\nsandbox {}", "'sandbox' stands twice; the first is at policy.lua:1"},
+      {"sandbox 'x'", "takes one table"},
+  });
+}
+
+TEST_CASE("the dns and upstream blocks are read and checked") {
+  Policy policy(
+      R"(dns { resolvers = { "1.1.1.1", "[2001:db8::1]:5353" }, families = "both", unlisted = "nxdomain", answers = "synthetic" }
+                   upstream { ca = { "ca.pem", "/etc/ca.pem" } })");
+  REQUIRE(policy.engine().dns().resolvers.size() == 2);
+  CHECK(policy.engine().dns().resolvers[0].ToString() == "1.1.1.1:53");
+  CHECK(policy.engine().dns().resolvers[1].ToString() == "[2001:db8::1]:5353");
+  CHECK(policy.engine().dns().synthesize_v6);
+  CHECK(policy.engine().dns().unlisted == DnsOptions::Unlisted::kNxdomain);
+  CHECK(policy.engine().upstream().ca_files ==
+        std::vector<std::string>{"/home/me/project/ca.pem", "/etc/ca.pem"});
+  CheckMistakes({
+      {"dns { resolvers = 'dns.google' }", "is not an address"},
+      {"dns { families = 'v6' }", "it is one of \"v4\", \"both\""},
+      {"dns { unlisted = 'explan' }", "did you mean 'explain'?"},
+      {"dns { resolver = '1.1.1.1' }", "did you mean 'resolvers'?"},
+      {"upstream { ca = 5 }", "must be a string"},
+      {"upstream { cas = 'x' }", "did you mean 'ca'?"},
+  });
+  Policy plain("");
+  CHECK(plain.engine().dns().resolvers.empty());
+  CHECK_FALSE(plain.engine().dns().synthesize_v6);
+  CHECK(plain.engine().dns().unlisted == DnsOptions::Unlisted::kExplain);
+}
+
+TEST_CASE("a secret is read") {
+  Policy policy(R"(secret "TOKEN" {
+    from = env "GITHUB_TOKEN", hosts = { "api.github.com", "*.example.com" }, headers = { "authorization", "x-key" },
+    inject = { authorization = "Bearer {}" }, methods = { "GET" }, paths = { "/x/**" }, ports = { 443, 8443 },
+    expose = false, plaintext = true, foreign = "strip", on_violation = "terminate", placeholder = "ghp_aaaa", scrub = false }
+    secret "KEY" { from = file "key.txt", hosts = "a.example" })");
+  const auto& secrets = policy.engine().secrets();
+  REQUIRE(secrets.size() == 2);
+  const SecretSpec& token = secrets[0];
+  CHECK(token.name == "TOKEN");
+  CHECK(token.source.kind == SecretSource::Kind::kEnv);
+  CHECK(token.source.argument == "GITHUB_TOKEN");
+  REQUIRE(token.hosts.size() == 2);
+  CHECK(token.hosts[1].ToString() == "*.example.com");
+  CHECK(token.headers == std::vector<std::string>{"authorization", "x-key"});
+  CHECK(token.inject ==
+        std::vector<std::pair<std::string, std::string>>{{"authorization", "Bearer {}"}});
+  CHECK(token.methods == std::vector<std::string>{"GET"});
+  CHECK(token.paths == std::vector<std::string>{"/x/**"});
+  CHECK(token.ports == std::vector<uint16_t>{443, 8443});
+  CHECK_FALSE(token.expose);
+  CHECK(token.plaintext);
+  CHECK(token.foreign == SecretSpec::Foreign::kStrip);
+  CHECK(token.on_violation == SecretSpec::OnViolation::kTerminate);
+  CHECK(token.placeholder == "ghp_aaaa");
+  CHECK(token.declared_at == "policy.lua:1");
+  const SecretSpec& key = secrets[1];
+  CHECK(key.source.kind == SecretSource::Kind::kFile);
+  CHECK(key.source.argument == "/home/me/project/key.txt");
+  CHECK_FALSE(key.headers);
+  CHECK(key.expose);
+  CHECK_FALSE(key.plaintext);
+  CHECK(key.foreign == SecretSpec::Foreign::kBlock);
+  CHECK(key.on_violation == SecretSpec::OnViolation::kDefault);
+}
+
+TEST_CASE("a secret is checked") {
+  CheckMistakes({
+      {"secret 'A' { from = env 'A' }", "needs 'hosts'"},
+      {"secret 'A' { from = env 'A', hosts = {} }", "empty list"},
+      {"secret 'A' { from = env 'A', hosts = any }", "can't be any"},
+      {"secret 'A' { from = env 'A', hosts = '*.co.uk' }", "'co.uk' is a public suffix"},
+      {"secret 'A' { from = env 'A', hosts = '*.com' }", "public suffix"},
+      {"secret 'A' { from = env 'A', hosts = '*.github.io' }", "public suffix"},
+      {"secret 'A' { from = env 'A', hosts = '10.0.0.1' }", "is an address"},
+      {"secret 'A' { hosts = 'a.example' }", "needs a 'from'"},
+      {"secret 'A' { from = 'A', hosts = 'a.example' }", "'from' must be env"},
+      {"secret 'A' { from = env(5), hosts = 'a.example' }", "env takes the name of a variable"},
+      {"secret 'A' { from = file '', hosts = 'a.example' }", "file takes a path"},
+      {"secret 'A'", "without its table"},
+      {"secret 'A' 'x'", "takes one table"},
+      {"secret 'A B' { }", "secret takes a name"},
+      {"secret(5)", "secret takes a name"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example' }\nsecret 'A' { from = env 'B', hosts = "
+       "'b.example' }",
+       "is declared twice; the first is at policy.lua:1"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example' } { }", "has its table already"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', headers = 'a b' }",
+       "is not a header's name"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', headers = 'host' }",
+       "belongs to the gate"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', inject = { authorization = 'Bearer' } }",
+       "with one {}"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', inject = { authorization = '{}{}' } }",
+       "with one {}"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', inject = { ['content-length'] = '{}' } }",
+       "belongs to the gate"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', inject = { a = '{}', A = '{}' } }",
+       "stands twice"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', methods = 'get' }",
+       "did you mean 'GET'?"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', paths = 'x' }", "must start with '/'"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', ports = 0 }", "a port from 1 to 65535"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', expose = 'no' }", "true or false"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', plaintext = 1 }", "true or false"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', foreign = 'blok' }",
+       "did you mean 'block'?"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', on_violation = 'die' }", "it is one of"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', placeholder = 'a b' }",
+       "printable ASCII"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', scrub = true }",
+       "not available in this version"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', query = true }",
+       "'query' is not available in this version"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', path = true }",
+       "'path' is not available in this version"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', body = 'json' }",
+       "'body' is not available in this version"},
+      {"secret 'A' { from = env 'A', host = 'a.example' }", "did you mean 'hosts'?"},
+  });
+}
+
+TEST_CASE("a secret's handle is no text while the file loads") {
+  CheckMistakes({
+      {"local t = secret 'A' { from = env 'A', hosts = 'a.example' }\nlocal s = 'Bearer ' .. t",
+       "policy.lua:2: error: the secret A can't be used as text"},
+      {"local t = secret 'A' { from = env 'A', hosts = 'a.example' }\nlocal s = tostring(t)",
+       "can't be used as text"},
+      {"local t = secret 'A' { from = env 'A', hosts = 'a.example' }\nlocal s = t.value",
+       "a secret has no fields"},
+      {"local t = secret 'A' { from = env 'A', hosts = 'a.example' }\nallow.http { host = t }",
+       "not an object"},
+  });
+}
+
+TEST_CASE("hooks are checked when they are declared") {
+  CheckMistakes({
+      {"on.connect()", "on.connect takes a function"},
+      {"on.request('a.example')", "on.request takes a function"},
+      {"on.request('a b', function() end)", "it has a ' '"},
+      {"on.conect(function() end)", "did you mean 'connect'?"},
+      {"on.request(5, function() end)", "must be a name"},
+  });
+}
+
+TEST_CASE("a declaration can be made by a loop or a function of the file") {
+  Policy policy(R"(
+    local function reader(host) allow.http { host = host, method = { "GET", "HEAD" } } end
+    for _, name in ipairs { "a", "b" } do reader(name .. ".example") end
+    function helper() return "c.example" end
+    allow.tcp { host = helper(), port = 22 })");
+  CHECK(policy.Forwards("a.example", "GET", "/"));
+  CHECK(policy.Forwards("b.example", "HEAD", "/"));
+  CHECK(policy.Action(Policy::Named("c.example", 22)) == "raw");
+}
+
+TEST_CASE("a secret can be added from outside and replaces one of its name") {
+  Policy policy("secret 'A' { from = env 'A', hosts = 'a.example' }");
+  SecretSpec spec;
+  spec.name = "A";
+  spec.hosts = {*HostPattern::Parse("b.example")};
+  policy.engine().AddSecret(spec);
+  spec.name = "B";
+  policy.engine().AddSecret(spec);
+  REQUIRE(policy.engine().secrets().size() == 2);
+  CHECK(policy.engine().secrets()[0].hosts[0].ToString() == "b.example");
+}
+
+TEST_CASE("a file of endless mistakes is told a bounded number of times") {
+  CHECK(Load("for i = 1, 100000 do allow.http { hots = 'x' } end").diagnostics.size() <= 200);
+}
+
+TEST_CASE("too many rules are refused") {
+  CHECK_THAT(
+      Diagnose("for i = 1, 5000 do allow.tcp { host = 'h' .. i .. '.example', port = 1 } end"),
+      Catch::Contains("too many rules"));
+}
+
+}  // namespace
+}  // namespace sallyport::policy
