@@ -1,0 +1,334 @@
+// Entering the jail: what the sandbox's first process does between clone and becoming the agent. It
+// runs our own code on the host's data; the guest's first instruction comes after the last step.
+//
+// Each step either succeeds or ends the start: the launcher is told which step, and why. Nothing
+// has to be undone, as everything that was made belongs to namespaces that end with this process.
+
+#include "runtime/backend/namespaces/jail.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <iterator>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runtime/backend/namespaces/capabilities.h"
+#include "runtime/backend/namespaces/conversation.h"
+#include "runtime/backend/namespaces/devices.h"
+#include "runtime/backend/namespaces/files.h"
+#include "runtime/backend/namespaces/id_range.h"
+#include "runtime/backend/namespaces/mounts.h"
+#include "runtime/backend/namespaces/network.h"
+#include "runtime/backend/namespaces/root_fs.h"
+#include "runtime/backend/namespaces/settings.h"
+
+namespace sallyport::runtime {
+namespace {
+
+constexpr int kAgentSocket = 3;  // Where the agent looks for it.
+// The launcher's own deadline ends us sooner.
+constexpr std::chrono::seconds kLauncherTimeout{30};
+// A sandbox's processes and files, where no cgroup says less. They bound it, they don't share out.
+constexpr rlim_t kMaxProcesses = 16384;
+constexpr rlim_t kMaxFiles = 65536;
+constexpr rlim_t kSoftFiles = 1024;  // What programs that use select() count on.
+
+class Jail {
+ public:
+  explicit Jail(JailInput input) : in_(std::move(input)) {}
+
+  [[noreturn]] void Enter();
+
+ private:
+  struct Step {
+    const char* name;  // Completes "…: what went wrong".
+    Status (Jail::*run)();
+  };
+  static const Step kSteps[];
+
+  Status OpenTun();
+  Status BecomeRoot();
+  Status TieToLauncher();
+  Status OpenAgent();
+  Status BringUpNetwork();
+  Status StartRoot();
+  Status AddTools();
+  Status AddEtc() { return AddSettings(*root_, in_.spec); }
+  Status AddProc() { return MountProc(); }
+  Status LimitNamespaces();
+  Status GuardProc() { return ProtectProc(); }
+  Status AddDevices() { return AddDev(*root_); }
+  Status AddSysfs() { return AddSys(); }
+  Status AddUserMounts();
+  Status LeaveHost();
+  Status ReportReady();
+  Status DropPrivileges();
+  Status KeepOnlyOurFds();
+  Status BecomeAgent();
+
+  Status Expect(Packet::Kind kind, Packet& packet) const;
+
+  JailInput in_;
+  UniqueFd tun_;
+  UniqueFd link_;
+  LinkKind link_kind_ = LinkKind::kNone;
+  std::optional<RootFs> root_;
+  std::vector<UniqueFd> mount_trees_;
+};
+
+const Jail::Step Jail::kSteps[] = {
+    // In the new network namespace, but still with the launcher's id, which the node may ask for.
+    {"opening the tun node", &Jail::OpenTun},
+    {"becoming root inside", &Jail::BecomeRoot},
+    // After the last change of ids, which would undo it.
+    {"tying the sandbox's life to ours", &Jail::TieToLauncher},
+    {"opening the agent", &Jail::OpenAgent},
+    {"bringing up the network", &Jail::BringUpNetwork},
+    {"making a root file system", &Jail::StartRoot},
+    {"showing the host's tools", &Jail::AddTools},
+    {"making /etc", &Jail::AddEtc},
+    {"mounting /proc", &Jail::AddProc},
+    {"forbidding more namespaces", &Jail::LimitNamespaces},
+    {"protecting /proc", &Jail::GuardProc},
+    {"making /dev", &Jail::AddDevices},
+    {"mounting /sys", &Jail::AddSysfs},
+    {"mounting", &Jail::AddUserMounts},
+    {"leaving the host's root", &Jail::LeaveHost},
+    {"dropping privileges", &Jail::DropPrivileges},
+    {"reporting", &Jail::ReportReady},
+    {"closing descriptors", &Jail::KeepOnlyOurFds},
+    {"starting the agent", &Jail::BecomeAgent},
+};
+
+void Jail::Enter() {
+  for (const Step& step : kSteps) {
+    auto done = (this->*step.run)();
+    if (done) continue;
+    const Error error = std::move(done).error().In(step.name);
+    (void)SendPacket(in_.control.get(), Packet::Kind::kFailed, EncodeError(error), {}).has_value();
+    break;
+  }
+  _exit(1);
+}
+
+Status Jail::Expect(Packet::Kind kind, Packet& packet) const {
+  auto received =
+      ReceivePacket(in_.control.get(), std::chrono::steady_clock::now() + kLauncherTimeout);
+  if (!received) return tl::unexpected(std::move(received).error());
+  if (received->kind != kind) return Fail(Code::kSystem, "the launcher is gone");
+  packet = std::move(*received);
+  return {};
+}
+
+Status Jail::OpenTun() {
+  if (!in_.spec.network || in_.options.link == NamespaceOptions::Link::kPacket) return {};
+  auto tun = OpenTunNode(in_.options.tun_node);
+  if (tun) {
+    tun_ = std::move(*tun);
+    return {};
+  }
+  if (in_.options.link == NamespaceOptions::Link::kTap) {
+    return Fail(Code::kUnsupported,
+                tun.error().message() + "; make the node readable, or use the packet link");
+  }
+  return {};
+}
+
+Status Jail::BecomeRoot() {
+  if (!in_.root) return MapOnlyRootTo(in_.outer_uid, in_.outer_gid);
+  Packet packet;
+  auto mapped = Expect(Packet::Kind::kMapped, packet);
+  if (!mapped) return mapped;
+  if (setgroups(0, nullptr) != 0 || setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0) {
+    return tl::unexpected(Error::FromErrno("changing ids"));
+  }
+  return {};
+}
+
+Status Jail::TieToLauncher() {
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return tl::unexpected(Error::FromErrno("prctl"));
+  // A launcher that died before that line has closed its end.
+  pollfd control{in_.control.get(), 0, 0};
+  if (poll(&control, 1, 0) < 0 || (control.revents & (POLLHUP | POLLERR)) != 0) {
+    return Fail(Code::kSystem, "the launcher is gone");
+  }
+  umask(022);
+  setsid();  // No terminal of the host.
+  return {};
+}
+
+/// A plain user's agent may belong to the same id as the guest's root. Executed from a read-only
+/// mount, its file can't be opened for writing through /proc/1/exe.
+Status Jail::OpenAgent() {
+  if (in_.root) return {};
+  const UniqueFd tree(
+      open_tree(AT_FDCWD, in_.spec.agent_path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+  mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+  if (!tree.valid() ||
+      mount_setattr(tree.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0) {
+    return tl::unexpected(Error::FromErrno(in_.spec.agent_path));
+  }
+  const std::string path = "/proc/self/fd/" + std::to_string(tree.get());
+  in_.agent_program = UniqueFd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!in_.agent_program.valid()) return tl::unexpected(Error::FromErrno(in_.spec.agent_path));
+  return {};
+}
+
+Status Jail::BringUpNetwork() {
+  if (!in_.spec.network) return ConfigureLoopback();
+  if (tun_.valid()) {
+    auto made = MakeTap(tun_.get());
+    if (!made) return made;
+    link_ = std::move(tun_);
+    link_kind_ = LinkKind::kTap;
+  } else {
+    auto made = MakePacketLink();
+    if (!made) return tl::unexpected(std::move(made).error());
+    link_ = std::move(*made);
+    link_kind_ = LinkKind::kPacket;
+  }
+  return ConfigureGuestNetwork();
+}
+
+Status Jail::StartRoot() {
+  auto root = RootFs::Create();
+  if (!root) return tl::unexpected(std::move(root).error());
+  root_.emplace(std::move(*root));
+  return {};
+}
+
+/// As root, the launcher has been cloning mounts while we made the network.
+Status Jail::AddTools() {
+  std::vector<Trees::Tool> tools;
+  if (in_.root) {
+    Packet packet;
+    auto received = Expect(Packet::Kind::kTrees, packet);
+    if (!received) return received;
+    // One word per tool directory, then the mounts.
+    size_t next = 0;
+    for (size_t start = 0; start < packet.text.size() && next < packet.fds.size();) {
+      const size_t end = packet.text.find('\n', start);
+      tools.push_back({packet.text.substr(start, end - start), std::move(packet.fds[next++])});
+      start = end + 1;
+    }
+    std::move(packet.fds.begin() + static_cast<ptrdiff_t>(next), packet.fds.end(),
+              std::back_inserter(mount_trees_));
+    if (mount_trees_.size() != in_.plan.mounts.size())
+      return Fail(Code::kSystem, "mounts are missing");
+  }
+  auto done = root_->AddTools(std::move(tools));
+  if (done) done = root_->AddEmptyDirectories();
+  return done;
+}
+
+/// Through our own /proc: a container may have its /proc/sys read-only.
+Status Jail::LimitNamespaces() {
+  auto done = WriteFile("/new/proc/sys/user/max_user_namespaces", "0");
+  // ping without a raw socket, for each group that exists inside.
+  if (done) {
+    done = WriteFile("/new/proc/sys/net/ipv4/ping_group_range",
+                     in_.root ? "0 " + std::to_string(IdRange::kCount - 1) : "0 0");
+  }
+  if (done && sethostname(in_.spec.hostname.data(), in_.spec.hostname.size()) != 0) {
+    return tl::unexpected(Error::FromErrno("hostname"));
+  }
+  return done;
+}
+
+Status Jail::AddUserMounts() {
+  auto done = HideMasked(*root_, in_.plan);
+  if (done) done = AddMounts(*root_, in_.plan, std::move(mount_trees_));
+  return done;
+}
+
+Status Jail::LeaveHost() {
+  return root_->Leave();
+}
+
+Status SetLimit(__rlimit_resource_t resource, rlim_t soft, rlim_t hard) {
+  rlimit limit{};
+  if (getrlimit(resource, &limit) != 0) return tl::unexpected(Error::FromErrno("getrlimit"));
+  limit.rlim_max = std::min(limit.rlim_max, hard);
+  limit.rlim_cur = std::min(limit.rlim_max, soft);
+  if (setrlimit(resource, &limit) != 0) return tl::unexpected(Error::FromErrno("setrlimit"));
+  return {};
+}
+
+Status Jail::DropPrivileges() {
+  auto done = SetLimit(RLIMIT_CORE, 0, 0);
+  if (done) done = SetLimit(RLIMIT_NPROC, kMaxProcesses, kMaxProcesses);
+  if (done) done = SetLimit(RLIMIT_NOFILE, kSoftFiles, kMaxFiles);
+  if (done) done = KeepGuestCapabilities();
+  if (done && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+    return tl::unexpected(Error::FromErrno("no_new_privs"));
+  }
+  // Handlers go by themselves at exec; what the launcher ignored or blocked would stay.
+  for (int number = 1; number < NSIG; ++number) signal(number, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  return done;
+}
+
+Status Jail::ReportReady() {
+  const char kind = static_cast<char>(link_kind_);
+  const int link = link_.get();
+  return SendPacket(in_.control.get(), Packet::Kind::kReady, {&kind, 1},
+                    std::span(&link, link_.valid() ? 1 : 0));
+}
+
+/// 0 to 2 are /dev/null, 3 the socket; everything else closes at exec, whoever left it open.
+Status Jail::KeepOnlyOurFds() {
+  link_.reset();
+  const UniqueFd opened(open("/dev/null", O_RDWR | O_CLOEXEC));
+  // Out of the way of the numbers that are assigned below; closed at exec, as all are.
+  const int null = fcntl(opened.get(), F_DUPFD_CLOEXEC, 10);
+  const int socket = fcntl(in_.agent_socket.get(), F_DUPFD_CLOEXEC, 10);
+  const int program = fcntl(in_.agent_program.get(), F_DUPFD_CLOEXEC, 10);
+  const int control = fcntl(in_.control.get(), F_DUPFD_CLOEXEC, 10);
+  if (null < 0 || socket < 0 || program < 0 || control < 0) {
+    return tl::unexpected(Error::FromErrno("descriptors"));
+  }
+  in_.agent_program = UniqueFd(program);
+  in_.control = UniqueFd(control);
+  for (int fd = 0; fd < kAgentSocket; ++fd) {
+    if (dup2(null, fd) < 0) return tl::unexpected(Error::FromErrno("/dev/null"));
+  }
+  if (dup2(socket, kAgentSocket) < 0 ||
+      close_range(kAgentSocket + 1, ~0U, CLOSE_RANGE_CLOEXEC) != 0) {
+    return tl::unexpected(Error::FromErrno("descriptors"));
+  }
+  return {};
+}
+
+Status Jail::BecomeAgent() {
+  char name[] = "sandbox-agent";
+  char* const arguments[] = {name, nullptr};
+  char* const environment[] = {nullptr};
+  fexecve(in_.agent_program.get(), arguments, environment);
+  return tl::unexpected(Error::FromErrno(in_.spec.agent_path));
+}
+
+}  // namespace
+
+void EnterJail(JailInput input) {
+  Jail(std::move(input)).Enter();
+}
+
+}  // namespace sallyport::runtime

@@ -1,0 +1,270 @@
+// Starting a sandbox, the launcher's side. The first process of the sandbox (jail.cc) does most of
+// it; a launcher that is root helps with what needs the host's root:
+//
+//     launcher                              first process
+//     plan, open the agent, reserve ids
+//     clone ------------------------------> open the tun node
+//     write the id maps ------ kMapped ---> become root inside, make the network
+//     clone mounts with mapped ids kTrees-> build the root file system
+//     <-------------------------- kReady -- drop privileges
+//     <---------------------------- end --- become the agent
+
+#include "runtime/backend/namespaces/namespace_backend.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <optional>
+#include <utility>
+
+#include "runtime/backend/namespaces/conversation.h"
+#include "runtime/backend/namespaces/files.h"
+#include "runtime/backend/namespaces/id_range.h"
+#include "runtime/backend/namespaces/jail.h"
+#include "runtime/backend/namespaces/plan.h"
+#include "runtime/backend/namespaces/process.h"
+#include "runtime/backend/namespaces/trees.h"
+
+namespace sallyport::runtime {
+namespace {
+
+// Some milliseconds are normal; a machine that swaps may need seconds.
+constexpr std::chrono::seconds kStartTimeout{20};
+
+constexpr uint64_t kNamespaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET |
+                                 CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+
+struct SocketPair {
+  UniqueFd ours;
+  UniqueFd theirs;
+};
+
+Result<SocketPair> MakeSocketPair(int type) {
+  int fds[2];
+  if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds) != 0) {
+    return tl::unexpected(Error::FromErrno("socketpair"));
+  }
+  return SocketPair{UniqueFd(fds[0]), UniqueFd(fds[1])};
+}
+
+/// One start on its way. Destroyed before Finish() it leaves nothing behind.
+class Launch {
+ public:
+  Launch(const NamespaceOptions& options, const WorkloadSpec& spec)
+      : options_(options), spec_(spec), root_(uid_ == 0) {}
+
+  Result<Workload> Run() {
+    using Step = Status (Launch::*)();
+    for (const Step step : {&Launch::MakeThePlan, &Launch::OpenAgent, &Launch::ReserveIdRange,
+                            &Launch::OpenSockets, &Launch::CloneFirstProcess, &Launch::MapIds,
+                            &Launch::SendTrees, &Launch::AwaitReady, &Launch::AwaitAgent}) {
+      auto done = (this->*step)();
+      if (!done) return tl::unexpected(RealReason(std::move(done).error()));
+    }
+    return Finish();
+  }
+
+ private:
+  Status MakeThePlan();
+  Status OpenAgent();
+  Status ReserveIdRange();
+  Status OpenSockets();
+  Status CloneFirstProcess();
+  Status MapIds();
+  Status SendTrees();
+  Status AwaitReady();
+  Status AwaitAgent();
+  Workload Finish();
+
+  std::string Proc(const char* file) const {
+    return "/proc/" + std::to_string(child_->pid()) + "/" + file;
+  }
+  Result<Packet> Receive();
+  Error RealReason(Error ours);
+  Error Died() const;
+
+  const NamespaceOptions& options_;
+  const WorkloadSpec& spec_;
+  const uid_t uid_ = geteuid();
+  const gid_t gid_ = getegid();
+  const bool root_;
+  const std::chrono::steady_clock::time_point deadline_ =
+      std::chrono::steady_clock::now() + kStartTimeout;
+  Plan plan_;
+  UniqueFd agent_program_;
+  IdRange ids_;
+  SocketPair control_;
+  SocketPair agent_;
+  std::optional<Child> child_;
+  UniqueFd link_;
+  LinkKind link_kind_ = LinkKind::kNone;
+};
+
+Status Launch::MakeThePlan() {
+  auto plan = MakePlan(spec_);
+  if (!plan) return tl::unexpected(std::move(plan).error());
+  plan_ = std::move(*plan);
+  return {};
+}
+
+Status Launch::OpenAgent() {
+  agent_program_ = UniqueFd(open(spec_.agent_path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat info;
+  if (!agent_program_.valid() || fstat(agent_program_.get(), &info) != 0) {
+    return tl::unexpected(Error::FromErrno("opening the agent " + spec_.agent_path));
+  }
+  if (!S_ISREG(info.st_mode)) {
+    return Fail(Code::kInvalid, "the agent " + spec_.agent_path + " is not a program");
+  }
+  return {};
+}
+
+Status Launch::ReserveIdRange() {
+  if (!root_) return {};
+  auto ids = ReserveIds(options_.id_lock);
+  if (!ids) return tl::unexpected(std::move(ids).error().In("reserving ids"));
+  ids_ = std::move(*ids);
+  return {};
+}
+
+Status Launch::OpenSockets() {
+  auto control = MakeSocketPair(SOCK_SEQPACKET);
+  auto agent = MakeSocketPair(SOCK_STREAM);
+  if (!control) return tl::unexpected(std::move(control).error());
+  if (!agent) return tl::unexpected(std::move(agent).error());
+  control_ = std::move(*control);
+  agent_ = std::move(*agent);
+  return {};
+}
+
+Status Launch::CloneFirstProcess() {
+  auto child = CloneInto(kNamespaces);
+  if (!child) return tl::unexpected(std::move(child).error());
+  if (child->pid() == 0) {
+    control_.ours.reset();
+    agent_.ours.reset();
+    EnterJail({.spec = spec_,
+               .plan = plan_,
+               .options = options_,
+               .root = root_,
+               .outer_uid = uid_,
+               .outer_gid = gid_,
+               .control = std::move(control_.theirs),
+               .agent_socket = std::move(agent_.theirs),
+               .agent_program = std::move(agent_program_)});
+  }
+  child_.emplace(std::move(*child));
+  control_.theirs.reset();
+  agent_.theirs.reset();
+  return {};
+}
+
+Status Launch::MapIds() {
+  if (!root_) return {};
+  const std::string map = IdMap(0, ids_.base, IdRange::kCount);
+  auto done = WriteFile(Proc("uid_map"), map);
+  if (done) done = WriteFile(Proc("gid_map"), map);
+  if (done) done = SendPacket(control_.ours.get(), Packet::Kind::kMapped, "", {});
+  if (!done) return tl::unexpected(std::move(done).error().In("mapping ids"));
+  return {};
+}
+
+Status Launch::SendTrees() {
+  if (!root_) return {};
+  const UniqueFd userns(open(Proc("ns/user").c_str(), O_RDONLY | O_CLOEXEC));
+  if (!userns.valid()) return tl::unexpected(Error::FromErrno(Proc("ns/user")));
+  auto trees = MakeTrees(plan_, userns.get(), ids_.base);
+  if (!trees) return tl::unexpected(std::move(trees).error());
+  std::string names;
+  std::vector<int> fds;
+  for (const Trees::Tool& tool : trees->tools) {
+    names += tool.directory + "\n";
+    fds.push_back(tool.tree.get());
+  }
+  for (const UniqueFd& mount : trees->mounts) fds.push_back(mount.get());
+  // A process that failed meanwhile has said why; AwaitReady() reads it.
+  (void)SendPacket(control_.ours.get(), Packet::Kind::kTrees, names, fds).has_value();
+  return {};
+}
+
+/// The next packet that is not a failure.
+Result<Packet> Launch::Receive() {
+  auto packet = ReceivePacket(control_.ours.get(), deadline_);
+  if (!packet) return tl::unexpected(std::move(packet).error().In("starting the sandbox"));
+  if (packet->kind == Packet::Kind::kFailed) return tl::unexpected(DecodeError(packet->text));
+  return packet;
+}
+
+/// A first process that failed has said why before it went; what we then fail at is a consequence.
+Error Launch::RealReason(Error ours) {
+  if (!child_) return ours;
+  auto packet = ReceivePacket(control_.ours.get(), std::chrono::steady_clock::now());
+  if (!packet || packet->kind != Packet::Kind::kFailed) return ours;
+  return DecodeError(packet->text);
+}
+
+Error Launch::Died() const {
+  return Error(Code::kSystem, "the sandbox's first process ended while it started");
+}
+
+Status Launch::AwaitReady() {
+  auto packet = Receive();
+  if (!packet) return tl::unexpected(std::move(packet).error());
+  if (packet->kind != Packet::Kind::kReady || packet->text.size() != 1) {
+    return tl::unexpected(Died());
+  }
+  link_kind_ = static_cast<LinkKind>(packet->text[0]);
+  if (packet->fds.size() != (link_kind_ == LinkKind::kNone ? 0U : 1U)) {
+    return tl::unexpected(Died());
+  }
+  if (!packet->fds.empty()) link_ = std::move(packet->fds[0]);
+  return {};
+}
+
+Status Launch::AwaitAgent() {
+  auto packet = Receive();
+  if (!packet) return tl::unexpected(std::move(packet).error());
+  siginfo_t info{};
+  const bool ended =
+      waitid(P_PID, static_cast<id_t>(child_->pid()), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+      info.si_pid != 0;
+  if (packet->kind != Packet::Kind::kEnd || ended) return tl::unexpected(Died());
+  return {};
+}
+
+Workload Launch::Finish() {
+  Workload workload;
+  workload.pid = child_->pid();
+  workload.pidfd = child_->Release();
+  workload.agent = std::move(agent_.ours);
+  workload.link = std::move(link_);
+  workload.link_kind = link_kind_;
+  workload.uid = ids_.base;
+  workload.ids = std::move(ids_.lock);
+  return workload;
+}
+
+class NamespaceBackend final : public Backend {
+ public:
+  explicit NamespaceBackend(NamespaceOptions options) : options_(std::move(options)) {}
+  std::string_view name() const override { return "namespace"; }
+  Result<Workload> Start(const WorkloadSpec& spec) override { return Launch(options_, spec).Run(); }
+
+ private:
+  NamespaceOptions options_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> NewNamespaceBackend(NamespaceOptions options) {
+  return std::make_unique<NamespaceBackend>(std::move(options));
+}
+
+}  // namespace sallyport::runtime

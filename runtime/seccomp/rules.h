@@ -1,0 +1,19 @@
+#pragma once
+
+#include <linux/filter.h>
+
+#include <vector>
+
+namespace sallyport::seccomp {
+
+/// Programs in a sandbox: what a container runtime allows, without the kernel's rarely needed and
+/// often broken corners. Unknown calls answer ENOSYS, so that programs take their older way.
+std::vector<sock_filter> GuestProgram();
+
+/// The warden after Confine(): sockets and descriptors it already has. Anything else kills it.
+std::vector<sock_filter> WardenProgram();
+
+/// The broker after Confine(): reads files, writes to the pipe it holds. Anything else kills it.
+std::vector<sock_filter> BrokerProgram();
+
+}  // namespace sallyport::seccomp
