@@ -151,7 +151,7 @@ foreach(library crypto ssl)
     IMPORTED_LOCATION "${sallyport_boringssl_build}/lib/lib${library}.a"
     INTERFACE_INCLUDE_DIRECTORIES "${SALLYPORT_BORINGSSL_DIR}/src/include"
     # No symbol of it leaves the executable: an OpenSSL that arrives with another library must not bind to it.
-    INTERFACE_LINK_OPTIONS "LINKER:--exclude-libs,ALL")
+    INTERFACE_LINK_OPTIONS "LINKER:--exclude-libs,libssl.a:libcrypto.a")
 endforeach()
 find_package(Threads REQUIRED)
 set_property(TARGET boringssl::crypto PROPERTY INTERFACE_LINK_LIBRARIES Threads::Threads)
