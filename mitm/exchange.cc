@@ -1,0 +1,385 @@
+#include "mitm/exchange.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "mitm/head_check.h"
+#include "mitm/http1/upstream.h"
+#include "mitm/limits.h"
+
+namespace sallyport::mitm {
+namespace {
+
+using Kind = MessageEvent::Kind;
+
+Refusal Refused(Reason reason, int status, std::string detail) {
+  return {.reason = reason,
+          .status = status,
+          .detail = std::move(detail),
+          .rule = {},
+          .how_to_allow = {}};
+}
+
+/// RFC 9110, 9.2.2.
+bool IsIdempotent(std::string_view method) {
+  return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "PUT" ||
+         method == "DELETE";
+}
+
+/// What a response may not tell a guest: other ways to the same server, which the gate would not
+/// see.
+void CleanResponse(ResponseHead& head) {
+  head.headers.Remove("alt-svc");
+}
+
+}  // namespace
+
+Exchange::Exchange(FlowContext& flow, GuestSide& guest, Deadline& deadline, Request request)
+    : flow_(flow),
+      guest_(guest),
+      deadline_(deadline),
+      request_(std::move(request)),
+      asked_for_head_(request_.head.method == "HEAD"),
+      record_(flow.Record()),
+      began_(flow.gate().loop.now()) {
+  record_.method = request_.head.method.substr(0, 32);
+  record_.path = request_.head.path.substr(0, kMaxAuditPath);
+  record_.rule = flow.flow().verdict.rule;
+  record_.bytes_up = request_.head.method.size() + request_.head.path.size() +
+                     SizeOf(request_.head.headers) +
+                     (request_.head.query ? request_.head.query->size() : 0);
+}
+
+Exchange::Exchange(FlowContext& flow, GuestSide& guest, Deadline& deadline, Request request,
+                   Refusal refusal)
+    : Exchange(flow, guest, deadline, std::move(request)) {
+  preset_ = std::move(refusal);
+}
+
+Exchange::~Exchange() {
+  Abandon();
+}
+
+void Exchange::Pump() {
+  if (step_ == Step::kNew) Decide();
+  if (step_ == Step::kRelaying) Relay();
+  if (step_ == Step::kAnswering) PumpAnswer();
+}
+
+void Exchange::Decide() {
+  if (auto refusal = CheckRequest()) return Refuse(*refusal);
+  Gate& gate = flow_.gate();
+  policy::RequestVerdict verdict = gate.engine.DecideRequest(
+      *flow_.flow().verdict.http, flow_.facts(), flow_.tls, request_.head);
+  if (!verdict.rule.empty()) record_.rule = verdict.rule;
+  switch (verdict.action) {
+    case policy::RequestVerdict::Action::kDeny:
+      return Refuse(verdict.refusal);
+    case policy::RequestVerdict::Action::kRespond:
+      if (!IsWritable(verdict.response)) {
+        return Refuse(Refused(Reason::kPolicyError, 500, "a hook made an answer that is not HTTP"));
+      }
+      detail_ = "answered by a hook";
+      return Answer({std::move(verdict.response), std::move(verdict.response_body)});
+    case policy::RequestVerdict::Action::kForward:
+      break;
+  }
+  if (!IsWritable(request_.head) || (request_.head.method == "HEAD") != asked_for_head_) {
+    return Refuse(Refused(Reason::kPolicyError, 403, "a hook made a request that is not HTTP"));
+  }
+  if (verdict.to) own_target_ = flow_.TargetFor(verdict.to);
+  if (Examine()) Connect();
+}
+
+/// What is refused before the policy is asked.
+std::optional<Refusal> Exchange::CheckRequest() {
+  if (preset_) return preset_;
+  if (!flow_.gate().audit.healthy()) {
+    return Refused(Reason::kAuditUnavailable, 503, "the audit log can't be written");
+  }
+  if (flow_.flow().refusal) return flow_.flow().refusal;
+  const std::string& method = request_.head.method;
+  if (method == "TRACE" || method == "CONNECT") {
+    return Refused(Reason::kBadRequest, 501, method + " is not forwarded by the gate");
+  }
+  if (flow_.sni_mismatch) {
+    return Refused(Reason::kHostMismatch, 421,
+                   "the TLS connection was opened for " + flow_.tls.sni + ", but it belongs to " +
+                       ToString(flow_.Identity()));
+  }
+  if (auto mismatch = flow_.CheckAuthority(request_.head.authority)) {
+    return Refused(Reason::kHostMismatch, 421, std::move(*mismatch));
+  }
+  if (!flow_.flow().verdict.http) {
+    return Refused(Reason::kPolicyError, 403, "the flow has no grant for requests");
+  }
+  return std::nullopt;
+}
+
+/// Whether the request may go as far as its secrets are concerned.
+bool Exchange::Examine() {
+  const secrets::Store& store = flow_.gate().secrets;
+  if (store.empty()) return true;
+  const secrets::RequestTarget target{.host = flow_.facts().name,
+                                      .port = flow_.facts().destination.port,
+                                      .encrypted = flow_.tls.encrypted};
+  secrets::Examination examination = store.Examine(target, request_.head);
+  if (examination.terminate) {
+    flow_.gate().terminate("a secret's placeholder was sent where it may not go");
+  }
+  if (examination.refusal) {
+    Refuse(*examination.refusal);
+    return false;
+  }
+  record_.secrets = std::move(examination.used);
+  // A host with secrets may have credentials of the guest's own stripped, with none of ours used.
+  substitutes_ = !record_.secrets.empty() || (target.host && store.Binds(*target.host));
+  return true;
+}
+
+void Exchange::Connect() {
+  const std::string key = own_target_ ? own_target_->Key() : flow_.target_key();
+  UpstreamPool& pool = flow_.gate().pool;
+  if (!retried_) {
+    if (auto idle = pool.TakeIdle(key)) return UseConnection(std::move(idle));
+  }
+  step_ = Step::kConnecting;
+  deadline_.Clear();  // The pool keeps its own.
+  connecting_ = pool.Connect(own_target_ ? *own_target_ : flow_.target(), key,
+                             [this](UpstreamPool::Connected c) { OnConnected(std::move(c)); });
+}
+
+void Exchange::OnConnected(UpstreamPool::Connected connected) {
+  if (connected.address) record_.address = connected.address;
+  if (connected.connection) {
+    UseConnection(std::move(connected.connection));
+  } else {
+    Refuse(connected.refusal);
+  }
+  guest_.Resume();  // May destroy this.
+}
+
+void Exchange::UseConnection(std::unique_ptr<UpstreamConnection> connection) {
+  record_.address = connection->peer.address;
+  upstream_ = std::make_unique<http1::Upstream>(flow_.gate().pool, std::move(connection), *this);
+  Send();
+  step_ = Step::kRelaying;
+}
+
+void Exchange::Send() {
+  if (substitutes_) {
+    const secrets::RequestTarget target{.host = flow_.facts().name,
+                                        .port = flow_.facts().destination.port,
+                                        .encrypted = flow_.tls.encrypted};
+    RequestHead head = request_.head;
+    flow_.gate().secrets.Substitute(target, head);
+    upstream_->WriteHead(head, flow_.authority(), request_.body);
+    secrets::WipeHead(head);
+  } else {
+    upstream_->WriteHead(request_.head, flow_.authority(), request_.body);
+  }
+  // Said by us, once it is certain that somebody wants the body; never asked of the server.
+  if (request_.expects_continue && !request_.body.empty() && !retried_) {
+    guest_.WriteInterim({.status = 100, .reason = ReasonPhrase(100), .headers = {}});
+  }
+  deadline_.Set(kResponseHeadTimeout);
+}
+
+void Exchange::Relay() {
+  size_t budget = kTurnBudget;
+  if (!request_done_) PumpRequest(budget);
+  if (step_ != Step::kRelaying) return;
+  upstream_->Flush();
+  budget = std::max<size_t>(budget, kInputBlock);
+  PumpResponse(budget);
+  if (step_ == Step::kRelaying && budget == 0) PumpAgain();
+}
+
+void Exchange::PumpRequest(size_t& budget) {
+  while (budget > 0) {
+    const size_t room = std::min(upstream_->Room(), budget);
+    // An end may follow without room for anything else, so a request without a body never waits.
+    if (room == 0 && !request_.body.empty()) return;
+    const MessageEvent event = guest_.ReadBody(room);
+    switch (event.kind) {
+      case Kind::kBody:
+        upstream_->WriteBody(event.piece);
+        record_.bytes_up += event.piece.size();
+        budget -= event.piece.size();
+        deadline_.Set(head_sent_ ? kResponseBodyTimeout : kResponseHeadTimeout);
+        break;
+      case Kind::kEnd:
+        upstream_->WriteEnd();
+        request_done_ = true;
+        return;
+      case Kind::kWouldBlock:
+        if (!head_sent_) deadline_.Set(kRequestBodyTimeout);
+        return;
+      case Kind::kHead:
+      case Kind::kBroken:
+        return Abandon();
+      case Kind::kError:
+        if (head_sent_) return CutOff(Reason::kBadRequest, guest_.error().detail);
+        return Refuse(Refused(Reason::kBadRequest, guest_.error().status, guest_.error().detail));
+    }
+  }
+  PumpAgain();
+}
+
+void Exchange::PumpResponse(size_t& budget) {
+  while (budget > 0) {
+    const size_t room = std::min(guest_.Room(), budget);
+    if (room == 0) return;
+    const MessageEvent event = upstream_->Read(room);
+    switch (event.kind) {
+      case Kind::kHead:
+        OnResponseHead();
+        if (step_ != Step::kRelaying) return;
+        break;
+      case Kind::kBody:
+        guest_.WriteBody(event.piece);
+        record_.bytes_down += event.piece.size();
+        budget -= event.piece.size();
+        deadline_.Set(kResponseBodyTimeout);
+        break;
+      case Kind::kEnd:
+        guest_.WriteEnd(upstream_->trailers());
+        if (request_done_) upstream_->Finish();
+        return Finish();
+      case Kind::kWouldBlock:
+        return;
+      case Kind::kError:
+      case Kind::kBroken:
+        return OnUpstreamFailed(event.kind);
+    }
+  }
+}
+
+void Exchange::OnResponseHead() {
+  Response& response = upstream_->response();
+  CleanResponse(response.head);
+  if (response.interim()) {
+    if (++interim_ > kMaxInterimResponses) {
+      return Refuse(Refused(Reason::kUpstreamProtocol, 502, "the server sends no final answer"));
+    }
+    if (response.head.status != 100) guest_.WriteInterim(response.head);
+    return;
+  }
+  record_.status = response.head.status;
+  record_.bytes_down += SizeOf(response.head.headers);
+  guest_.WriteHead(response.head, response.body);
+  head_sent_ = true;
+  deadline_.Set(kResponseBodyTimeout);
+}
+
+void Exchange::OnUpstreamFailed(MessageEvent::Kind kind) {
+  const std::string detail =
+      kind == Kind::kError ? "the server's answer is not valid HTTP: " + upstream_->error().detail
+                           : "the server closed the connection before its answer was complete";
+  if (head_sent_) return CutOff(Reason::kUpstreamProtocol, detail);
+  if (kind == Kind::kBroken && MayRetry()) {
+    retried_ = true;
+    request_done_ = false;
+    upstream_.reset();
+    return Connect();
+  }
+  Refuse(Refused(Reason::kUpstreamProtocol, 502, detail));
+}
+
+/// A connection from the pool may have been closed by the server while the request was on its way.
+bool Exchange::MayRetry() const {
+  return !retried_ && upstream_->may_be_stale() && request_.body.empty() &&
+         IsIdempotent(request_.head.method);
+}
+
+void Exchange::Refuse(const Refusal& refusal) {
+  reason_ = refusal.reason;
+  detail_ = refusal.detail;
+  if (!refusal.rule.empty()) record_.rule = refusal.rule;
+  Refusal told = refusal;
+  if (told.rule.empty() && reason_ == Reason::kDeniedByRule) told.rule = record_.rule;
+  if (told.status < 400 || told.status > 599) told.status = 403;
+  Answer(MakeProblem(told, flow_.facts().flow, flow_.gate().secrets));
+}
+
+/// Answers here; nothing, or nothing more, goes upstream.
+void Exchange::Answer(LocalAnswer answer) {
+  connecting_ = {};
+  upstream_.reset();
+  record_.status = answer.head.status;
+  record_.bytes_down = SizeOf(answer.head.headers);
+  body_ = std::move(answer.body);
+  head_sent_ = true;
+  const bool bodiless = answer.head.status == 204 || answer.head.status == 304;
+  guest_.WriteHead(answer.head,
+                   bodiless ? BodyLength{} : BodyLength{BodyLength::Kind::kKnown, body_.size()});
+  if (bodiless || asked_for_head_) body_.clear();
+  step_ = Step::kAnswering;
+  deadline_.Set(kResponseBodyTimeout);
+}
+
+void Exchange::PumpAnswer() {
+  while (body_sent_ < body_.size()) {
+    const size_t size = std::min(guest_.Room(), body_.size() - body_sent_);
+    if (size == 0) return;
+    guest_.WriteBody(std::string_view(body_).substr(body_sent_, size));
+    body_sent_ += size;
+    record_.bytes_down += size;
+    deadline_.Set(kResponseBodyTimeout);
+  }
+  guest_.WriteEnd({});
+  Finish();
+}
+
+/// The answer has begun and can't be completed.
+void Exchange::CutOff(Reason reason, std::string_view detail) {
+  reason_ = reason;
+  detail_ = detail;
+  guest_.Break();
+  Finish();
+}
+
+void Exchange::Abandon() {
+  if (finished()) return;
+  if (reason_ == Reason::kAllowed) detail_ = "the client left before the answer was complete";
+  Finish();
+}
+
+void Exchange::OnDeadline() {
+  switch (step_) {
+    case Step::kNew:
+    case Step::kConnecting:
+    case Step::kFinished:
+      return;
+    case Step::kAnswering:
+      return CutOff(reason_, "the client did not take the answer");
+    case Step::kRelaying:
+      break;
+  }
+  if (head_sent_) return CutOff(Reason::kUpstreamTimeout, "the answer stalled");
+  if (!request_done_) {
+    return Refuse(Refused(Reason::kBadRequest, 408, "the request's body did not arrive in time"));
+  }
+  Refuse(Refused(Reason::kUpstreamTimeout, 504, "the server did not answer in time"));
+}
+
+void Exchange::Finish() {
+  step_ = Step::kFinished;
+  connecting_ = {};
+  upstream_.reset();
+  again_ = {};
+  deadline_.Clear();
+  record_.duration = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - began_);
+  flow_.Write(std::move(record_), reason_, detail_);
+}
+
+void Exchange::OnUpstreamReady() {
+  guest_.Resume();
+}
+
+/// There is more to do, but others have their turn first.
+void Exchange::PumpAgain() {
+  again_ = flow_.gate().loop.Post([this] { guest_.Resume(); });
+}
+
+}  // namespace sallyport::mitm

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "mitm/deadline.h"
+#include "mitm/flow_context.h"
+#include "mitm/message.h"
+#include "mitm/problem.h"
+
+namespace sallyport::mitm {
+
+/// One request and its answer, whatever protocol versions they travel by. The steps follow one
+/// line; every failure before the answer's head leaves it through Refuse():
+///
+///     Decide -> Examine -> Connect -> OnConnected -> Send -> Relay -> Finish
+///
+/// Exactly one audit record is written, when it finishes.
+class Exchange final : public UpstreamSide::Listener {
+ public:
+  /// All outlive it. DEADLINE is its own while it lives; the owner calls OnDeadline().
+  Exchange(FlowContext& flow, GuestSide& guest, Deadline& deadline, Request request);
+  /// For a request that could not be read: it is answered with REFUSAL.
+  Exchange(FlowContext& flow, GuestSide& guest, Deadline& deadline, Request request,
+           Refusal refusal);
+  ~Exchange();
+
+  /// Does what can be done now. Called once to begin, and whenever either side has changed.
+  void Pump();
+  void OnDeadline();
+  /// The guest is gone.
+  void Abandon();
+  bool finished() const { return step_ == Step::kFinished; }
+
+ private:
+  enum class Step { kNew, kConnecting, kRelaying, kAnswering, kFinished };
+
+  void Decide();
+  std::optional<Refusal> CheckRequest();
+  bool Examine();
+  void Connect();
+  void OnConnected(UpstreamPool::Connected connected);
+  void UseConnection(std::unique_ptr<UpstreamConnection> connection);
+  void Send();
+  void Relay();
+  void PumpRequest(size_t& budget);
+  void PumpResponse(size_t& budget);
+  void OnResponseHead();
+  void OnUpstreamFailed(MessageEvent::Kind kind);
+  bool MayRetry() const;
+
+  void Refuse(const Refusal& refusal);
+  void Answer(LocalAnswer answer);
+  void PumpAnswer();
+  void CutOff(Reason reason, std::string_view detail);
+  void Finish();
+  void OnUpstreamReady() override;
+  void PumpAgain();
+
+  FlowContext& flow_;
+  GuestSide& guest_;
+  Deadline& deadline_;
+  Request request_;
+  const bool asked_for_head_;
+  std::optional<Refusal> preset_;
+  Step step_ = Step::kNew;
+
+  std::optional<UpstreamTarget>
+      own_target_;            // Where this request goes, if not where the flow goes.
+  bool substitutes_ = false;  // Secrets are put into the head.
+  Pending connecting_;
+  std::unique_ptr<UpstreamSide> upstream_;
+  bool retried_ = false;
+  bool request_done_ = false;
+  bool head_sent_ = false;  // To the guest; not an interim one.
+  int interim_ = 0;
+  std::string body_;  // Of an answer made here, from body_sent_ on still to be written.
+  size_t body_sent_ = 0;
+
+  AuditRecord record_;
+  Reason reason_ = Reason::kAllowed;
+  std::string detail_;
+  const Clock::time_point began_;
+  Loop::Handle again_;
+};
+
+}  // namespace sallyport::mitm

@@ -1,0 +1,144 @@
+#include "mitm/guest_connection.h"
+
+#include <openssl/ssl.h>
+
+#include <utility>
+
+#include "mitm/limits.h"
+
+namespace sallyport::mitm {
+namespace {
+
+constexpr uint8_t kTlsHandshakeRecord = 0x16;
+
+/// What any method begins with.
+bool BeginsRequest(uint8_t byte) {
+  return byte >= 'A' && byte <= 'Z';
+}
+
+}  // namespace
+
+GuestConnection::GuestConnection(Gate& gate, GuestTls& tls, std::unique_ptr<Stream> guest,
+                                 HttpFlow flow, Owner& owner)
+    : tls_(tls),
+      owner_(owner),
+      flow_(gate, std::move(flow)),
+      deadline_(gate.loop, [this] { OnDeadline(); }),
+      stream_(std::move(guest)) {
+  hello_.name = flow_.facts().name;
+  hello_.address = flow_.facts().destination.address;
+}
+
+GuestConnection::~GuestConnection() {
+  session_.reset();
+  if (stream_) stream_->SetListener(nullptr);
+}
+
+void GuestConnection::Start() {
+  stream_->SetListener(this);
+  deadline_.Set(kHeadTimeout);
+  Sniff();
+}
+
+void GuestConnection::OnStreamReady() {
+  switch (step_) {
+    case Step::kSniffing:
+      return Sniff();
+    case Step::kHandshake:
+      return Handshake();
+    case Step::kServing:  // The session listens.
+      return;
+  }
+}
+
+void GuestConnection::Sniff() {
+  uint8_t byte = 0;
+  switch (stream_->Read({&byte, 1}).kind) {
+    case ReadResult::Kind::kWouldBlock:
+      return;
+    case ReadResult::Kind::kEnd:
+    case ReadResult::Kind::kBroken:
+      return owner_.OnConnectionOver(*this);
+    case ReadResult::Kind::kBytes:
+      break;
+  }
+  const std::string first(1, static_cast<char>(byte));
+  if (byte == kTlsHandshakeRecord) return StartTls(first);
+  if (BeginsRequest(byte)) return Serve(first);
+  RefuseBytes("the first byte is neither of TLS nor of an HTTP request");
+}
+
+void GuestConnection::StartTls(std::string first) {
+  flow_.tls.encrypted = true;
+  auto stream = tls_.Accept(flow_.gate().loop, std::move(stream_), std::move(first), hello_);
+  tls_stream_ = stream.get();
+  stream_ = std::move(stream);
+  stream_->SetListener(this);
+  step_ = Step::kHandshake;
+  deadline_.Set(kGuestHandshakeTimeout);
+  Handshake();
+}
+
+void GuestConnection::Handshake() {
+  switch (tls_stream_->Handshake()) {
+    case TlsStream::Phase::kHandshake:
+      return;
+    case TlsStream::Phase::kFailed:
+      return RefuseTls(tls_stream_->failure());
+    case TlsStream::Phase::kOpen:
+      break;
+  }
+  flow_.tls.sni = hello_.sni;
+  flow_.tls.alpn = AlpnOf(tls_stream_->ssl());
+  flow_.tls.version = SSL_get_version(tls_stream_->ssl());
+  flow_.sni_mismatch = hello_.mismatch;
+  Serve({});
+}
+
+void GuestConnection::Serve(std::string_view already_read) {
+  step_ = Step::kServing;
+  deadline_.Clear();
+  session_ = std::make_unique<http1::Session>(flow_, *stream_, already_read, *this);
+  session_->Run();
+}
+
+void GuestConnection::OnSessionOver() {
+  owner_.OnConnectionOver(*this);
+}
+
+/// Bytes that are not HTTP end the flow, with a reset: there is nobody to read an answer.
+void GuestConnection::RefuseBytes(const char* detail) {
+  flow_.Write(flow_.Record(), Reason::kNotHttp, detail);
+  stream_->Abort();
+  owner_.OnConnectionOver(*this);
+}
+
+void GuestConnection::RefuseTls(const TlsFailure& failure) {
+  std::string detail;
+  if (!hello_.refused.empty()) {
+    detail = hello_.refused;
+  } else if (failure.refuses_certificate()) {
+    detail = "the client does not accept the gate's certificate for " +
+             (hello_.sni.empty() ? ToString(flow_.Identity()) : hello_.sni) + ": " +
+             failure.detail +
+             ". It pins certificates or has a trust store of its own: make it trust the sandbox's "
+             "CA, or grant the host with tls = \"passthrough\"";
+  } else if (failure.kind == TlsFailure::Kind::kClosed && hello_.seen) {
+    detail =
+        "the client closed the connection during the handshake; most often it does not trust "
+        "the sandbox's CA";
+  } else {
+    detail = "the TLS handshake failed: " + failure.detail;
+  }
+  flow_.Write(flow_.Record(), Reason::kClientTls, detail);
+  owner_.OnConnectionOver(*this);
+}
+
+void GuestConnection::OnDeadline() {
+  if (step_ == Step::kSniffing) return RefuseBytes("the client sent nothing");
+  flow_.Write(flow_.Record(), Reason::kClientTls, "the TLS handshake took too long");
+  stream_->Abort();
+  owner_.OnConnectionOver(*this);
+}
+
+}  // namespace sallyport::mitm

@@ -1,0 +1,100 @@
+#include "mitm/guest_tls.h"
+
+#include <openssl/err.h>
+#include <openssl/pool.h>
+#include <openssl/ssl.h>
+
+#include <string_view>
+#include <utility>
+
+namespace sallyport::mitm {
+namespace {
+
+using namespace std::string_view_literals;
+
+// What we speak, as ALPN writes it, the preferred one first.
+constexpr auto kProtocols = "\x08http/1.1"sv;
+
+GuestHello& HelloOf(const SSL* ssl) {
+  return *static_cast<GuestHello*>(SSL_get_app_data(ssl));
+}
+
+/// The host that the certificate is for, or nothing when HELLO is refused.
+std::optional<Host> DecideHost(const SSL* ssl, GuestHello& hello) {
+  const char* sni = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+  if (sni == nullptr) {
+    return hello.name ? Host(*hello.name) : Host(hello.address);
+  }
+  auto name = HostName::Parse(sni);
+  if (!name) {
+    hello.refused = "the server name in the ClientHello is not a host name";
+    return std::nullopt;
+  }
+  hello.sni = name->text();
+  hello.mismatch = !hello.name || *hello.name != *name;
+  return Host(std::move(*name));
+}
+
+// Called with each complete ClientHello, before anything is answered.
+ssl_select_cert_result_t OnClientHello(const SSL_CLIENT_HELLO* client_hello) noexcept {
+  SSL* ssl = client_hello->ssl;
+  GuestHello& hello = HelloOf(ssl);
+  auto& authority = *static_cast<Authority*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
+  hello.seen = true;
+  const std::optional<Host> host = DecideHost(ssl, hello);
+  if (!host) return ssl_select_cert_error;
+  CRYPTO_BUFFER* leaf = authority.Leaf(*host);
+  if (leaf == nullptr) return ssl_select_cert_error;
+  const bool set = SSL_set_chain_and_key(ssl, &leaf, 1, authority.leaf_key(), nullptr) == 1;
+  return set ? ssl_select_cert_success : ssl_select_cert_error;
+}
+
+int OnAlpn(SSL* ssl, const uint8_t** out, uint8_t* out_size, const uint8_t* offered,
+           unsigned offered_size, void*) noexcept {
+  uint8_t* selected = nullptr;
+  const auto* ours = reinterpret_cast<const uint8_t*>(kProtocols.data());
+  if (SSL_select_next_proto(&selected, out_size, ours, static_cast<unsigned>(kProtocols.size()),
+                            offered, offered_size) != OPENSSL_NPN_NEGOTIATED) {
+    HelloOf(ssl).refused = "the client offers no protocol that the gate speaks (http/1.1)";
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
+  }
+  *out = selected;
+  return SSL_TLSEXT_ERR_OK;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<GuestTls>> GuestTls::Create(Authority& authority) {
+  bssl::UniquePtr<SSL_CTX> context(SSL_CTX_new(TLS_method()));
+  if (!context || SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION) != 1) {
+    ERR_clear_error();
+    return Fail(Code::kSystem, "the guest's TLS can't be set up");
+  }
+  SSL_CTX_set_app_data(context.get(), &authority);
+  SSL_CTX_set_select_certificate_cb(context.get(), OnClientHello);
+  SSL_CTX_set_alpn_select_cb(context.get(), OnAlpn, nullptr);
+  SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_options(context.get(), SSL_OP_NO_TICKET);
+  return std::unique_ptr<GuestTls>(new GuestTls(std::move(context)));
+}
+
+GuestTls::GuestTls(bssl::UniquePtr<SSL_CTX> context) : context_(std::move(context)) {}
+GuestTls::~GuestTls() = default;
+
+std::unique_ptr<TlsStream> GuestTls::Accept(Loop& loop, std::unique_ptr<Stream> guest,
+                                            std::string already_read, GuestHello& hello) {
+  bssl::UniquePtr<SSL> ssl(SSL_new(context_.get()));
+  SSL_set_app_data(ssl.get(), &hello);
+  SSL_set_accept_state(ssl.get());
+  return std::make_unique<TlsStream>(loop, std::move(ssl), std::move(guest),
+                                     std::move(already_read), TlsStream::Plaintext::kOrdinary);
+}
+
+std::string AlpnOf(const SSL* ssl) {
+  const uint8_t* protocol = nullptr;
+  unsigned size = 0;
+  SSL_get0_alpn_selected(ssl, &protocol, &size);
+  return {reinterpret_cast<const char*>(protocol), size};
+}
+
+}  // namespace sallyport::mitm

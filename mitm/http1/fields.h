@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/http_message.h"
+#include "mitm/message.h"
+
+namespace sallyport::mitm::http1 {
+
+/// What the fields of one hop said, once they are taken out of a head.
+struct HopFields {
+  bool chunked = false;
+  std::optional<uint64_t> content_length;
+  bool close = false;       ///< Connection: close.
+  bool keep_alive = false;  ///< Connection: keep-alive; means something in HTTP/1.0.
+  bool expects_continue = false;
+  bool accepts_trailers = false;    ///< TE: trailers.
+  std::optional<std::string> host;  ///< Requests.
+};
+
+enum class Side { kRequest, kResponse };
+
+/// Takes every field that concerns only this hop out of HEADERS: Host, framing, Connection and
+/// what a response lists in it, Keep-Alive, Proxy-*, TE, Trailer, Upgrade, Expect. What remains is
+/// end to end. An error for framing that two servers could read differently, more than one
+/// Host, an expectation that is not 100-continue, and for a request's Connection field that names
+/// anything but the well-known options: no field's meaning may depend on where it is read.
+std::optional<ProtocolError> TakeHopFields(Side side, int minor_version, Headers& headers,
+                                           HopFields& hop);
+
+/// Whether NAME belongs to framing, routing or the connection: a field that is ours to write, in a
+/// head as well as in trailers.
+bool IsHopField(std::string_view name);
+
+/// Removes what may not stand in trailers: hop fields, and those that say how to treat a message.
+void CleanTrailers(Headers& trailers);
+
+}  // namespace sallyport::mitm::http1

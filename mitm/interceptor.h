@@ -1,0 +1,72 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/audit.h"
+#include "base/dialer.h"
+#include "base/loop.h"
+#include "base/stream.h"
+#include "policy/engine.h"
+#include "secrets/store.h"
+
+namespace sallyport::mitm {
+
+/// What the guest needs to trust the gate's leaf certificates.
+struct TrustAnchor {
+  std::string pem;           ///< The CA's certificate.
+  std::string subject_hash;  ///< Eight hex digits: OpenSSL's name for it in a hashed directory ("<hash>.0").
+};
+
+/// Certificates that the user gave by a file.
+struct RootBundle {
+  std::string name;  ///< The file's, for messages.
+  std::string pem;
+};
+
+/// An HTTP flow as it is handed to the interceptor.
+struct HttpFlow {
+  policy::Facts facts;
+  policy::FlowVerdict verdict;       ///< kHttp, with its grant; or, with `refusal` set, not used.
+  /// Every request on this flow gets this answer (an unlisted name in `explain` mode).
+  std::optional<Refusal> refusal;
+};
+
+/// Intercepts HTTP and HTTPS flows of one sandbox: owns its CA, the upstream pool and every
+/// connection given to it.
+class Interceptor {
+ public:
+  struct Services {
+    Loop& loop;
+    Dialer& dialer;
+    policy::Engine& engine;
+    const secrets::Store& secrets;
+    AuditSink& audit;
+    /// A secret's on_violation = "terminate" was hit: end the sandbox.
+    std::function<void(std::string why)> terminate;
+  };
+  struct Options {
+    /// The host's own roots, a PEM bundle. Read at the first connection to a server: most of a
+    /// sandbox's start would go into it. One that can't be read trusts nobody.
+    std::string system_roots;
+    /// What is trusted besides (`upstream { ca }`, --upstream-ca); a mistake in one is an error now.
+    std::vector<RootBundle> extra_roots;
+  };
+
+  /// Makes the sandbox's CA (P-256, in memory) and reads the roots. Errors name the bad bundle.
+  static Result<std::unique_ptr<Interceptor>> Create(const Services& services, const Options& options);
+  virtual ~Interceptor() = default;
+
+  virtual const TrustAnchor& trust_anchor() const = 0;
+
+  /// Takes over GUEST until it is closed. Never blocks, never throws the guest's bytes away unanswered.
+  virtual void Serve(std::unique_ptr<Stream> guest, HttpFlow flow) = 0;
+
+  /// Connections open now, for tests and limits.
+  virtual size_t connections() const = 0;
+};
+
+}  // namespace sallyport::mitm

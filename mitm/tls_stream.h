@@ -1,0 +1,76 @@
+#pragma once
+
+#include <openssl/base.h>
+
+#include <memory>
+#include <string>
+
+#include "base/loop.h"
+#include "base/stream.h"
+#include "base/turn_flush.h"
+#include "mitm/tls_error.h"
+
+namespace sallyport::mitm {
+
+/// TLS over another stream, as either side. What is written is gathered into whole records; what
+/// the stream below has no room for stays here, at most one record.
+///
+/// An end that TLS itself announced (close_notify) is kEnd; a stream below that just stops is
+/// kBroken, as somebody in between may have cut it.
+class TlsStream final : public Stream, private Stream::Listener {
+ public:
+  enum class Phase { kHandshake, kOpen, kFailed };
+  /// Whether plaintext is overwritten once it is sent: it may hold secrets.
+  enum class Plaintext { kOrdinary, kWipe };
+
+  /// SSL is configured and knows its side; ALREADY_READ are bytes that LOWER brought before.
+  TlsStream(Loop& loop, bssl::UniquePtr<SSL> ssl, std::unique_ptr<Stream> lower,
+            std::string already_read, Plaintext plaintext);
+  ~TlsStream() override;
+
+  /// Goes on with the handshake as far as it gets. Called once to begin, and at each
+  /// OnStreamReady() until it is over. A failure's alert is sent when the stream is destroyed.
+  Phase Handshake();
+  /// After kFailed.
+  const TlsFailure& failure() const { return failure_; }
+  const SSL* ssl() const { return ssl_.get(); }
+
+  void SetListener(Stream::Listener* listener) override;
+  ReadResult Read(std::span<uint8_t> buffer) override;
+  size_t Room() override;
+  size_t Write(std::string_view bytes) override;
+  void Flush() override;
+  void CloseWrite() override;
+  void Abort() override;
+
+ private:
+  friend struct TlsStreamBio;
+
+  enum class Closing { kNo, kWanted, kDone };
+
+  void OnStreamReady() override;
+  int ReadLower(std::span<uint8_t> buffer);
+  int WriteLower(std::string_view bytes);
+  bool Seal(std::string_view bytes);
+  bool SealPending();
+  void Push();
+  void Fail();
+
+  std::unique_ptr<Stream> lower_;  // Outlives ssl_, which writes into it.
+  bssl::UniquePtr<SSL> ssl_;
+  Loop& loop_;
+  Stream::Listener* listener_ = nullptr;
+  const Plaintext plaintext_;
+  Phase phase_ = Phase::kHandshake;
+  TlsFailure failure_;
+  std::string already_read_;
+  std::string pending_;  // Plaintext of the next record.
+  bool ended_ = false;   // close_notify was read.
+  bool lower_ended_ = false;
+  bool untold_ = false;
+  Closing closing_ = Closing::kNo;
+  TurnFlush turn_flush_;
+  Loop::Handle tell_;
+};
+
+}  // namespace sallyport::mitm

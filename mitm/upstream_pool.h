@@ -1,0 +1,81 @@
+#pragma once
+
+#include <functional>
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/dialer.h"
+#include "base/loop.h"
+#include "base/reason.h"
+#include "base/stream.h"
+#include "mitm/deadline.h"
+#include "mitm/upstream_tls.h"
+
+namespace sallyport::mitm {
+
+/// Where a request goes, and what the server there must prove.
+struct UpstreamTarget {
+  Destination destination;
+  bool tls = false;
+  Host identity;  ///< Whom the certificate must be for; not used without TLS.
+
+  /// Names everything in which two targets can differ.
+  std::string Key() const;
+};
+
+/// A connection to a server, verified where it is TLS.
+struct UpstreamConnection {
+  std::unique_ptr<Stream> stream;
+  Endpoint peer;
+  std::string key;
+  bool reused = false;
+};
+
+/// Connections to servers: opens them, and keeps idle ones for the next request to the same
+/// target.
+class UpstreamPool {
+ public:
+  struct Connected {
+    std::unique_ptr<UpstreamConnection> connection;  ///< Null when refused.
+    Refusal refusal;
+    std::optional<IpAddress> address;  ///< What was dialled, when that much succeeded.
+  };
+
+  /// All outlive the pool, and the pool every connection under way.
+  UpstreamPool(Loop& loop, Dialer& dialer, UpstreamTls& tls);
+  ~UpstreamPool();
+
+  /// An idle connection whose key is KEY and that is still alive, or null.
+  std::unique_ptr<UpstreamConnection> TakeIdle(const std::string& key);
+
+  /// Dials TARGET and, with TLS, verifies it; nothing of a request is sent before. KEY is its key.
+  Pending Connect(const UpstreamTarget& target, std::string key,
+                  std::function<void(Connected)> done);
+
+  /// Takes back a connection on which nothing is under way. Nobody may be listening to its stream.
+  void PutBack(std::unique_ptr<UpstreamConnection> connection);
+
+  size_t idle() const { return idle_.size(); }
+
+ private:
+  class Connecting;
+  struct Idle;
+  using IdleList = std::list<Idle>;
+
+  void Drop(IdleList::iterator entry);
+  std::unique_ptr<UpstreamConnection> Extract(IdleList::iterator entry);
+  void DropExpired();
+
+  Loop& loop_;
+  Dialer& dialer_;
+  UpstreamTls& tls_;
+  IdleList idle_;  // The longest idle first.
+  std::unordered_map<std::string, std::vector<IdleList::iterator>> by_key_;
+  Deadline expiry_;
+};
+
+}  // namespace sallyport::mitm

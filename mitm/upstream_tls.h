@@ -1,0 +1,42 @@
+#pragma once
+
+#include <openssl/base.h>
+
+#include <memory>
+#include <string>
+
+#include "base/host_name.h"
+#include "base/result.h"
+#include "mitm/lru_cache.h"
+#include "mitm/tls_stream.h"
+
+namespace sallyport::mitm {
+
+/// The gate's side of TLS with servers: TLS 1.2 and 1.3, always verified, no early data, no
+/// renegotiation.
+class UpstreamTls {
+ public:
+  /// SYSTEM_ROOTS, the host's own PEM bundle, join TRUSTED at the first Connect().
+  static Result<std::unique_ptr<UpstreamTls>> Create(bssl::UniquePtr<X509_STORE> trusted,
+                                                     std::string system_roots);
+  ~UpstreamTls();
+
+  /// A client's stream over SERVER, whose handshake succeeds only if the certificate verifies for
+  /// HOST. SESSION_KEY names everything that a resumed session must agree with (destination, port,
+  /// HOST), as resumption verifies no name again. Null when HOST can't be verified.
+  std::unique_ptr<TlsStream> Connect(Loop& loop, std::unique_ptr<Stream> server, const Host& host,
+                                     const std::string& session_key);
+
+  size_t sessions() const { return sessions_.size(); }
+
+ private:
+  UpstreamTls(bssl::UniquePtr<SSL_CTX> context, std::string system_roots);
+
+  static int OnNewSession(SSL* ssl, SSL_SESSION* session);
+
+  bssl::UniquePtr<SSL_CTX> context_;
+  std::string system_roots_;  // Empty once they were read.
+  LruCache<bssl::UniquePtr<SSL_SESSION>> sessions_;
+};
+
+}  // namespace sallyport::mitm

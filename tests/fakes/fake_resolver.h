@@ -1,0 +1,55 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/loop.h"
+#include "runtime/warden/resolver.h"
+
+namespace sallyport::runtime {
+
+/// Answers from a table, from the loop, and remembers what it was asked.
+class FakeResolver : public Resolver {
+ public:
+  explicit FakeResolver(Loop& loop) : loop_(loop) {}
+
+  void Set(const std::string& name, std::vector<IpAddress> addresses) {
+    ResolvedName resolved;
+    resolved.addresses = std::move(addresses);
+    resolved.expires = Clock::time_point::max();
+    table_.insert_or_assign(name, std::move(resolved));
+  }
+  void SetError(const std::string& name, Error error) {
+    table_.insert_or_assign(name, Result<ResolvedName>(tl::unexpected(std::move(error))));
+  }
+
+  Pending Resolve(const HostName& name, std::function<void(Result<ResolvedName>)> done) override {
+    asked.push_back(name.text());
+    const uint64_t id = next_++;
+    posted_[id] = loop_.Post([this, id, name, call = std::move(done)] {
+      const auto answer = call;
+      posted_.erase(id);
+      const auto found = table_.find(name.text());
+      if (found != table_.end()) return answer(found->second);
+      answer(Fail(Code::kNotFound, name.text() + " does not exist"));
+    });
+    return Pending([this, id] { posted_.erase(id); });
+  }
+
+  const ResolvedName* Cached(const HostName& name) const override {
+    const auto found = table_.find(name.text());
+    return found != table_.end() && found->second ? &*found->second : nullptr;
+  }
+
+  std::vector<std::string> asked;
+
+ private:
+  Loop& loop_;
+  uint64_t next_ = 1;
+  std::map<std::string, Result<ResolvedName>> table_;
+  std::map<uint64_t, Loop::Handle> posted_;
+};
+
+}  // namespace sallyport::runtime

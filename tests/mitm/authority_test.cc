@@ -1,0 +1,157 @@
+#include "mitm/authority.h"
+
+#include <openssl/pem.h>
+#include <openssl/pool.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+#include <unistd.h>
+
+#include <array>
+#include <catch2/catch.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <string>
+
+namespace sallyport::mitm {
+namespace {
+
+std::unique_ptr<Authority> Make() {
+  return std::move(*Authority::Create());
+}
+
+Host Named(const std::string& name) {
+  return *HostName::Parse(name);
+}
+
+bssl::UniquePtr<X509> Parsed(CRYPTO_BUFFER* leaf) {
+  return bssl::UniquePtr<X509>(X509_parse_from_buffer(leaf));
+}
+
+std::string Pem(X509* certificate) {
+  bssl::UniquePtr<BIO> bio(BIO_new(BIO_s_mem()));
+  PEM_write_bio_X509(bio.get(), certificate);
+  const uint8_t* bytes = nullptr;
+  size_t size = 0;
+  BIO_mem_contents(bio.get(), &bytes, &size);
+  return {reinterpret_cast<const char*>(bytes), size};
+}
+
+/// Runs COMMAND and returns what it printed; nothing when it failed.
+std::string Run(const std::string& command) {
+  FILE* pipe = popen((command + " 2>&1").c_str(), "r");
+  std::string output;
+  std::array<char, 4096> buffer;
+  while (fgets(buffer.data(), static_cast<int>(buffer.size()), pipe) != nullptr) {
+    output += buffer.data();
+  }
+  INFO(output);
+  return pclose(pipe) == 0 ? output : "failed: " + output;
+}
+
+bool Have(const std::string& program) {
+  return std::system(("command -v " + program + " >/dev/null 2>&1").c_str()) == 0;
+}
+
+/// A folder that goes with its owner.
+struct Folder {
+  Folder() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "authority.XXXXXX").string();
+    path = mkdtemp(pattern.data());
+  }
+  ~Folder() { std::filesystem::remove_all(path); }
+  std::string Write(const std::string& name, const std::string& bytes) const {
+    std::ofstream(path + "/" + name, std::ios::binary) << bytes;
+    return path + "/" + name;
+  }
+  std::string path;
+};
+
+TEST_CASE("each sandbox has an authority of its own") {
+  const auto one = Make();
+  const auto two = Make();
+  CHECK(one->trust_anchor().pem != two->trust_anchor().pem);
+  CHECK(one->trust_anchor().subject_hash != two->trust_anchor().subject_hash);
+  CHECK(one->trust_anchor().subject_hash.size() == 8);
+}
+
+TEST_CASE("a leaf is for its host, under the authority") {
+  const auto authority = Make();
+  const auto leaf = Parsed(authority->Leaf(Named("api.example.com")));
+  REQUIRE(leaf);
+  CHECK(X509_check_host(leaf.get(), "api.example.com", 15, 0, nullptr) == 1);
+  CHECK(X509_check_host(leaf.get(), "example.com", 11, 0, nullptr) != 1);
+  CHECK(X509_cmp_time(X509_get0_notBefore(leaf.get()), nullptr) < 0);
+  CHECK(X509_cmp_time(X509_get0_notAfter(leaf.get()), nullptr) > 0);
+}
+
+TEST_CASE("leaves are kept, and no two have the same serial") {
+  const auto authority = Make();
+  CRYPTO_BUFFER* first = authority->Leaf(Named("a.test"));
+  CHECK(authority->Leaf(Named("a.test")) == first);
+  std::set<std::string> serials;
+  for (int i = 0; i < 100; ++i) {
+    const auto leaf = Parsed(authority->Leaf(Named("h" + std::to_string(i) + ".test")));
+    const ASN1_INTEGER* serial = X509_get0_serialNumber(leaf.get());
+    CHECK(ASN1_STRING_length(serial) == 16);
+    serials.emplace(reinterpret_cast<const char*>(ASN1_STRING_get0_data(serial)), 16);
+  }
+  CHECK(serials.size() == 100);
+}
+
+TEST_CASE("the number of leaves kept is bounded") {
+  const auto authority = Make();
+  for (size_t i = 0; i < 1100; ++i) {
+    REQUIRE(authority->Leaf(Named("h" + std::to_string(i) + ".test")) != nullptr);
+  }
+  CHECK(authority->leaves() == 1024);
+}
+
+TEST_CASE("OpenSSL's strict verification accepts every kind of leaf") {
+  if (!Have("openssl")) return;
+  const auto authority = Make();
+  const Folder folder;
+  const std::string anchor = folder.Write("ca.pem", authority->trust_anchor().pem);
+  const std::string long_name = std::string(60, 'a') + "." + std::string(60, 'b') + ".example.com";
+  const std::pair<Host, std::string> hosts[] = {
+      {Named("api.example.com"), "-verify_hostname api.example.com"},
+      {Named("xn--bcher-kva.example"), "-verify_hostname xn--bcher-kva.example"},
+      {Named(long_name), "-verify_hostname " + long_name},
+      {IpAddress::V4(192, 0, 2, 7), "-verify_ip 192.0.2.7"},
+      {*IpAddress::Parse("2001:db8::1"), "-verify_ip 2001:db8::1"},
+  };
+  for (const auto& [host, option] : hosts) {
+    const auto leaf = Parsed(authority->Leaf(host));
+    REQUIRE(leaf);
+    const std::string path = folder.Write("leaf.pem", Pem(leaf.get()));
+    const std::string output = Run("openssl verify -x509_strict -purpose sslserver -CAfile " +
+                                   anchor + " " + option + " " + path);
+    CHECK(output == path + ": OK\n");
+  }
+}
+
+TEST_CASE("OpenSSL finds the authority under its subject hash") {
+  if (!Have("openssl")) return;
+  const auto authority = Make();
+  const Folder folder;
+  const std::string anchor = folder.Write("ca.pem", authority->trust_anchor().pem);
+  CHECK(Run("openssl x509 -noout -hash -in " + anchor) ==
+        authority->trust_anchor().subject_hash + "\n");
+}
+
+TEST_CASE("OpenSSL reads the authority as one that may not have subordinates") {
+  if (!Have("openssl")) return;
+  const auto authority = Make();
+  const Folder folder;
+  const std::string anchor = folder.Write("ca.pem", authority->trust_anchor().pem);
+  const std::string text = Run("openssl x509 -noout -text -in " + anchor);
+  CHECK(text.find("CA:TRUE, pathlen:0") != std::string::npos);
+  CHECK(text.find("Certificate Sign, CRL Sign") != std::string::npos);
+  CHECK(text.find("Sallyport sandbox CA ") != std::string::npos);
+  CHECK(Run("openssl verify -x509_strict -CAfile " + anchor + " " + anchor) == anchor + ": OK\n");
+}
+
+}  // namespace
+}  // namespace sallyport::mitm

@@ -1,0 +1,158 @@
+#pragma once
+
+#include <catch2/catch.hpp>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "mitm/interceptor.h"
+#include "tests/fakes/fake_engine.h"
+#include "tests/fakes/loopback_dialer.h"
+#include "tests/fakes/memory_stream.h"
+#include "tests/fakes/recording_audit.h"
+#include "tests/mitm/certificates.h"
+#include "tests/mitm/guest_client.h"
+#include "tests/mitm/origin.h"
+
+namespace sallyport::mitm {
+
+/// The authority that issued the origins' certificates.
+inline const TestCertificate& Roots() {
+  static const TestCertificate roots =
+      MakeTestCertificate({.name = "Test roots", .authority = true});
+  return roots;
+}
+
+/// api.test's certificate, as it should be.
+inline const TestCertificate& ApiCertificate() {
+  static const TestCertificate certificate =
+      MakeTestCertificate({.name = "api.test", .dns = "api.test", .issuer = &Roots()});
+  return certificate;
+}
+
+/// Answers every request with its own head and body.
+inline void Echo(Origin::Connection& connection) {
+  for (;;) {
+    const std::string head = connection.ReadHead();
+    if (head.empty()) return;
+    connection.Answer(head + connection.ReadBody(head));
+  }
+}
+
+/// A whole gate over an origin, with guests in memory. Members may be set before Open().
+struct TestGate {
+  explicit TestGate(Origin::Handler handler = Echo,
+                    const TestCertificate* certificate = &ApiCertificate())
+      : loop(std::move(*Loop::Create())),
+        origin(certificate, std::move(handler)),
+        dialer(*loop, origin.port()) {
+    interceptor = std::move(*Interceptor::Create(
+        {.loop = *loop,
+         .dialer = dialer,
+         .engine = engine,
+         .secrets = secrets,
+         .audit = audit,
+         .terminate = [this](std::string why) { terminated.push_back(std::move(why)); }},
+        {.system_roots = Roots().Pem(), .extra_roots = {}}));
+  }
+  ~TestGate() { interceptor.reset(); }
+
+  /// The flow that a guest to NAME:PORT would have.
+  HttpFlow Flow(const std::string& name = "api.test", uint16_t port = 443) {
+    HttpFlow flow;
+    flow.facts.flow = 7;
+    flow.facts.destination = {IpAddress::V4(203, 0, 113, 5), port};
+    if (!name.empty()) flow.facts.name = *HostName::Parse(name);
+    flow.verdict.action = policy::FlowVerdict::Action::kHttp;
+    flow.verdict.rule = "policy.lua:1";
+    flow.verdict.http = policy::FakeEngine::Grant();
+    return flow;
+  }
+
+  std::unique_ptr<GuestClient> Open(GuestClient::Options options, HttpFlow flow,
+                                    MemoryStream::Options wire = {}) {
+    options.trusted = interceptor->trust_anchor().pem;
+    auto ends = MemoryStream::Make(*loop, wire);
+    interceptor->Serve(std::move(ends.a), std::move(flow));
+    return std::make_unique<GuestClient>(std::move(ends.b), std::move(options));
+  }
+  std::unique_ptr<GuestClient> Open() { return Open({}, Flow()); }
+  std::unique_ptr<GuestClient> OpenPlain() { return Open({.tls = false}, Flow("api.test", 80)); }
+
+  /// Runs turns until DONE; fails the test when that takes too long.
+  void RunUntil(const std::function<bool()>& done) {
+    bool late = false;
+    const auto deadline = loop->After(std::chrono::seconds(60), [&late] { late = true; });
+    while (!done()) {
+      REQUIRE_FALSE(late);
+      REQUIRE(loop->RunOnce());
+    }
+  }
+
+  /// Sends REQUEST on GUEST and returns the whole of its answer, which has a Content-Length, is
+  /// chunked, or has no body.
+  std::string Ask(GuestClient& guest, const std::string& request) {
+    guest.Send(request);
+    return TakeAnswer(guest, request.starts_with("HEAD"));
+  }
+  std::string TakeAnswer(GuestClient& guest, bool to_head = false) {
+    size_t size = 0;
+    RunUntil([&] {
+      size = AnswerSize(guest.received, to_head);
+      return size > 0 || guest.ended() || guest.broken() || !guest.failure().empty();
+    });
+    const std::string answer = guest.received.substr(0, size);
+    guest.received.erase(0, size);
+    return answer;
+  }
+
+  /// The size of the answer that RECEIVED begins with; 0 while it is not complete.
+  static size_t AnswerSize(const std::string& received, bool to_head) {
+    const size_t head = received.find("\r\n\r\n");
+    if (head == std::string::npos) return 0;
+    const size_t body = head + 4;
+    if (to_head || received.starts_with("HTTP/1.1 304") || received.starts_with("HTTP/1.1 1") ||
+        received.starts_with("HTTP/1.1 204")) {
+      return body;
+    }
+    const size_t length = received.find("Content-Length: ");
+    if (length < head) {
+      const size_t size = body + std::strtoul(received.c_str() + length + 16, nullptr, 10);
+      return received.size() >= size ? size : 0;
+    }
+    if (received.find("Transfer-Encoding: chunked") > head) return 0;
+    const size_t end = received.find("\r\n0\r\n\r\n", head);
+    return end == std::string::npos ? 0 : end + 7;
+  }
+
+  const AuditRecord& LastRecord() {
+    REQUIRE_FALSE(audit.records.empty());
+    return audit.records.back();
+  }
+
+  std::unique_ptr<Loop> loop;
+  Origin origin;
+  LoopbackDialer dialer;
+  policy::FakeEngine engine;
+  secrets::Store secrets;
+  RecordingAudit audit;
+  std::vector<std::string> terminated;
+  std::unique_ptr<Interceptor> interceptor;
+};
+
+inline std::string Get(const std::string& path, const std::string& fields = "") {
+  return "GET " + path + " HTTP/1.1\r\nHost: api.test\r\n" + fields + "\r\n";
+}
+
+inline int StatusOf(const std::string& answer) {
+  return answer.starts_with("HTTP/1.1 ") ? std::stoi(answer.substr(9)) : 0;
+}
+
+inline bool Contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace sallyport::mitm

@@ -1,0 +1,134 @@
+#include <catch2/catch.hpp>
+#include <string>
+
+#include "tests/mitm/harness.h"
+
+// Secrets in requests that go through the whole interceptor.
+
+namespace sallyport::mitm {
+namespace {
+
+constexpr const char* kValue = "ghp_realrealrealrealrealrealrealreal0000";
+
+SecretSpec Spec(const std::string& host) {
+  SecretSpec spec;
+  spec.name = "TOKEN";
+  spec.hosts = {*HostPattern::Parse(host)};
+  return spec;
+}
+
+/// A gate with a secret for api.test.
+struct SecretGate : TestGate {
+  explicit SecretGate(SecretSpec spec = Spec("api.test"),
+                      const TestCertificate* certificate = &ApiCertificate())
+      : TestGate(Echo, certificate) {
+    REQUIRE(secrets.Add(std::move(spec), std::move(*secrets::Secret::Create(kValue))));
+    placeholder = *secrets.PlaceholderOf("TOKEN");
+  }
+  std::string placeholder;
+};
+
+TEST_CASE("a placeholder becomes its value on the way to the origin, and nowhere else") {
+  SecretGate gate;
+  auto guest = gate.Open();
+  const std::string answer =
+      gate.Ask(*guest, Get("/", "Authorization: Bearer " + gate.placeholder + "\r\n"));
+  CHECK(Contains(answer, std::string("Authorization: Bearer ") + kValue));
+  CHECK(gate.LastRecord().secrets == std::vector<std::string>{"TOKEN"});
+  CHECK(StatusOf(gate.Ask(*guest, Get("/"))) == 200);
+  CHECK(gate.LastRecord().secrets.empty());
+}
+
+TEST_CASE("a secret is injected into a request that holds nothing") {
+  SecretSpec spec = Spec("api.test");
+  spec.inject = {{"authorization", "Bearer {}"}};
+  SecretGate gate(spec);
+  auto guest = gate.Open();
+  CHECK(Contains(gate.Ask(*guest, Get("/")), std::string("uthorization: Bearer ") + kValue));
+}
+
+TEST_CASE("a placeholder for another host is refused before anything is dialled") {
+  SecretGate gate(Spec("other.test"));
+  auto guest = gate.Open();
+  const std::string answer =
+      gate.Ask(*guest, Get("/", "Authorization: Bearer " + gate.placeholder + "\r\n"));
+  CHECK(StatusOf(answer) == 403);
+  CHECK(Contains(answer, "urn:sallyport:secret_wrong_host"));
+  CHECK(gate.dialer.dialed.empty());
+}
+
+TEST_CASE("a credential of the guest's own is refused at a host with a secret") {
+  SecretGate gate;
+  auto guest = gate.Open();
+  const std::string answer = gate.Ask(*guest, Get("/", "Authorization: Bearer mine\r\n"));
+  CHECK(StatusOf(answer) == 403);
+  CHECK(gate.LastRecord().reason == Reason::kForeignCredential);
+  CHECK(gate.dialer.dialed.empty());
+}
+
+TEST_CASE("a foreign credential is stripped where the secret says so") {
+  SecretSpec spec = Spec("api.test");
+  spec.foreign = SecretSpec::Foreign::kStrip;
+  SecretGate gate(spec);
+  auto guest = gate.Open();
+  const std::string answer = gate.Ask(*guest, Get("/", "Authorization: Bearer mine\r\n"));
+  CHECK(StatusOf(answer) == 200);
+  CHECK_FALSE(Contains(answer, "mine"));
+}
+
+TEST_CASE("a secret does not go over plain HTTP") {
+  SecretGate gate(Spec("api.test"), nullptr);
+  auto guest = gate.OpenPlain();
+  const std::string answer =
+      gate.Ask(*guest, Get("/", "Authorization: Bearer " + gate.placeholder + "\r\n"));
+  CHECK(StatusOf(answer) == 403);
+  CHECK_FALSE(Contains(answer, kValue));
+}
+
+TEST_CASE("a secret does not go to a server that could not be verified") {
+  const TestCertificate self_signed = MakeTestCertificate({.name = "api.test", .dns = "api.test"});
+  SecretGate gate(Spec("api.test"), &self_signed);
+  auto guest = gate.Open();
+  CHECK(StatusOf(gate.Ask(*guest,
+                          Get("/", "Authorization: Bearer " + gate.placeholder + "\r\n"))) == 502);
+  CHECK(gate.origin.received() == 0);
+}
+
+TEST_CASE("a Connection field can't take an injected secret away") {
+  SecretSpec spec = Spec("api.test");
+  spec.inject = {{"x-api-key", "{}"}};
+  SecretGate gate(spec);
+  auto guest = gate.Open();
+  CHECK(StatusOf(gate.Ask(*guest, Get("/", "Connection: x-api-key\r\n"))) == 400);
+}
+
+TEST_CASE("a violation that ends the sandbox does so, once") {
+  SecretSpec spec = Spec("other.test");
+  spec.on_violation = SecretSpec::OnViolation::kTerminate;
+  SecretGate gate(spec);
+  auto guest = gate.Open();
+  const std::string request = Get("/", "Authorization: Bearer " + gate.placeholder + "\r\n");
+  CHECK(StatusOf(gate.Ask(*guest, request)) == 403);
+  gate.RunUntil([&] { return !gate.terminated.empty(); });
+  CHECK(StatusOf(gate.Ask(*guest, request)) == 403);
+  CHECK(gate.terminated.size() == 1);
+}
+
+TEST_CASE("a message that would show a value shows its placeholder") {
+  SecretGate gate;
+  gate.engine.OnRequest([](const policy::Facts&, const policy::TlsFacts&, RequestHead&) {
+    return policy::FakeEngine::Deny({.reason = Reason::kDeniedByHook,
+                                     .status = 403,
+                                     .detail = std::string("no ") + kValue,
+                                     .rule = {},
+                                     .how_to_allow = {}});
+  });
+  auto guest = gate.Open();
+  const std::string answer = gate.Ask(*guest, Get("/"));
+  CHECK_FALSE(Contains(answer, kValue));
+  CHECK(Contains(answer, gate.placeholder));
+  CHECK_FALSE(Contains(gate.LastRecord().detail, kValue));
+}
+
+}  // namespace
+}  // namespace sallyport::mitm
