@@ -1,0 +1,269 @@
+// Starting a sandbox, as steps:
+//
+//     LoadPolicy -> Resolvers, Mounts, Roots, Masks -> OpenAudit -> Values -> Spawn
+//
+// All files are read here, with the user's own rights. The warden gets bytes and descriptors.
+
+#include "runtime/api/sandbox.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+#include "base/ip_address.h"
+#include "policy/engine.h"
+#include "runtime/api/files.h"
+#include "runtime/api/spawn.h"
+#include "runtime/warden/launch.h"
+
+namespace sallyport {
+
+namespace {
+
+using policy::Engine;
+using runtime::Launch;
+
+constexpr size_t kMaxPolicy = 4 * 1024 * 1024;  // Ten thousand rules take less than one.
+constexpr size_t kMaxRoots = 16 * 1024 * 1024;
+
+struct LoadedPolicy {
+  Engine::Source source;
+  std::unique_ptr<Engine> engine;
+  std::vector<std::string> warnings;
+};
+
+Result<LoadedPolicy> LoadPolicy(const SandboxConfig& config) {
+  LoadedPolicy policy;
+  policy.source.name = "(no policy)";
+  policy.source.folder = std::filesystem::current_path();
+  if (config.policy_file) {
+    auto text = ReadFile(*config.policy_file, kMaxPolicy);
+    if (!text) return tl::unexpected(std::move(text).error());
+    auto path = ResolvePath(*config.policy_file);
+    if (!path) return tl::unexpected(std::move(path).error());
+    policy.source.text = *std::move(text);
+    policy.source.name = std::filesystem::path(*config.policy_file).filename();
+    policy.source.folder = std::filesystem::path(*path).parent_path();
+  }
+  auto loaded = Engine::Load(policy.source);
+  std::string errors;
+  for (const auto& diagnostic : loaded.diagnostics) {
+    if (diagnostic.severity == policy::Diagnostic::Severity::kWarning) {
+      policy.warnings.push_back(diagnostic.ToString());
+    } else {
+      errors += (errors.empty() ? "" : "\n") + diagnostic.ToString();
+    }
+  }
+  if (!loaded.engine) return Fail(Code::kInvalid, std::move(errors));
+  policy.engine = std::move(loaded.engine);
+  return policy;
+}
+
+/// `nameserver` lines of the host, as resolv.conf(5) has them.
+std::vector<std::string> HostResolvers() {
+  std::vector<std::string> resolvers;
+  const auto text = ReadFile("/etc/resolv.conf", 64 * 1024);
+  if (!text) return resolvers;
+  for (const auto line : Lines(*text)) {
+    constexpr std::string_view kWord = "nameserver";
+    if (!line.starts_with(kWord)) continue;
+    auto value = line.substr(kWord.size());
+    while (!value.empty() && (value.front() == ' ' || value.front() == '\t')) value.remove_prefix(1);
+    if (const auto end = value.find_first_of(" \t%#;"); end != value.npos) value = value.substr(0, end);
+    if (const auto endpoint = Endpoint::Parse(value, 53)) resolvers.push_back(endpoint->ToString());
+  }
+  return resolvers;
+}
+
+Result<std::vector<std::string>> Resolvers(const SandboxConfig& config, const Engine& engine) {
+  std::vector<std::string> resolvers;
+  for (const auto& text : config.resolvers) {
+    const auto endpoint = Endpoint::Parse(text, 53);
+    if (!endpoint) {
+      return Fail(Code::kInvalid, "resolver '" + text + "' is not an address; write 192.0.2.1 or 192.0.2.1:53");
+    }
+    resolvers.push_back(endpoint->ToString());
+  }
+  if (!resolvers.empty()) return resolvers;
+  for (const auto& endpoint : engine.dns().resolvers) resolvers.push_back(endpoint.ToString());
+  if (!resolvers.empty()) return resolvers;
+  return HostResolvers();
+}
+
+Status AddMounts(const SandboxConfig& config, const Engine& engine, Launch& launch) {
+  std::vector<SandboxConfig::Mount> mounts;
+  for (const auto& mount : engine.sandbox().mounts) {
+    mounts.push_back({mount.source, mount.target, mount.writable});
+  }
+  mounts.insert(mounts.end(), config.mounts.begin(), config.mounts.end());
+  for (const auto& mount : mounts) {
+    auto source = ResolvePath(mount.source);
+    if (!source) return tl::unexpected(std::move(source).error().In("mount"));
+    if (mount.target.empty() || mount.target.front() != '/') {
+      return Fail(Code::kInvalid, "mount target '" + mount.target + "' is not an absolute path");
+    }
+    launch.mounts.push_back({*std::move(source), mount.target, mount.writable});
+  }
+  return {};
+}
+
+Status AddRoots(const SandboxConfig& config, const Engine& engine, Launch& launch) {
+  std::vector<std::string> files = engine.upstream().ca_files;
+  files.insert(files.end(), config.upstream_roots.begin(), config.upstream_roots.end());
+  for (const auto& file : files) {
+    auto pem = ReadFile(file, kMaxRoots);
+    if (!pem) return tl::unexpected(std::move(pem).error());
+    launch.extra_roots.emplace_back(file, *std::move(pem));
+  }
+  return {};
+}
+
+/// What no mount may show, whatever the policy says.
+void AddMasks(const SandboxConfig& config, const Engine& engine, const std::string& audit_file,
+              Launch& launch) {
+  const auto add = [&](const std::string& path) {
+    if (auto resolved = ResolvePath(path)) launch.masked.push_back(*std::move(resolved));
+  };
+  if (config.policy_file) add(*config.policy_file);
+  for (const auto& file : engine.upstream().ca_files) add(file);
+  for (const auto& secret : engine.secrets()) {
+    if (secret.source.kind == SecretSource::Kind::kFile) add(secret.source.argument);
+  }
+  add(audit_file);
+  if (const auto state = StateFolder()) add(*state);
+}
+
+/// The values of `env` secrets, read from this process's environment into a pipe that only the
+/// broker reads.
+Result<UniqueFd> Values(const std::vector<SecretSpec>& specs) {
+  std::vector<std::pair<std::string, std::string>> values;
+  for (const auto& spec : specs) {
+    if (spec.source.kind != SecretSource::Kind::kEnv) continue;
+    const char* value = std::getenv(spec.source.argument.c_str());
+    if (value != nullptr) values.emplace_back(spec.source.argument, value);
+  }
+  std::string bytes = runtime::EncodeValues(values);
+  for (auto& [name, value] : values) explicit_bzero(value.data(), value.size());
+  std::array<int, 2> ends;
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) return tl::unexpected(Error::FromErrno("pipe2"));
+  UniqueFd read_end(ends[0]);
+  UniqueFd write_end(ends[1]);
+  // The whole must fit into the pipe: nobody reads yet.
+  if (bytes.size() > 60 * 1024 &&
+      fcntl(write_end.get(), F_SETPIPE_SZ, static_cast<int>(bytes.size() + 4096)) < 0) {
+    return tl::unexpected(Error::FromErrno("the values of the secrets are too large for a pipe"));
+  }
+  const ssize_t written = write(write_end.get(), bytes.data(), bytes.size());
+  const bool whole = written == static_cast<ssize_t>(bytes.size());
+  explicit_bzero(bytes.data(), bytes.size());
+  if (!whole) return tl::unexpected(Error::FromErrno("passing the values of the secrets"));
+  return read_end;
+}
+
+Result<UniqueFd> LaunchFile(const Launch& launch) {
+  UniqueFd file(memfd_create("sallyport-launch", MFD_CLOEXEC));
+  if (!file.valid()) return tl::unexpected(Error::FromErrno("memfd_create"));
+  const std::string bytes = launch.Encode();
+  if (pwrite(file.get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+    return tl::unexpected(Error::FromErrno("writing the launch message"));
+  }
+  return file;
+}
+
+Result<std::string> AuditFile(const SandboxConfig& config) {
+  if (config.audit_file) return *config.audit_file;
+  auto folder = StateFolder();
+  if (!folder) return tl::unexpected(std::move(folder).error().In("audit log"));
+  if (auto status = MakeFolders(*folder); !status) return tl::unexpected(std::move(status).error());
+  return *folder + "/audit.jsonl";
+}
+
+Result<UniqueFd> OpenAudit(const std::string& path) {
+  UniqueFd file(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600));
+  if (!file.valid()) return tl::unexpected(Error::FromErrno("audit log " + path));
+  return file;
+}
+
+}  // namespace
+
+Result<Sandbox> Sandbox::Start(const SandboxConfig& config) {
+  auto policy = LoadPolicy(config);
+  if (!policy) return tl::unexpected(std::move(policy).error());
+  Engine& engine = *policy->engine;
+  if (engine.sandbox().isolation == "vm") {
+    return Fail(Code::kUnsupported,
+                "the policy asks for isolation = \"vm\", which this version can't give; it is never "
+                "replaced by less. Remove the field to run in namespaces, which share the host's kernel.");
+  }
+
+  Launch launch;
+  launch.sandbox = NewSandboxId();
+  launch.policy_text = policy->source.text;
+  launch.policy_name = policy->source.name;
+  launch.policy_folder = policy->source.folder;
+  launch.hostname = config.hostname.value_or(engine.sandbox().hostname.value_or("sandbox"));
+  launch.network = !config.no_network && engine.sandbox().network;
+  launch.timeout = config.timeout.value_or(
+      engine.sandbox().timeout.value_or(std::chrono::milliseconds(0)));
+  std::vector<SecretSpec> specs = engine.secrets();
+  for (const auto& secret : config.secrets) {
+    launch.secrets.push_back({secret.name, secret.hosts});
+    specs.push_back({.name = secret.name,
+                     .source = {SecretSource::Kind::kEnv, secret.name},
+                     .hosts = {},
+                     .headers = {},
+                     .inject = {},
+                     .methods = {},
+                     .paths = {},
+                     .ports = {},
+                     .placeholder = {},
+                     .declared_at = "--secret"});
+  }
+  auto resolvers = Resolvers(config, engine);
+  if (!resolvers) return tl::unexpected(std::move(resolvers).error());
+  launch.resolvers = *std::move(resolvers);
+  if (auto status = AddMounts(config, engine, launch); !status) {
+    return tl::unexpected(std::move(status).error());
+  }
+  if (auto status = AddRoots(config, engine, launch); !status) {
+    return tl::unexpected(std::move(status).error());
+  }
+
+  auto helpers = FindHelpers();
+  if (!helpers) return tl::unexpected(std::move(helpers).error());
+  launch.agent_path = helpers->agent;
+
+  Sandbox sandbox;
+  sandbox.id = launch.sandbox;
+  sandbox.warnings = std::move(policy->warnings);
+  sandbox.workdir = engine.sandbox().workdir.value_or("/");
+  auto audit_file = AuditFile(config);
+  if (!audit_file) return tl::unexpected(std::move(audit_file).error());
+  sandbox.audit_file = *std::move(audit_file);
+  auto audit = OpenAudit(sandbox.audit_file);
+  if (!audit) return tl::unexpected(std::move(audit).error());
+  AddMasks(config, engine, sandbox.audit_file, launch);
+
+  auto values = Values(specs);
+  if (!values) return tl::unexpected(std::move(values).error());
+  auto file = LaunchFile(launch);
+  if (!file) return tl::unexpected(std::move(file).error());
+  auto warden = SpawnWarden(helpers->warden, {.launch = *std::move(file),
+                                              .audit = *std::move(audit),
+                                              .values = *std::move(values)});
+  if (!warden) return tl::unexpected(std::move(warden).error());
+  sandbox.control = std::move(warden->control);
+  sandbox.warden = warden->pid;
+  return sandbox;
+}
+
+}  // namespace sallyport

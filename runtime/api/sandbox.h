@@ -1,0 +1,64 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+namespace sallyport {
+
+/// What a sandbox is to be. Fields that are set win over the policy's `sandbox { … }` and `dns { … }`.
+struct SandboxConfig {
+  enum class Backend { kAuto, kNamespace };
+  struct Mount {
+    std::string source;
+    std::string target;
+    bool writable = true;
+  };
+  struct NamedSecret {
+    std::string name;                ///< Also the variable of this process that holds the value.
+    std::vector<std::string> hosts;  ///< As in the policy language.
+  };
+
+  Backend backend = Backend::kAuto;
+  std::optional<std::string> policy_file;  ///< None: nothing is granted.
+  std::vector<NamedSecret> secrets;
+  std::vector<Mount> mounts;
+  std::optional<std::string> hostname;
+  bool no_network = false;
+  std::optional<std::chrono::milliseconds> timeout;
+  std::vector<std::string> resolvers;       ///< "ADDR" or "ADDR:PORT".
+  std::vector<std::string> upstream_roots;  ///< PEM files.
+  std::optional<std::string> audit_file;    ///< None: the state directory's audit.jsonl.
+};
+
+/// The program to run in it.
+struct Program {
+  std::vector<std::string> argv;
+  std::vector<std::pair<std::string, std::string>> env;
+  std::optional<std::string> workdir;  ///< None: the policy's, else "/".
+  bool tty = false;
+};
+
+/// A sandbox whose warden has been started: it is on its way up, or has failed and will say so on the
+/// control socket. Destroying this ends the sandbox.
+struct Sandbox {
+  std::string id;
+  UniqueFd control;  ///< To the warden; see session.h.
+  pid_t warden = -1;
+  std::string audit_file;
+  std::string workdir;
+  std::vector<std::string> warnings;  ///< Of the policy, for people.
+
+  /// Reads the policy, opens what the warden may not open itself, and starts it. kInvalid with every
+  /// line that is wrong in the policy; nothing is started then.
+  static Result<Sandbox> Start(const SandboxConfig& config);
+};
+
+}  // namespace sallyport

@@ -1,0 +1,15 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+
+namespace sallyport::cli {
+
+/// Each adds its command to APP and, when it was chosen, sets RUN to what does the work and returns the
+/// exit code.
+using Run = std::function<int()>;
+void AddRun(CLI::App& app, Run& run);
+void AddDoctor(CLI::App& app, Run& run);
+void AddPolicy(CLI::App& app, Run& run);
+
+}  // namespace sallyport::cli

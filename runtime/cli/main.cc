@@ -1,0 +1,36 @@
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+
+#include "runtime/cli/commands.h"
+#include "sallyport_versions.h"
+
+namespace {
+
+std::string VersionText() {
+  using namespace sallyport::versions;
+  return std::string("sandboxctl ") + kSallyport + "\nlwIP " + kLwip + "\nBoringSSL " + kBoringSsl +
+         "\nllhttp " + kLlhttp + "\nLua " + kLua + "\nc-ares " + kCares + "\n";
+}
+
+constexpr int kUsageError = 125;  // What fails before the program runs is the sandbox's failure.
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);
+  CLI::App app{"Runs programs in sandboxes whose only way out is a gate on the host.", "sandboxctl"};
+  app.footer("Example:\n  sandboxctl run --policy policy.lua -- curl https://api.example.com/");
+  app.set_version_flag("--version", VersionText());
+  app.require_subcommand(1);
+  sallyport::cli::Run run;
+  sallyport::cli::AddRun(app, run);
+  sallyport::cli::AddDoctor(app, run);
+  sallyport::cli::AddPolicy(app, run);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kUsageError;
+  }
+  return run();
+}

@@ -1,0 +1,306 @@
+#include "runtime/warden/audit_log.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <utility>
+
+namespace sallyport::runtime {
+namespace {
+
+// Bounds of the strings of a line, in bytes as they are written. A host name has at most 253; a
+// path or a sentence that is longer says no more to a reader. A line is at most about 4 KiB, and
+// 256 kinds of denials hold at most 1 MiB.
+constexpr size_t kMaxWord = 32;   // transport, method
+constexpr size_t kMaxName = 256;  // name, rule, sandbox
+constexpr size_t kMaxText = 512;  // path, detail
+constexpr size_t kMaxSecretName = 64;
+constexpr size_t kMaxSecrets = 16;
+
+constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
+constexpr std::string_view kEllipsis = "\xE2\x80\xA6";     // U+2026
+
+struct CodePoint {
+  char32_t value;
+  size_t length;  // Bytes of input.
+};
+
+bool IsContinuation(char c) {
+  return (static_cast<unsigned char>(c) & 0xC0) == 0x80;
+}
+
+// The code point at the front of TEXT, or nothing where TEXT is not UTF-8.
+std::optional<CodePoint> DecodeFront(std::string_view text) {
+  const auto first = static_cast<unsigned char>(text[0]);
+  if (first < 0x80) return CodePoint{first, 1};
+  size_t length = 0;
+  char32_t value = 0;
+  char32_t smallest = 0;
+  if ((first & 0xE0) == 0xC0) {
+    length = 2, value = first & 0x1F, smallest = 0x80;
+  } else if ((first & 0xF0) == 0xE0) {
+    length = 3, value = first & 0x0F, smallest = 0x800;
+  } else if ((first & 0xF8) == 0xF0) {
+    length = 4, value = first & 0x07, smallest = 0x10000;
+  } else {
+    return std::nullopt;
+  }
+  if (text.size() < length) return std::nullopt;
+  for (size_t i = 1; i < length; ++i) {
+    if (!IsContinuation(text[i])) return std::nullopt;
+    value = (value << 6) | (static_cast<unsigned char>(text[i]) & 0x3F);
+  }
+  const bool surrogate = value >= 0xD800 && value <= 0xDFFF;
+  if (value < smallest || value > 0x10FFFF || surrogate) return std::nullopt;
+  return CodePoint{value, length};
+}
+
+// Characters that a terminal or a viewer of lines would act on: a guest chooses what stands in
+// names and paths, and a person reads the log with `tail`.
+bool ActsOnTerminals(char32_t c) {
+  return c < 0x20 || (c >= 0x7F && c <= 0x9F) || (c >= 0x2028 && c <= 0x202E) ||
+         (c >= 0x2066 && c <= 0x2069);
+}
+
+void AppendEscape(std::string& out, char32_t c) {
+  static constexpr char kHex[] = "0123456789abcdef";
+  out += "\\u";
+  for (int shift = 12; shift >= 0; shift -= 4) out += kHex[(c >> shift) & 0xF];
+}
+
+void AppendNumber(std::string& out, uint64_t value) {
+  out += std::to_string(value);
+}
+
+// TEXT as a JSON string of at most MAX bytes between its quotes.
+void AppendString(std::string& out, std::string_view text, size_t max) {
+  out += '"';
+  const size_t limit = out.size() + max - kEllipsis.size();
+  while (!text.empty()) {
+    const size_t before = out.size();
+    const std::optional<CodePoint> front = DecodeFront(text);
+    if (!front) {
+      out += kReplacement;
+    } else if (front->value == '"' || front->value == '\\') {
+      out += '\\';
+      out += static_cast<char>(front->value);
+    } else if (ActsOnTerminals(front->value)) {
+      AppendEscape(out, front->value);
+    } else {
+      out += text.substr(0, front->length);
+    }
+    if (out.size() > limit) {
+      out.resize(before);
+      out += kEllipsis;
+      break;
+    }
+    text.remove_prefix(front ? front->length : 1);
+  }
+  out += '"';
+}
+
+void AppendField(std::string& out, std::string_view key, std::string_view text, size_t max) {
+  if (text.empty()) return;
+  out += ",\"";
+  out += key;
+  out += "\":";
+  AppendString(out, text, max);
+}
+
+void AppendField(std::string& out, std::string_view key, uint64_t value) {
+  if (value == 0) return;
+  out += ",\"";
+  out += key;
+  out += "\":";
+  AppendNumber(out, value);
+}
+
+void AppendSecrets(std::string& out, const std::vector<std::string>& secrets) {
+  if (secrets.empty()) return;
+  out += ",\"secrets\":[";
+  const size_t count = std::min(secrets.size(), kMaxSecrets);
+  for (size_t i = 0; i < count; ++i) {
+    if (i > 0) out += ',';
+    AppendString(out, secrets[i], kMaxSecretName);
+  }
+  if (secrets.size() > count) {
+    out += ',';
+    AppendString(out, kEllipsis, kMaxSecretName);
+  }
+  out += ']';
+}
+
+// What a decision was, without when and how much: denials with the same body are the same.
+std::string BodyOf(const AuditRecord& record) {
+  std::string out;
+  AppendField(out, "transport", record.transport, kMaxWord);
+  AppendField(out, "name", record.name, kMaxName);
+  if (record.address) AppendField(out, "address", record.address->ToString(), kMaxName);
+  AppendField(out, "port", record.port);
+  AppendField(out, "method", record.method, kMaxWord);
+  AppendField(out, "path", record.path, kMaxText);
+  AppendField(out, "status", static_cast<uint64_t>(std::max(record.status, 0)));
+  AppendField(out, "rule", record.rule, kMaxName);
+  AppendField(out, "verdict", record.allowed ? "allow" : "deny", kMaxWord);
+  AppendField(out, "reason", ToString(record.reason), kMaxWord);
+  AppendField(out, "detail", record.detail, kMaxText);
+  AppendSecrets(out, record.secrets);
+  return out;
+}
+
+// TIME in RFC 3339, UTC. Calendar arithmetic only: gmtime_r() may open the zone file, which a
+// confined process can't.
+std::string FormatTime(std::chrono::system_clock::time_point time) {
+  using std::chrono::days;
+  using std::chrono::floor;
+  using std::chrono::milliseconds;
+  const auto day = floor<days>(time);
+  const std::chrono::year_month_day date(day);
+  const auto in_day = floor<milliseconds>(time - day).count();
+  std::array<char, 64> text;
+  snprintf(text.data(), text.size(), "%04d-%02u-%02uT%02d:%02d:%02d.%03dZ",
+           static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
+           static_cast<unsigned>(date.day()), static_cast<int>(in_day / 3'600'000),
+           static_cast<int>(in_day / 60'000 % 60), static_cast<int>(in_day / 1000 % 60),
+           static_cast<int>(in_day % 1000));
+  return text.data();
+}
+
+}  // namespace
+
+AuditLog::AuditLog(UniqueFd fd, Options options)
+    : fd_(std::move(fd)), options_(std::move(options)) {
+  AppendField(sandbox_json_, "sandbox", options_.sandbox, kMaxName);
+  second_began_ = options_.now();
+  if (!fd_.valid()) failure_ = "no audit log is open";
+}
+
+AuditLog::~AuditLog() {
+  Flush(Clock::time_point::max());
+}
+
+void AuditLog::Write(const AuditRecord& record) {
+  if (!healthy()) return;
+  const Clock::time_point now = options_.now();
+  std::string body = BodyOf(record);
+  if (!record.allowed && Absorb(record, body, now)) return;
+  Kind occurrence;
+  occurrence.body = std::move(body);
+  occurrence.repeats = 1;
+  occurrence.flow = record.flow;
+  occurrence.time = options_.wall();
+  occurrence.bytes_up = record.bytes_up;
+  occurrence.bytes_down = record.bytes_down;
+  occurrence.duration = record.duration;
+  Emit(occurrence, record.allowed, now);
+}
+
+// Counts a denial whose like was told less than a window ago. False when it has to be told now;
+// those that follow it will then be counted.
+bool AuditLog::Absorb(const AuditRecord& record, const std::string& body, Clock::time_point now) {
+  if (const auto known = by_body_.find(body); known != by_body_.end()) {
+    const Kinds::iterator kind = known->second;
+    if (now < kind->due) {
+      ++kind->repeats;
+      kind->flow = record.flow;
+      kind->time = options_.wall();
+      kind->bytes_up += record.bytes_up;
+      kind->bytes_down += record.bytes_down;
+      kind->duration = record.duration;
+      return true;
+    }
+    WriteOut(kind, now);
+  }
+  if (options_.max_kinds == 0) return false;
+  if (kinds_.size() >= options_.max_kinds) WriteOut(kinds_.begin(), now);
+  kinds_.push_back(Kind{.body = body, .due = now + options_.window, .time = {}});
+  by_body_.emplace(kinds_.back().body, std::prev(kinds_.end()));
+  return false;
+}
+
+// Forgets KIND, after telling what was counted.
+void AuditLog::WriteOut(Kinds::iterator kind, Clock::time_point now) {
+  by_body_.erase(kind->body);
+  if (kind->repeats > 0) Emit(*kind, false, now);
+  kinds_.erase(kind);
+}
+
+void AuditLog::Flush(Clock::time_point now) {
+  // Windows have one length, so the oldest ends first.
+  while (!kinds_.empty() && kinds_.front().due <= now) WriteOut(kinds_.begin(), options_.now());
+  if (now == Clock::time_point::max() || now - second_began_ >= std::chrono::seconds(1)) {
+    WriteSuppressed(options_.now());
+  }
+}
+
+void AuditLog::Emit(const Kind& occurrence, bool allowed, Clock::time_point now) {
+  if (!TakeSlot(now)) {
+    (allowed ? suppressed_allow_ : suppressed_deny_) += occurrence.repeats;
+    return;
+  }
+  std::string line = Head(occurrence.time);
+  AppendField(line, "flow", occurrence.flow);
+  line += occurrence.body;
+  AppendField(line, "bytes_up", occurrence.bytes_up);
+  AppendField(line, "bytes_down", occurrence.bytes_down);
+  AppendField(line, "duration_us",
+              static_cast<uint64_t>(std::max<int64_t>(occurrence.duration.count(), 0)));
+  if (occurrence.repeats > 1) AppendField(line, "repeat", occurrence.repeats);
+  Append(std::move(line));
+}
+
+// Whether one more line may be written in this second. The first one of a new second tells what
+// was held back in the last.
+bool AuditLog::TakeSlot(Clock::time_point now) {
+  if (now - second_began_ >= std::chrono::seconds(1)) WriteSuppressed(now);
+  if (lines_this_second_ >= options_.max_lines_per_second) return false;
+  ++lines_this_second_;
+  return true;
+}
+
+// Begins a new second.
+void AuditLog::WriteSuppressed(Clock::time_point now) {
+  second_began_ = now;
+  lines_this_second_ = 0;
+  const uint64_t allow = std::exchange(suppressed_allow_, 0);
+  const uint64_t deny = std::exchange(suppressed_deny_, 0);
+  if (allow + deny == 0) return;
+  std::string line = Head(options_.wall());
+  AppendField(line, "reason", ToString(Reason::kLimit), kMaxWord);
+  AppendField(line, "detail",
+              "More than " + std::to_string(options_.max_lines_per_second) +
+                  " lines in a second; the decisions beyond are only counted.",
+              kMaxText);
+  line += ",\"suppressed\":{\"allow\":";
+  AppendNumber(line, allow);
+  line += ",\"deny\":";
+  AppendNumber(line, deny);
+  line += '}';
+  Append(std::move(line));
+}
+
+std::string AuditLog::Head(std::chrono::system_clock::time_point time) const {
+  return "{\"time\":\"" + FormatTime(time) + "\"" + sandbox_json_;
+}
+
+// Ends LINE and writes it. After a failure nothing is written: what stands in the file then is a
+// whole number of lines and at most one piece of a line, at its end.
+void AuditLog::Append(std::string line) {
+  if (!healthy()) return;
+  line += "}\n";
+  ssize_t written = -1;
+  do {
+    written = write(fd_.get(), line.data(), line.size());
+  } while (written < 0 && errno == EINTR);
+  if (written < 0) {
+    failure_ = "the audit log can't be written: " + Error::FromErrno("write").message();
+  } else if (static_cast<size_t>(written) != line.size()) {
+    failure_ = "the audit log can't be written: a line was cut short";
+  }
+}
+
+}  // namespace sallyport::runtime

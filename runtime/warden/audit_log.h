@@ -1,0 +1,94 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "base/audit.h"
+#include "base/loop.h"
+#include "base/unique_fd.h"
+
+namespace sallyport::runtime {
+
+/// The audit log: one JSON object a line, written whole with a single write() (docs/audit.md has
+/// every key). Nothing is lost silently:
+///
+/// - Equal denials within a window are told once at once, and then once more with their number.
+/// - Beyond so many lines in a second decisions are counted, and the count becomes a line.
+/// - After a write that failed or fell short nothing is written any more, so that the half line is
+///   the last; healthy() is then false for good, and the gate denies.
+class AuditLog : public AuditSink {
+ public:
+  struct Options {
+    std::string sandbox;                     ///< The sandbox's id; the same in every line.
+    std::chrono::milliseconds window{5000};  ///< How long equal denials are counted for one line.
+    size_t max_kinds = 256;  ///< Kinds of denials counted at once; the oldest gives way.
+    uint64_t max_lines_per_second = 2000;
+    /// The clocks, for tests.
+    std::function<Clock::time_point()> now = [] { return Clock::now(); };
+    std::function<std::chrono::system_clock::time_point()> wall = [] {
+      return std::chrono::system_clock::now();
+    };
+  };
+
+  /// Appends to FD, which should be open with O_APPEND. A descriptor that can't be written at once
+  /// (a full, non-blocking pipe) counts as failed. The process must ignore SIGPIPE.
+  AuditLog(UniqueFd fd, Options options);
+  /// Flushes everything.
+  ~AuditLog() override;
+
+  AuditLog(const AuditLog&) = delete;
+  AuditLog& operator=(const AuditLog&) = delete;
+
+  void Write(const AuditRecord& record) override;
+  bool healthy() const override { return failure_.empty(); }
+
+  /// Writes the counts whose window or second is over at NOW. Call it from a timer, about once a
+  /// second; with Clock::time_point::max() it writes all of them.
+  void Flush(Clock::time_point now);
+
+  /// What made the log unhealthy; empty while it is healthy.
+  const std::string& failure() const { return failure_; }
+
+ private:
+  /// A kind of denial that was told one window before DUE, and how often it came again since.
+  struct Kind {
+    std::string body;       // All that makes denials equal, as it stands in the line.
+    Clock::time_point due;  // When its count is written.
+    uint64_t repeats = 0;
+    uint64_t flow = 0;  // Of the latest.
+    std::chrono::system_clock::time_point time;
+    uint64_t bytes_up = 0;  // Of all that were counted.
+    uint64_t bytes_down = 0;
+    std::chrono::microseconds duration{0};  // Of the latest.
+  };
+  using Kinds = std::list<Kind>;
+
+  bool Absorb(const AuditRecord& record, const std::string& body, Clock::time_point now);
+  void WriteOut(Kinds::iterator kind, Clock::time_point now);
+  void Emit(const Kind& occurrence, bool allowed, Clock::time_point now);
+  void WriteSuppressed(Clock::time_point now);
+  bool TakeSlot(Clock::time_point now);
+  std::string Head(std::chrono::system_clock::time_point time) const;
+  void Append(std::string line);
+
+  UniqueFd fd_;
+  const Options options_;
+  std::string sandbox_json_;  // "sandbox":"…", or empty.
+  std::string failure_;
+
+  Kinds kinds_;                                                    // Oldest window first.
+  std::unordered_map<std::string_view, Kinds::iterator> by_body_;  // Keys point into kinds_.
+
+  Clock::time_point second_began_;
+  uint64_t lines_this_second_ = 0;
+  uint64_t suppressed_allow_ = 0;
+  uint64_t suppressed_deny_ = 0;
+};
+
+}  // namespace sallyport::runtime

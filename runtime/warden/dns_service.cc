@@ -1,0 +1,234 @@
+#include "runtime/warden/dns_service.h"
+
+#include <array>
+
+namespace sallyport::runtime {
+
+using namespace std::chrono_literals;
+namespace dns = policy::dns;
+using policy::NameTable;
+
+namespace {
+
+constexpr uint32_t kTtl = 30;          // Short: a reload of the policy must take effect.
+constexpr size_t kMaxResolving = 512;  // Questions whose answer the resolvers owe us.
+constexpr size_t kMaxSessions = 64;
+constexpr auto kTcpIdle = 10s;         // RFC 7766, section 6.2.3: in the order of seconds.
+constexpr size_t kMaxTcpMessage = 4096;   // A query is far smaller.
+constexpr size_t kMaxTcpOutput = 65535 + 2;
+constexpr size_t kMaxPipelined = 16;
+
+}  // namespace
+
+/// One TCP connection with length-prefixed queries, answered as their answers come.
+class DnsService::TcpSession final : Stream::Listener {
+ public:
+  TcpSession(DnsService& service, uint64_t id, uint64_t flow, std::unique_ptr<Stream> stream)
+      : service_(service), id_(id), flow_(flow), stream_(std::move(stream)) {
+    stream_->SetListener(this);
+    RestartIdle();
+  }
+
+ private:
+  void OnStreamReady() override {
+    Write();
+    std::array<uint8_t, 4096> piece;
+    while (open_ < kMaxPipelined) {
+      const ReadResult got = stream_->Read(piece);
+      if (got.kind == ReadResult::Kind::kWouldBlock) return;
+      if (got.kind != ReadResult::Kind::kBytes) {
+        ended_ = true;
+        return CloseWhenAnswered();
+      }
+      RestartIdle();
+      in_.append(reinterpret_cast<const char*>(piece.data()), got.bytes);
+      if (!TakeQueries()) return Close();
+    }
+  }
+
+  /// False when the guest breaks the framing.
+  bool TakeQueries() {
+    while (in_.size() >= 2) {
+      const size_t length = static_cast<size_t>(static_cast<uint8_t>(in_[0])) << 8 | static_cast<uint8_t>(in_[1]);
+      if (length == 0 || length > kMaxTcpMessage) return false;
+      if (in_.size() < 2 + length) return true;
+      const std::string message = in_.substr(2, length);
+      in_.erase(0, 2 + length);
+      const auto parsed = dns::ParseQuery(message);
+      if (parsed.outcome == dns::ParsedQuery::Outcome::kIgnore) return false;
+      ++open_;
+      service_.Answer(flow_, parsed, [&service = service_, id = id_, query = parsed.query](const dns::Answer& answer) {
+        const auto found = service.sessions_.find(id);
+        if (found != service.sessions_.end()) found->second->Send(query, answer);
+      });
+    }
+    return true;
+  }
+
+  void Send(const dns::Query& query, const dns::Answer& answer) {
+    --open_;
+    const std::string message = dns::BuildResponse(query, answer, 65535);
+    out_ += static_cast<char>(message.size() >> 8);
+    out_ += static_cast<char>(message.size() & 0xff);
+    out_ += message;
+    if (out_.size() > kMaxTcpOutput) return Close();  // It asks and never reads.
+    Write();
+    CloseWhenAnswered();
+    if (!ended_) again_ = service_.loop_.Post([this] { OnStreamReady(); });
+  }
+
+  void Write() {
+    out_.erase(0, stream_->Write(out_));
+    stream_->Flush();
+  }
+  void CloseWhenAnswered() {
+    if (ended_ && open_ == 0 && out_.empty()) Close();
+  }
+  void RestartIdle() {
+    idle_ = service_.loop_.After(kTcpIdle, [this] { Close(); });
+  }
+  void Close() {
+    // From the loop: the caller may be in the middle of us.
+    idle_ = service_.loop_.Post([&service = service_, id = id_] { service.sessions_.erase(id); });
+  }
+
+  DnsService& service_;
+  const uint64_t id_;
+  const uint64_t flow_;
+  std::unique_ptr<Stream> stream_;
+  std::string in_;
+  std::string out_;
+  size_t open_ = 0;  // Queries that wait for their answer.
+  bool ended_ = false;
+  Loop::Handle idle_;
+  Loop::Handle again_;
+};
+
+DnsService::DnsService(Loop& loop, policy::Engine& engine, Resolver& resolver, NameTable& names,
+                       AuditSink& audit)
+    : loop_(loop), engine_(engine), resolver_(resolver), names_(names), audit_(audit) {}
+
+DnsService::~DnsService() = default;
+
+void DnsService::OnDatagram(const netstack::FlowInfo& flow, std::string_view payload,
+                            std::function<void(std::string_view)> reply) {
+  const auto parsed = dns::ParseQuery(payload);
+  if (parsed.outcome == dns::ParsedQuery::Outcome::kIgnore) return;
+  Answer(flow.id, parsed, [query = parsed.query, send = std::move(reply)](const dns::Answer& answer) {
+    send(dns::BuildResponse(query, answer, query.udp_size));
+  });
+}
+
+void DnsService::Serve(const netstack::FlowInfo& flow, std::unique_ptr<Stream> stream) {
+  if (sessions_.size() >= kMaxSessions) return stream->Abort();
+  const uint64_t id = next_id_++;
+  sessions_.emplace(id, std::make_unique<TcpSession>(*this, id, flow.id, std::move(stream)));
+}
+
+void DnsService::Answer(uint64_t flow, const dns::ParsedQuery& parsed, const Reply& reply) {
+  const dns::Query& query = parsed.query;
+  dns::Answer answer;
+  if (parsed.outcome == dns::ParsedQuery::Outcome::kMalformed) {
+    answer.rcode = parsed.rcode;
+    return reply(answer);
+  }
+  if (!audit_.healthy()) {
+    answer.rcode = dns::Rcode::kRefused;
+    answer.extended_error = dns::kEdeProhibited;
+    answer.extended_text = "the audit log can't be written";
+    return reply(answer);
+  }
+  const auto name = HostName::Parse(query.name);
+  if (!name) {
+    answer.rcode = dns::Rcode::kNxDomain;
+    Record(flow, query, Reason::kNameNotGranted, "not a host name");
+    return reply(answer);
+  }
+  const auto verdict = engine_.DecideName(*name);
+  if (verdict.grantable) return AnswerGranted(flow, query, *name, !verdict.chosen_target, reply);
+  answer = Unlisted(flow, query, *name);
+  // Names below it exist, so it does, too.
+  if (verdict.ancestor && answer.rcode == dns::Rcode::kNxDomain) answer.rcode = dns::Rcode::kNoError;
+  reply(answer);
+}
+
+void DnsService::AnswerGranted(uint64_t flow, const dns::Query& query, const HostName& name, bool resolve,
+                               const Reply& reply) {
+  const bool v4 = query.type == dns::kTypeA;
+  const bool v6 = query.type == dns::kTypeAaaa && engine_.dns().synthesize_v6;
+  if (!v4 && !v6) return reply(dns::Answer{});  // NODATA: also HTTPS and SVCB, which would lead past the gate.
+  if (!resolve) {
+    Record(flow, query, Reason::kAllowed, {});
+    return reply(Synthetic(query, name, NameTable::Kind::kGranted));
+  }
+  if (resolving_.size() >= kMaxResolving) {
+    dns::Answer answer;
+    answer.rcode = dns::Rcode::kServFail;
+    answer.extended_text = "too many names are being resolved";
+    answer.extended_error = dns::kEdeOther;
+    Record(flow, query, Reason::kLimit, answer.extended_text);
+    return reply(answer);
+  }
+  const uint64_t id = next_id_++;
+  resolving_[id] = resolver_.Resolve(name, [this, id, flow, query, name, reply](Result<ResolvedName> resolved) {
+    resolving_.erase(id);
+    dns::Answer answer;
+    if (resolved) {
+      answer = Synthetic(query, name, NameTable::Kind::kGranted);
+      Record(flow, query, Reason::kAllowed, {});
+    } else if (resolved.error().code() == Code::kNotFound) {
+      answer.rcode = dns::Rcode::kNxDomain;
+      Record(flow, query, Reason::kNameNotFound, resolved.error().message());
+    } else {
+      answer.rcode = dns::Rcode::kServFail;
+      answer.extended_error = dns::kEdeNoReachableAuthority;
+      answer.extended_text = resolved.error().message();
+      Record(flow, query, Reason::kResolverFailed, resolved.error().message());
+    }
+    reply(answer);
+  });
+}
+
+dns::Answer DnsService::Synthetic(const dns::Query& query, const HostName& name, NameTable::Kind kind) {
+  dns::Answer answer;
+  const auto family = query.type == dns::kTypeAaaa ? NameTable::Family::kV6 : NameTable::Family::kV4;
+  const auto address = names_.Assign(name, kind, family, loop_.now());
+  if (!address) {
+    answer.rcode = dns::Rcode::kServFail;
+    answer.extended_error = dns::kEdeOther;
+    answer.extended_text = "too many names are in use";
+    return answer;
+  }
+  answer.addresses.push_back(*address);
+  answer.ttl = kind == NameTable::Kind::kGranted ? kTtl : 1;
+  return answer;
+}
+
+dns::Answer DnsService::Unlisted(uint64_t flow, const dns::Query& query, const HostName& name) {
+  Record(flow, query, Reason::kNameNotGranted, "no rule can use this name; nothing was asked of a resolver");
+  const bool explain = engine_.dns().unlisted == policy::DnsOptions::Unlisted::kExplain;
+  if (explain && query.type == dns::kTypeA) return Synthetic(query, name, NameTable::Kind::kUnlisted);
+  dns::Answer answer;
+  // The name has an address, so that it can be told why it is refused: then other types are NODATA, or
+  // a client that asks for both families would take the whole name as not existing.
+  const bool address_type = query.type == dns::kTypeAaaa || query.type == dns::kTypeHttps;
+  answer.rcode = explain && address_type ? dns::Rcode::kNoError : dns::Rcode::kNxDomain;
+  answer.extended_error = dns::kEdeBlocked;
+  answer.extended_text = "no rule grants " + name.text();
+  return answer;
+}
+
+void DnsService::Record(uint64_t flow, const dns::Query& query, Reason reason, std::string detail) {
+  AuditRecord record;
+  record.flow = flow;
+  record.transport = "dns";
+  record.name = query.name;
+  record.method = dns::TypeName(query.type);
+  record.port = 53;
+  record.allowed = reason == Reason::kAllowed;
+  record.reason = reason;
+  record.detail = std::move(detail);
+  audit_.Write(record);
+}
+
+}  // namespace sallyport::runtime

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/audit.h"
+#include "base/loop.h"
+#include "base/stream.h"
+#include "netstack/flow_decider.h"
+#include "policy/dns_message.h"
+#include "policy/engine.h"
+#include "policy/name_table.h"
+#include "runtime/warden/resolver.h"
+
+namespace sallyport::runtime {
+
+/// The guest's resolver: answers granted names with their synthetic address once they resolved on the
+/// host, unlisted ones as the policy says, and everything else with a clear no. A name that no rule can
+/// use causes no query.
+class DnsService : public netstack::DatagramService {
+ public:
+  DnsService(Loop& loop, policy::Engine& engine, Resolver& resolver, policy::NameTable& names,
+             AuditSink& audit);
+  ~DnsService() override;
+
+  void OnDatagram(const netstack::FlowInfo& flow, std::string_view payload,
+                  std::function<void(std::string_view)> reply) override;
+
+  /// DNS over TCP (RFC 7766): serves STREAM until the guest ends it or is idle.
+  void Serve(const netstack::FlowInfo& flow, std::unique_ptr<Stream> stream);
+
+ private:
+  class TcpSession;
+  using Reply = std::function<void(const policy::dns::Answer&)>;
+
+  void Answer(uint64_t flow, const policy::dns::ParsedQuery& parsed, const Reply& reply);
+  void AnswerGranted(uint64_t flow, const policy::dns::Query& query, const HostName& name, bool resolve,
+                     const Reply& reply);
+  policy::dns::Answer Synthetic(const policy::dns::Query& query, const HostName& name,
+                                policy::NameTable::Kind kind);
+  policy::dns::Answer Unlisted(uint64_t flow, const policy::dns::Query& query, const HostName& name);
+  void Record(uint64_t flow, const policy::dns::Query& query, Reason reason, std::string detail);
+
+  Loop& loop_;
+  policy::Engine& engine_;
+  Resolver& resolver_;
+  policy::NameTable& names_;
+  AuditSink& audit_;
+  uint64_t next_id_ = 1;
+  std::map<uint64_t, Pending> resolving_;
+  std::map<uint64_t, std::unique_ptr<TcpSession>> sessions_;
+};
+
+}  // namespace sallyport::runtime

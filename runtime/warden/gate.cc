@@ -1,0 +1,277 @@
+// A flow's way, as steps:
+//
+//     Decide -> (gateway's DNS) | attribute a name -> policy
+//                 deny  -> record, refuse
+//                 http  -> accept, hand to the interceptor, which records each request
+//                 raw   -> Opening: dial -> splice … OnFlowEnd -> record
+//
+// Nothing here decides by itself but this: an audit log that can't be written denies, a synthetic address
+// without a name is refused, and a refused name on port 80 or 443 is told so in HTTP.
+
+#include "runtime/warden/gate.h"
+
+#include <sys/random.h>
+
+#include "base/check.h"
+#include "runtime/backend/backend.h"
+
+namespace sallyport::runtime {
+
+using netstack::AcceptFlow;
+using netstack::DenyFlow;
+using netstack::FlowInfo;
+using netstack::FlowStats;
+using netstack::FlowVerdict;
+using netstack::ServeFlow;
+using netstack::SpliceFlow;
+using policy::NameTable;
+
+namespace {
+
+constexpr uint16_t kDnsPort = 53;
+
+bool IsWeb(const FlowInfo& flow) {
+  return flow.transport == Transport::kTcp && (flow.destination.port == 80 || flow.destination.port == 443);
+}
+
+uint64_t RandomSeed() {
+  uint64_t seed = 0;
+  SALLYPORT_CHECK(getrandom(&seed, sizeof seed, 0) == sizeof seed);
+  return seed;
+}
+
+Refusal Refuse(Reason reason, std::string detail, std::string how_to_allow = {}) {
+  Refusal refusal;
+  refusal.reason = reason;
+  refusal.detail = std::move(detail);
+  refusal.how_to_allow = std::move(how_to_allow);
+  return refusal;
+}
+
+Reason ReasonOf(Code code) {
+  switch (code) {
+    case Code::kAddressRefused:
+      return Reason::kAddressRefused;
+    case Code::kNotFound:
+      return Reason::kNameNotFound;
+    case Code::kRefused:
+      return Reason::kUpstreamRefused;
+    case Code::kTimeout:
+      return Reason::kUpstreamTimeout;
+    case Code::kLimit:
+      return Reason::kLimit;
+    default:
+      return Reason::kUpstreamUnreachable;
+  }
+}
+
+DenyFlow::As LooksLike(Code code) {
+  switch (code) {
+    case Code::kAddressRefused:
+      return DenyFlow::As::kProhibited;
+    case Code::kRefused:
+      return DenyFlow::As::kRefused;
+    case Code::kTimeout:
+      return DenyFlow::As::kTimedOut;
+    default:
+      return DenyFlow::As::kUnreachable;
+  }
+}
+
+}  // namespace
+
+/// One decision on its way: posted, so that it never runs inside Decide(), then perhaps dialled.
+class Gate::Opening {
+ public:
+  Opening(Gate& gate, uint64_t id, const FlowInfo& flow, std::function<void(FlowVerdict)> done)
+      : gate_(gate), id_(id), flow_(flow), done_(std::move(done)) {
+    posted_ = gate.services_.loop.Post([this] { OnTurn(); });
+  }
+
+ private:
+  void OnTurn() {
+    std::optional<Destination> dial;
+    auto verdict = gate_.DecideNow(flow_, dial);
+    if (!dial) return Finish(std::move(verdict));
+    dialing_ = gate_.services_.dialer.Dial(*dial, flow_.transport, [this](Result<Dialed> dialed) {
+      Finish(gate_.OnDialed(flow_, std::move(dialed)));
+    });
+  }
+
+  void Finish(FlowVerdict verdict) {
+    auto done = std::move(done_);
+    gate_.openings_.erase(id_);  // Destroys this.
+    done(std::move(verdict));
+  }
+
+  Gate& gate_;
+  const uint64_t id_;
+  const FlowInfo flow_;
+  std::function<void(FlowVerdict)> done_;
+  Loop::Handle posted_;
+  Pending dialing_;
+};
+
+Gate::Gate(const Services& services)
+    : services_(services),
+      names_({}, RandomSeed()),
+      dns_(services.loop, services.engine, services.resolver, names_, services.audit),
+      gateway_v4_(*IpAddress::Parse(GuestNetwork::kGatewayV4)),
+      gateway_v6_(*IpAddress::Parse(GuestNetwork::kGatewayV6)) {}
+
+Gate::~Gate() {
+  openings_.clear();
+  for (auto& [id, open] : open_) {
+    if (open.audited_elsewhere) continue;
+    open.record.detail = "the sandbox ended";
+    services_.audit.Write(open.record);
+  }
+}
+
+Pending Gate::Decide(const FlowInfo& flow, std::function<void(FlowVerdict)> done) {
+  const uint64_t id = next_opening_++;
+  // Bounded by the stack, which holds each SYN and first datagram meanwhile (StackOptions).
+  openings_.emplace(id, std::make_unique<Opening>(*this, id, flow, std::move(done)));
+  return Pending([this, id, flow_id = flow.id] {
+    // The guest gave up before there was a flow. Afterwards the id is gone, and this does nothing.
+    if (openings_.erase(id) > 0) Close(flow_id);
+  });
+}
+
+FlowVerdict Gate::DecideNow(const FlowInfo& flow, std::optional<Destination>& dial) {
+  const auto& target = flow.destination;
+  if (target.port == kDnsPort && IsGateway(target.address)) {
+    open_[flow.id].audited_elsewhere = true;
+    if (flow.transport == Transport::kUdp) return ServeFlow{&dns_};
+    return AcceptFlow{[this, flow](std::unique_ptr<Stream> stream) { dns_.Serve(flow, std::move(stream)); }};
+  }
+
+  policy::Facts facts{.flow = flow.id,
+                      .transport = flow.transport,
+                      .source = flow.source,
+                      .destination = target,
+                      .name = {}};
+  const auto* entry = names_.Lookup(target.address);
+  if (!entry && names_.IsSynthetic(target.address)) {
+    return Deny(flow, facts,
+                Refuse(Reason::kUnknownAddress,
+                       target.address.ToString() + " belongs to no name; look the name up again"));
+  }
+  if (entry) {
+    facts.name = entry->name;
+    if (const auto* resolved = services_.resolver.Cached(entry->name)) {
+      facts.destination.address = resolved->addresses.front();
+    }
+  }
+  if (!services_.audit.healthy()) {
+    return Deny(flow, facts, Refuse(Reason::kAuditUnavailable, "the audit log can't be written"));
+  }
+  if (entry && entry->kind == NameTable::Kind::kUnlisted) {
+    return Deny(flow, facts,
+                Refuse(Reason::kNameNotGranted, "no rule grants " + entry->name.text(),
+                       "allow.http { host = \"" + entry->name.text() + "\" }"));
+  }
+
+  auto verdict = services_.engine.DecideFlow(facts);
+  switch (verdict.action) {
+    case policy::FlowVerdict::Action::kDeny:
+      return Deny(flow, facts, verdict.refusal);
+    case policy::FlowVerdict::Action::kHttp:
+      return Intercept(flow, {.facts = std::move(facts), .verdict = std::move(verdict), .refusal = {}});
+    case policy::FlowVerdict::Action::kRaw:
+      break;
+  }
+  dial = Destination{.host = target.address, .port = target.port, .filter = verdict.filter};
+  if (facts.name) dial->host = *facts.name;
+  if (verdict.to) {
+    dial->host = verdict.to->host;
+    dial->port = verdict.to->port.value_or(target.port);
+    dial->chosen_by_user = true;
+  }
+  Open open;
+  open.record = RecordOf(flow, facts);
+  open.record.allowed = true;
+  open.record.rule = verdict.rule;
+  open.pinned = facts.name;
+  KeepOpen(flow.id, std::move(open));
+  return DenyFlow{};
+}
+
+FlowVerdict Gate::Deny(const FlowInfo& flow, const policy::Facts& facts, const Refusal& refusal) {
+  // A named web flow is told why in its own language; the interceptor records each request.
+  if (facts.name && IsWeb(flow)) {
+    return Intercept(flow, {.facts = facts, .verdict = {}, .refusal = refusal});
+  }
+  AuditRecord record = RecordOf(flow, facts);
+  record.reason = refusal.reason;
+  record.rule = refusal.rule;
+  record.detail = refusal.detail;
+  services_.audit.Write(record);
+  return DenyFlow{DenyFlow::As::kProhibited};
+}
+
+FlowVerdict Gate::Intercept(const FlowInfo& flow, mitm::HttpFlow http) {
+  Open open;
+  open.audited_elsewhere = true;
+  open.pinned = http.facts.name;
+  KeepOpen(flow.id, std::move(open));
+  auto kept = std::make_shared<mitm::HttpFlow>(std::move(http));
+  return AcceptFlow{[this, kept](std::unique_ptr<Stream> stream) {
+    services_.interceptor.Serve(std::move(stream), std::move(*kept));
+  }};
+}
+
+FlowVerdict Gate::OnDialed(const FlowInfo& flow, Result<Dialed> dialed) {
+  Open& open = open_[flow.id];
+  if (dialed) {
+    open.record.address = dialed->peer.address;
+    return SpliceFlow{std::move(dialed->socket)};
+  }
+  open.record.allowed = false;
+  open.record.reason = ReasonOf(dialed.error().code());
+  open.record.detail = dialed.error().message();
+  services_.audit.Write(open.record);
+  Close(flow.id);
+  return DenyFlow{LooksLike(dialed.error().code())};
+}
+
+void Gate::OnFlowEnd(const FlowInfo& flow, const FlowStats& stats) {
+  const auto found = open_.find(flow.id);
+  if (found == open_.end()) return;
+  Open& open = found->second;
+  if (!open.audited_elsewhere) {
+    open.record.bytes_up = stats.bytes_up;
+    open.record.bytes_down = stats.bytes_down;
+    open.record.duration = stats.duration;
+    services_.audit.Write(open.record);
+  }
+  Close(flow.id);
+}
+
+AuditRecord Gate::RecordOf(const FlowInfo& flow, const policy::Facts& facts) const {
+  AuditRecord record;
+  record.flow = flow.id;
+  record.transport = ToString(flow.transport);
+  if (facts.name) record.name = facts.name->text();
+  if (!names_.IsSynthetic(facts.destination.address)) record.address = facts.destination.address;
+  record.port = flow.destination.port;
+  return record;
+}
+
+void Gate::KeepOpen(uint64_t flow, Open open) {
+  if (open.pinned) names_.Pin(*open.pinned);
+  open_.insert_or_assign(flow, std::move(open));
+}
+
+void Gate::Close(uint64_t flow) {
+  const auto found = open_.find(flow);
+  if (found == open_.end()) return;
+  if (found->second.pinned) names_.Unpin(*found->second.pinned);
+  open_.erase(found);
+}
+
+bool Gate::IsGateway(const IpAddress& address) const {
+  return address == gateway_v4_ || address == gateway_v6_;
+}
+
+}  // namespace sallyport::runtime

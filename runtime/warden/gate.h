@@ -1,0 +1,70 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/audit.h"
+#include "base/loop.h"
+#include "mitm/interceptor.h"
+#include "netstack/flow_decider.h"
+#include "policy/engine.h"
+#include "policy/name_table.h"
+#include "runtime/warden/dns_service.h"
+#include "runtime/warden/resolver.h"
+
+namespace sallyport::runtime {
+
+/// Where the stack's question becomes the policy's answer: attributes each flow to a name, asks the
+/// policy, and dials, intercepts or refuses; one audit record for each.
+class Gate : public netstack::FlowDecider {
+ public:
+  struct Services {
+    Loop& loop;
+    policy::Engine& engine;
+    Resolver& resolver;
+    Dialer& dialer;
+    mitm::Interceptor& interceptor;
+    AuditSink& audit;
+  };
+
+  explicit Gate(const Services& services);
+  /// Writes the records of flows that are still open.
+  ~Gate() override;
+
+  Pending Decide(const netstack::FlowInfo& flow, std::function<void(netstack::FlowVerdict)> done) override;
+  void OnFlowEnd(const netstack::FlowInfo& flow, const netstack::FlowStats& stats) override;
+
+ private:
+  /// A flow whose destination is being dialled.
+  class Opening;
+  /// What a relayed flow's record says, until its end brings the numbers.
+  struct Open {
+    AuditRecord record;
+    std::optional<HostName> pinned;  ///< The name whose synthetic address it uses.
+    bool audited_elsewhere = false;  ///< HTTP: each request has its own record.
+  };
+
+  /// The verdict; where DIAL is set on return it is not one yet, but what OnDialed() makes of it.
+  netstack::FlowVerdict DecideNow(const netstack::FlowInfo& flow, std::optional<Destination>& dial);
+  netstack::FlowVerdict Deny(const netstack::FlowInfo& flow, const policy::Facts& facts,
+                             const Refusal& refusal);
+  netstack::FlowVerdict Intercept(const netstack::FlowInfo& flow, mitm::HttpFlow http);
+  netstack::FlowVerdict OnDialed(const netstack::FlowInfo& flow, Result<Dialed> dialed);
+  AuditRecord RecordOf(const netstack::FlowInfo& flow, const policy::Facts& facts) const;
+  void KeepOpen(uint64_t flow, Open open);
+  void Close(uint64_t flow);
+  bool IsGateway(const IpAddress& address) const;
+
+  Services services_;
+  policy::NameTable names_;
+  DnsService dns_;
+  const IpAddress gateway_v4_;
+  const IpAddress gateway_v6_;
+  uint64_t next_opening_ = 1;
+  std::map<uint64_t, std::unique_ptr<Opening>> openings_;
+  std::map<uint64_t, Open> open_;
+};
+
+}  // namespace sallyport::runtime

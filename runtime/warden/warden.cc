@@ -1,0 +1,401 @@
+// The warden's life:
+//
+//     LoadPolicy -> StartBroker -> StartWorkload -> ConfineSelf -> ReadSecrets -> OpenGate
+//       -> ConnectAgent -> ConnectOwner -> Run … -> End
+//
+// Any error before Run ends the process, and with it the broker and the workload, which die with their
+// parent. After that, exactly one End() tells the owner how it went. What the agent says is hostile: it
+// may only speak on the owner's stream, and its frames are relayed, never acted on, but for the last.
+
+#include "runtime/warden/warden.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <ctime>
+
+#include "runtime/backend/namespaces/namespace_backend.h"
+#include "runtime/confine/confine.h"
+#include "runtime/warden/ares_resolver.h"
+#include "runtime/warden/links.h"
+
+namespace sallyport::runtime {
+
+using namespace std::chrono_literals;
+using guest::Frame;
+using guest::FrameType;
+
+namespace {
+
+constexpr auto kLastWords = 2s;       // How long an owner that doesn't read may hold us up at the end.
+constexpr auto kAuditFlush = 1s;      // How late a coalesced line may be.
+constexpr auto kAgentDeadline = 10s;  // From the start to the agent's first word.
+
+/// Where distributions keep the roots that the host trusts; the first that exists.
+std::string ReadSystemRoots() {
+  for (const char* path : {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
+                           "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"}) {
+    const UniqueFd file(open(path, O_RDONLY | O_CLOEXEC));
+    if (!file.valid()) continue;
+    std::string pem;
+    std::array<char, 64 * 1024> piece;
+    for (ssize_t count; (count = read(file.get(), piece.data(), piece.size())) > 0;) {
+      pem.append(piece.data(), static_cast<size_t>(count));
+    }
+    return pem;
+  }
+  return {};
+}
+
+}  // namespace
+
+/// The owner's end: what it asks is done for it.
+class Warden::OwnerChannel final : FrameChannel::User {
+ public:
+  static Result<std::unique_ptr<OwnerChannel>> Create(Warden& warden, UniqueFd socket) {
+    auto self = std::unique_ptr<OwnerChannel>(new OwnerChannel(warden));
+    auto channel = FrameChannel::Create(*warden.loop_, std::move(socket), "the owner", *self);
+    if (!channel) return tl::unexpected(std::move(channel).error());
+    self->channel = *std::move(channel);
+    return self;
+  }
+  std::unique_ptr<FrameChannel> channel;
+
+ private:
+  explicit OwnerChannel(Warden& warden) : warden_(warden) {}
+  void OnFrame(Frame frame) override { warden_.OnOwnerFrame(std::move(frame)); }
+  void OnChannelEnd(Error) override { warden_.End(FrameType::kError, 0, {}); }
+  void OnChannelDrained() override;
+  Warden& warden_;
+};
+
+/// The agent's end: hostile.
+class Warden::AgentChannel final : FrameChannel::User {
+ public:
+  static Result<std::unique_ptr<AgentChannel>> Create(Warden& warden, UniqueFd socket) {
+    auto self = std::unique_ptr<AgentChannel>(new AgentChannel(warden));
+    auto channel = FrameChannel::Create(*warden.loop_, std::move(socket), "the sandbox's agent", *self);
+    if (!channel) return tl::unexpected(std::move(channel).error());
+    self->channel = *std::move(channel);
+    return self;
+  }
+  std::unique_ptr<FrameChannel> channel;
+
+ private:
+  explicit AgentChannel(Warden& warden) : warden_(warden) {}
+  void OnFrame(Frame frame) override { warden_.OnAgentFrame(std::move(frame)); }
+  void OnChannelEnd(Error why) override { warden_.Fail(125, why.message()); }
+  void OnChannelDrained() override {
+    if (warden_.owner_) warden_.owner_->channel->Resume();
+  }
+  Warden& warden_;
+};
+
+void Warden::OwnerChannel::OnChannelDrained() {
+  if (warden_.agent_) warden_.agent_->channel->Resume();
+}
+
+Warden::Warden(Launch launch, Descriptors descriptors)
+    : launch_(std::move(launch)), descriptors_(std::move(descriptors)) {}
+
+Warden::~Warden() = default;
+
+Result<std::unique_ptr<Warden>> Warden::Start(Launch launch, Descriptors descriptors) {
+  std::unique_ptr<Warden> warden(new Warden(std::move(launch), std::move(descriptors)));
+  using Step = Status (Warden::*)();
+  for (const Step step : {&Warden::LoadPolicy, &Warden::StartBroker, &Warden::StartWorkload,
+                          &Warden::ConfineSelf, &Warden::ReadSecrets, &Warden::OpenGate,
+                          &Warden::ConnectAgent, &Warden::ConnectOwner}) {
+    if (auto status = (warden.get()->*step)(); !status) {
+      TellOwner(warden->descriptors_.control.get(), status.error());
+      return tl::unexpected(std::move(status).error());
+    }
+  }
+  return warden;
+}
+
+Status Warden::LoadPolicy() {
+  auto loaded = policy::Engine::Load({.text = launch_.policy_text,
+                                      .name = launch_.policy_name,
+                                      .folder = launch_.policy_folder});
+  if (!loaded.engine) {
+    return sallyport::Fail(Code::kInvalid, loaded.diagnostics.empty()
+                                               ? "the policy does not load"
+                                               : loaded.diagnostics.front().ToString());
+  }
+  engine_ = std::move(loaded.engine);
+  for (const auto& named : launch_.secrets) {
+    SecretSpec spec;
+    spec.name = named.name;
+    spec.source = {SecretSource::Kind::kEnv, named.name};
+    spec.declared_at = "--secret";
+    for (const auto& host : named.hosts) {
+      auto pattern = HostPattern::Parse(host);
+      if (!pattern) return tl::unexpected(std::move(pattern).error().In("--secret " + named.name));
+      if (pattern->is_wildcard() && IsPublicSuffix(*pattern->name())) {
+        return sallyport::Fail(Code::kInvalid, "--secret " + named.name + ": *." + pattern->name()->text() +
+                                                   " spans names of different owners");
+      }
+      spec.hosts.push_back(*std::move(pattern));
+    }
+    engine_->AddSecret(std::move(spec));
+  }
+  return {};
+}
+
+Status Warden::StartBroker() {
+  if (engine_->secrets().empty()) {
+    descriptors_.values.reset();
+    return {};
+  }
+  auto broker = Broker::Start(engine_->secrets(), std::move(descriptors_.values));
+  if (!broker) return tl::unexpected(std::move(broker).error().In("starting the broker"));
+  broker_ = *std::move(broker);
+  return {};
+}
+
+Status Warden::StartWorkload() {
+  const auto backend = NewNamespaceBackend({});
+  backend_name_ = backend->name();
+  WorkloadSpec spec;
+  spec.hostname = launch_.hostname;
+  for (const auto& mount : launch_.mounts) {
+    spec.mounts.push_back({mount.source, mount.target, mount.writable});
+  }
+  spec.network = launch_.network;
+  spec.agent_path = launch_.agent_path;
+  spec.masked = launch_.masked;
+  auto workload = backend->Start(spec);
+  if (!workload) return tl::unexpected(std::move(workload).error());
+  workload_ = *std::move(workload);
+  return {};
+}
+
+Status Warden::ConfineSelf() {
+  system_roots_ = ReadSystemRoots();
+  auto loop = Loop::Create();
+  if (!loop) return tl::unexpected(std::move(loop).error());
+  loop_ = *std::move(loop);
+  if (launch_.network) {  // Here, because c-ares looks at the system's files when it starts.
+    std::vector<Endpoint> servers;
+    for (const auto& text : launch_.resolvers) {
+      if (const auto endpoint = Endpoint::Parse(text, 53)) servers.push_back(*endpoint);
+    }
+    auto resolver = NewAresResolver(*loop_, servers);
+    if (!resolver) return tl::unexpected(std::move(resolver).error());
+    resolver_ = *std::move(resolver);
+  }
+  // Libraries that read a file at their first use do so now: the time zone, and the public suffixes
+  // that secrets with wildcard hosts are held against.
+  tzset();
+  for (const auto& secret : engine_->secrets()) {
+    for (const auto& host : secret.hosts) {
+      if (host.is_wildcard()) (void)IsPublicSuffix(*host.name());
+    }
+  }
+  auto confined = Confine(
+      {.role = ConfineOptions::Role::kWarden, .readable = {}, .uid = workload_.uid});
+  if (!confined) return tl::unexpected(std::move(confined).error().In("confining the warden"));
+  return {};
+}
+
+Status Warden::ReadSecrets() {
+  for (const auto& spec : engine_->secrets()) {
+    auto value = broker_->Read(spec.name);
+    const std::string where = spec.declared_at + ": secret " + spec.name;
+    if (!value) return tl::unexpected(std::move(value).error().In(where));
+    if (auto status = secrets_.Add(spec, *std::move(value)); !status) {
+      return tl::unexpected(std::move(status).error().In(where));
+    }
+    engine_->SetPlaceholder(spec.name, *secrets_.PlaceholderOf(spec.name));
+  }
+  if (!broker_) return {};
+  auto watch = loop_->Watch(broker_->watch_fd(), EPOLLIN | EPOLLRDHUP,
+                            [this](uint32_t) { Fail(125, "the broker died"); });
+  if (!watch) return tl::unexpected(std::move(watch).error());
+  broker_watch_ = *std::move(watch);
+  return {};
+}
+
+Status Warden::OpenGate() {
+  audit_ = std::make_unique<AuditLog>(std::move(descriptors_.audit),
+                                      AuditLog::Options{.sandbox = launch_.sandbox});
+  FlushAuditLater();
+  if (!launch_.network) return {};
+
+  dialer_ = std::make_unique<GuardedDialer>(*loop_, *resolver_);
+
+  mitm::Interceptor::Options options;
+  options.system_roots = std::move(system_roots_);
+  for (auto& [name, pem] : launch_.extra_roots) {
+    options.extra_roots.push_back({std::move(name), std::move(pem)});
+  }
+  auto interceptor = mitm::Interceptor::Create(
+      {.loop = *loop_,
+       .dialer = *dialer_,
+       .engine = *engine_,
+       .secrets = secrets_,
+       .audit = *audit_,
+       .terminate = [this](std::string why) { Fail(125, std::move(why)); }},
+      options);
+  if (!interceptor) return tl::unexpected(std::move(interceptor).error());
+  interceptor_ = *std::move(interceptor);
+
+  gate_ = std::make_unique<Gate>(Gate::Services{.loop = *loop_,
+                                                .engine = *engine_,
+                                                .resolver = *resolver_,
+                                                .dialer = *dialer_,
+                                                .interceptor = *interceptor_,
+                                                .audit = *audit_});
+  auto stack = OpenStack(*loop_, workload_, *gate_);
+  if (!stack) return tl::unexpected(std::move(stack).error());
+  stack_ = *std::move(stack);
+  return {};
+}
+
+Status Warden::ConnectAgent() {
+  auto agent = AgentChannel::Create(*this, std::move(workload_.agent));
+  if (!agent) return tl::unexpected(std::move(agent).error());
+  agent_ = *std::move(agent);
+  agent_->channel->Send(FrameType::kHello, 0, guest::Hello{guest::kGeneration}.Encode());
+  guest::Trust trust;
+  if (interceptor_) {
+    trust.ca_pem = interceptor_->trust_anchor().pem;
+    trust.subject_hash = interceptor_->trust_anchor().subject_hash;
+  }
+  timeout_ = loop_->After(kAgentDeadline, [this] { Fail(125, "the sandbox's agent does not answer"); });
+  return agent_->channel->SendMessage(FrameType::kTrust, 0, trust.Encode());
+}
+
+Status Warden::ConnectOwner() {
+  // A copy, so that an error of this step can still be told.
+  UniqueFd copy(fcntl(descriptors_.control.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy.valid()) return tl::unexpected(Error::FromErrno("dup"));
+  auto owner = OwnerChannel::Create(*this, std::move(copy));
+  if (!owner) return tl::unexpected(std::move(owner).error());
+  owner_ = *std::move(owner);
+  descriptors_.control.reset();
+  return {};
+}
+
+Status Warden::Run() {
+  while (!ended_) {
+    auto turned = loop_->RunOnce();
+    if (!turned) {
+      Fail(125, turned.error().message());
+      return tl::unexpected(std::move(turned).error());
+    }
+  }
+  return {};
+}
+
+void Warden::OnOwnerFrame(Frame frame) {
+  switch (frame.type) {
+    case FrameType::kExec:
+      return OnExec(frame);
+    case FrameType::kStdin:
+    case FrameType::kSignal:
+    case FrameType::kResize:
+    case FrameType::kCredit:
+      if (stream_ == 0 || frame.stream != stream_) return;
+      agent_->channel->Send(frame.type, frame.stream, frame.payload, frame.flags, frame.credit);
+      if (agent_->channel->full()) owner_->channel->Pause();
+      return;
+    default:
+      return Fail(125, "the owner sent a frame that a warden doesn't take");
+  }
+}
+
+void Warden::OnExec(const Frame& frame) {
+  if (stream_ != 0 || frame.stream == 0) return Fail(125, "one sandbox runs one program");
+  auto exec = guest::Exec::Decode(frame.payload);
+  if (!exec) return Fail(125, exec.error().message());
+  std::vector<std::pair<std::string, std::string>> env = engine_->sandbox().env;
+  for (auto& variable : secrets_.GuestEnvironment()) env.push_back(std::move(variable));
+  // What the owner sets for this one run comes last, and wins.
+  env.insert(env.end(), exec->env.begin(), exec->env.end());
+  exec->env = std::move(env);
+  stream_ = frame.stream;
+  if (auto status = agent_->channel->SendMessage(FrameType::kExec, stream_, exec->Encode()); !status) {
+    Fail(125, status.error().message());
+  }
+}
+
+void Warden::OnAgentFrame(Frame frame) {
+  if (frame.type == FrameType::kHello) return;
+  if (frame.type == FrameType::kError && frame.stream == 0) {
+    const auto error = guest::ErrorMessage::Decode(frame.payload);
+    return Fail(125, "the sandbox's agent: " + (error ? error->message : "failed"));
+  }
+  if (frame.type == FrameType::kTrust) {
+    if (std::exchange(launched_, true)) return;
+    timeout_ = {};
+    if (launch_.timeout.count() > 0) {
+      timeout_ = loop_->After(launch_.timeout, [this] { Fail(124, "time is over"); });
+    }
+    owner_->channel->Send(FrameType::kLaunched, 0,
+                          Launched{launch_.sandbox, backend_name_, std::string(ToString(workload_.link_kind))}
+                              .Encode());
+    return;
+  }
+  if (stream_ == 0 || frame.stream != stream_) return;
+  switch (frame.type) {
+    case FrameType::kExit:
+    case FrameType::kError:
+      return End(frame.type, frame.stream, std::move(frame.payload));
+    case FrameType::kStarted:
+    case FrameType::kStdout:
+    case FrameType::kStderr:
+    case FrameType::kCredit:
+      if (frame.payload.size() > guest::kMaxPayload) return Fail(125, "the sandbox's agent broke the protocol");
+      owner_->channel->Send(frame.type, frame.stream, frame.payload, frame.flags, frame.credit);
+      if (owner_->channel->full()) agent_->channel->Pause();
+      return;
+    default:
+      return;
+  }
+}
+
+void Warden::FlushAuditLater() {
+  audit_timer_ = loop_->After(kAuditFlush, [this] {
+    audit_->Flush(loop_->now());
+    FlushAuditLater();
+  });
+}
+
+void Warden::Fail(int exit_code, std::string why) {
+  if (ended_ || failing_) return;
+  // Later, because the caller may be something that End() destroys.
+  failing_ = loop_->Post([this, exit_code, text = std::move(why)] {
+    End(FrameType::kError, stream_, guest::ErrorMessage{exit_code, text}.Encode());
+  });
+}
+
+void Warden::End(FrameType type, uint32_t stream, std::string payload) {
+  if (std::exchange(ended_, true)) return;
+  // Connections before the stack that carries them; each writes its last audit record.
+  interceptor_.reset();
+  stack_.reset();
+  gate_.reset();
+  if (audit_) audit_->Flush(Clock::time_point::max());
+  if (!owner_) return;
+  if (payload.empty() && type == FrameType::kError) return;  // The owner is gone.
+  if (auto sent = owner_->channel->SendMessage(type, stream, payload); sent) {
+    (void)owner_->channel->Drain(kLastWords);
+  }
+}
+
+void Warden::TellOwner(int control, const Error& error) {
+  std::string bytes;
+  if (!guest::AppendMessage(bytes, FrameType::kError, 0, guest::ErrorMessage{125, error.message()}.Encode())) {
+    return;
+  }
+  [[maybe_unused]] const ssize_t sent = send(control, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+}  // namespace sallyport::runtime

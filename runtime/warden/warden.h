@@ -1,0 +1,97 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/loop.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "guest/protocol/messages.h"
+#include "mitm/interceptor.h"
+#include "netstack/stack.h"
+#include "policy/engine.h"
+#include "runtime/backend/backend.h"
+#include "runtime/broker/broker.h"
+#include "runtime/warden/audit_log.h"
+#include "runtime/warden/frame_channel.h"
+#include "runtime/warden/gate.h"
+#include "runtime/warden/guarded_dialer.h"
+#include "runtime/warden/launch.h"
+#include "runtime/warden/resolver.h"
+#include "secrets/store.h"
+
+namespace sallyport::runtime {
+
+/// One sandbox's host process: starts it, is its gate, relays between its owner and its agent, and
+/// ends with it. Starting is a list of blocking steps; nothing secret is read and no frame is seen
+/// before the broker and the workload were forked and this process confined itself.
+class Warden {
+ public:
+  /// The descriptors of WardenFd.
+  struct Descriptors {
+    UniqueFd control;
+    UniqueFd audit;
+    UniqueFd values;
+  };
+
+  /// Starts the sandbox of LAUNCH. On an error the owner has been told.
+  static Result<std::unique_ptr<Warden>> Start(Launch launch, Descriptors descriptors);
+  ~Warden();
+
+  /// Runs the loop until the sandbox has ended and its owner has heard how.
+  Status Run();
+
+ private:
+  class OwnerChannel;
+  class AgentChannel;
+
+  explicit Warden(Launch launch, Descriptors descriptors);
+
+  // The steps of the start, in order.
+  Status LoadPolicy();
+  Status StartBroker();
+  Status StartWorkload();
+  Status ConfineSelf();
+  Status ReadSecrets();
+  Status OpenGate();
+  Status ConnectAgent();
+  Status ConnectOwner();
+
+  void OnOwnerFrame(guest::Frame frame);
+  void OnAgentFrame(guest::Frame frame);
+  void OnExec(const guest::Frame& frame);
+  void FlushAuditLater();
+
+  /// The sandbox is over: what flows is closed, the audit log written, then the owner hears LAST.
+  void End(guest::FrameType type, uint32_t stream, std::string payload);
+  void Fail(int exit_code, std::string why);
+  /// Tells the owner of a start that failed, before there is a loop.
+  static void TellOwner(int control, const Error& error);
+
+  Launch launch_;
+  Descriptors descriptors_;
+  std::string system_roots_;
+  std::unique_ptr<policy::Engine> engine_;
+  std::optional<Broker> broker_;
+  Workload workload_;
+  std::string backend_name_;
+  std::unique_ptr<Loop> loop_;
+  std::unique_ptr<AuditLog> audit_;
+  secrets::Store secrets_;
+  std::unique_ptr<Resolver> resolver_;
+  std::unique_ptr<GuardedDialer> dialer_;
+  std::unique_ptr<Gate> gate_;
+  std::unique_ptr<mitm::Interceptor> interceptor_;
+  std::unique_ptr<netstack::Stack> stack_;
+  std::unique_ptr<AgentChannel> agent_;
+  std::unique_ptr<OwnerChannel> owner_;
+  Loop::Handle timeout_;
+  Loop::Handle audit_timer_;
+  Loop::Handle broker_watch_;
+  Loop::Handle failing_;
+  uint32_t stream_ = 0;  // The owner's program; 0 while it has sent none.
+  bool launched_ = false;
+  bool ended_ = false;
+};
+
+}  // namespace sallyport::runtime

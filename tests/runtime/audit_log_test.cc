@@ -1,0 +1,407 @@
+#include "runtime/warden/audit_log.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace sallyport::runtime {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// An AuditLog on a file without a name, with clocks that tick by hand.
+class Desk {
+ public:
+  explicit Desk(AuditLog::Options options = {}) {
+    char path[] = "/tmp/sallyport-audit-XXXXXX";
+    const int fd = mkstemp(path);
+    REQUIRE(fd >= 0);
+    unlink(path);
+    file_ = UniqueFd(dup(fd));
+    Open(UniqueFd(fd), std::move(options));
+  }
+
+  // An AuditLog that writes to FD.
+  Desk(UniqueFd fd, AuditLog::Options options) { Open(std::move(fd), std::move(options)); }
+
+  AuditLog& log() { return *log_; }
+  void Close() { log_.reset(); }
+  void Advance(milliseconds by) { passed_ += by; }
+  void Flush() { log_->Flush(Now()); }
+
+  std::string Text() const {
+    struct stat info;
+    REQUIRE(fstat(file_.get(), &info) == 0);
+    std::string text(static_cast<size_t>(info.st_size), '\0');
+    REQUIRE(pread(file_.get(), text.data(), text.size(), 0) == info.st_size);
+    return text;
+  }
+
+  std::vector<std::string> Lines() const {
+    std::vector<std::string> lines;
+    const std::string text = Text();
+    for (size_t from = 0; from < text.size();) {
+      const size_t end = text.find('\n', from);
+      REQUIRE(end != std::string::npos);
+      lines.push_back(text.substr(from, end - from));
+      from = end + 1;
+    }
+    return lines;
+  }
+
+  std::vector<nlohmann::json> Records() const {
+    std::vector<nlohmann::json> records;
+    for (const std::string& line : Lines()) records.push_back(nlohmann::json::parse(line));
+    return records;
+  }
+
+ private:
+  void Open(UniqueFd fd, AuditLog::Options options) {
+    options.sandbox = "s-1";
+    options.now = [this] { return Now(); };
+    options.wall = [this] {
+      return std::chrono::system_clock::time_point(seconds(1'700'000'000) + passed_);
+    };
+    log_ = std::make_unique<AuditLog>(std::move(fd), std::move(options));
+  }
+  Clock::time_point Now() const { return Clock::time_point(seconds(1000) + passed_); }
+
+  milliseconds passed_{0};
+  UniqueFd file_;
+  std::unique_ptr<AuditLog> log_;
+};
+
+AuditRecord Denial(uint64_t flow = 1) {
+  AuditRecord record;
+  record.flow = flow;
+  record.transport = "tcp";
+  record.name = "evil.example";
+  record.port = 443;
+  record.reason = Reason::kNotGranted;
+  return record;
+}
+
+AuditRecord Allowance() {
+  AuditRecord record;
+  record.flow = 9;
+  record.transport = "https";
+  record.name = "api.example";
+  record.address = IpAddress::V4(192, 0, 2, 7);
+  record.port = 443;
+  record.method = "GET";
+  record.path = "/user";
+  record.status = 200;
+  record.rule = "policy.lua:3";
+  record.allowed = true;
+  record.secrets = {"TOKEN", "KEY"};
+  record.bytes_up = 120;
+  record.bytes_down = 4096;
+  record.duration = std::chrono::microseconds(1500);
+  return record;
+}
+
+uint64_t RepeatOf(const nlohmann::json& record) {
+  return record.value("repeat", uint64_t{1});
+}
+
+TEST_CASE("a record is one line with its keys in order") {
+  Desk desk;
+  desk.Advance(milliseconds(7));
+  desk.log().Write(Allowance());
+  CHECK(desk.Text() ==
+        R"({"time":"2023-11-14T22:13:20.007Z","sandbox":"s-1","flow":9,"transport":"https",)"
+        R"("name":"api.example","address":"192.0.2.7","port":443,"method":"GET","path":"/user",)"
+        R"("status":200,"rule":"policy.lua:3","verdict":"allow","reason":"allowed",)"
+        R"("secrets":["TOKEN","KEY"],"bytes_up":120,"bytes_down":4096,"duration_us":1500})"
+        "\n");
+}
+
+TEST_CASE("fields that are empty or unknown are left out") {
+  Desk desk;
+  AuditRecord record;
+  record.reason = Reason::kLimit;
+  desk.log().Write(record);
+  CHECK(desk.Text() == R"({"time":"2023-11-14T22:13:20.000Z","sandbox":"s-1","verdict":"deny",)"
+                       R"("reason":"limit"})"
+                       "\n");
+}
+
+TEST_CASE("the last millisecond of a leap day is formatted") {
+  Desk desk;
+  desk.Advance(milliseconds(int64_t{1000} * (1'709'251'199 - 1'700'000'000) + 999));
+  desk.log().Write(Allowance());
+  CHECK(desk.Records()[0]["time"] == "2024-02-29T23:59:59.999Z");
+}
+
+TEST_CASE("equal denials in a window become one line at once and one with their number") {
+  Desk desk;
+  for (uint64_t flow = 1; flow <= 5; ++flow) {
+    desk.log().Write(Denial(flow));
+    desk.Advance(milliseconds(100));
+  }
+  REQUIRE(desk.Records().size() == 1);
+  desk.Advance(seconds(5));
+  desk.Flush();
+  const auto records = desk.Records();
+  REQUIRE(records.size() == 2);
+  CHECK(records[0]["flow"] == 1);
+  CHECK_FALSE(records[0].contains("repeat"));
+  CHECK(records[1]["flow"] == 5);
+  CHECK(records[1]["repeat"] == 4);
+  CHECK(records[1]["time"] == "2023-11-14T22:13:20.400Z");
+  CHECK(desk.Lines()[1].ends_with(R"("repeat":4})"));
+}
+
+TEST_CASE("a denial that came once more is told without a number") {
+  Desk desk;
+  desk.log().Write(Denial(1));
+  desk.log().Write(Denial(2));
+  desk.Advance(seconds(6));
+  desk.Flush();
+  const auto records = desk.Records();
+  REQUIRE(records.size() == 2);
+  CHECK(records[1]["flow"] == 2);
+  CHECK_FALSE(records[1].contains("repeat"));
+}
+
+TEST_CASE("a denial after the window tells the count first and then itself") {
+  Desk desk;
+  for (uint64_t flow = 1; flow <= 4; ++flow) desk.log().Write(Denial(flow));
+  desk.Advance(seconds(5));
+  desk.log().Write(Denial(10));
+  const auto records = desk.Records();
+  REQUIRE(records.size() == 3);
+  CHECK(records[1]["repeat"] == 3);
+  CHECK(records[2]["flow"] == 10);
+  CHECK_FALSE(records[2].contains("repeat"));
+}
+
+TEST_CASE("what differs in more than flow, bytes and duration is not equal") {
+  Desk desk;
+  AuditRecord other = Denial();
+  other.port = 80;
+  desk.log().Write(Denial());
+  desk.log().Write(other);
+  other.path = "/x";
+  desk.log().Write(other);
+  other.bytes_up = 7;
+  other.duration = std::chrono::microseconds(3);
+  desk.log().Write(other);  // Equal to the one before.
+  CHECK(desk.Records().size() == 3);
+}
+
+TEST_CASE("allowed decisions are never counted together") {
+  Desk desk;
+  for (int i = 0; i < 10; ++i) desk.log().Write(Allowance());
+  CHECK(desk.Records().size() == 10);
+}
+
+TEST_CASE("bytes of counted denials add up") {
+  Desk desk;
+  AuditRecord record = Denial();
+  record.bytes_up = 10;
+  for (int i = 0; i < 4; ++i) desk.log().Write(record);
+  desk.Close();
+  const auto records = desk.Records();
+  REQUIRE(records.size() == 2);
+  CHECK(records[0]["bytes_up"] == 10);
+  CHECK(records[1]["bytes_up"] == 30);
+}
+
+TEST_CASE("closing the log writes every count") {
+  Desk desk;
+  for (int i = 0; i < 3; ++i) desk.log().Write(Denial());
+  AuditRecord other = Denial();
+  other.name = "other.example";
+  for (int i = 0; i < 4; ++i) desk.log().Write(other);
+  desk.Close();
+  uint64_t told = 0;
+  for (const auto& record : desk.Records()) told += RepeatOf(record);
+  CHECK(told == 7);
+}
+
+TEST_CASE("the oldest kind gives way when there are too many, with its count") {
+  AuditLog::Options options;
+  options.max_kinds = 2;
+  Desk desk(std::move(options));
+  AuditRecord record = Denial();
+  for (const char* name : {"a.example", "a.example", "a.example", "b.example", "c.example"}) {
+    record.name = name;
+    desk.log().Write(record);
+  }
+  const auto records = desk.Records();
+  REQUIRE(records.size() == 4);  // a; b; then a's count, which c pushed out; c.
+  CHECK(records[2]["name"] == "a.example");
+  CHECK(records[2]["repeat"] == 2);
+  CHECK(records[3]["name"] == "c.example");
+}
+
+TEST_CASE("any number of kinds keeps the sum of what is told") {
+  AuditLog::Options options;
+  options.max_kinds = 8;
+  options.max_lines_per_second = 50;
+  Desk desk(std::move(options));
+  uint64_t allowed = 0, denied = 0;
+  uint32_t state = 1;
+  for (int i = 0; i < 5000; ++i) {
+    state = state * 1664525 + 1013904223;
+    AuditRecord record = Denial(static_cast<uint64_t>(i));
+    record.port = static_cast<uint16_t>(1 + (state >> 16) % 40);
+    record.allowed = (state >> 28) == 0;
+    ++(record.allowed ? allowed : denied);
+    desk.log().Write(record);
+    if (i % 7 == 0) desk.Advance(milliseconds(20));
+    if (i % 100 == 0) desk.Flush();
+  }
+  desk.Close();
+  uint64_t told_allowed = 0, told_denied = 0;
+  for (const auto& record : desk.Records()) {
+    if (record.contains("suppressed")) {
+      told_allowed += record["suppressed"]["allow"].get<uint64_t>();
+      told_denied += record["suppressed"]["deny"].get<uint64_t>();
+    } else {
+      (record["verdict"] == "allow" ? told_allowed : told_denied) += RepeatOf(record);
+    }
+  }
+  CHECK(told_allowed == allowed);
+  CHECK(told_denied == denied);
+}
+
+TEST_CASE("lines beyond the rate are counted by verdict and told in the next second") {
+  AuditLog::Options options;
+  options.max_lines_per_second = 3;
+  Desk desk(std::move(options));
+  for (int i = 0; i < 5; ++i) desk.log().Write(Allowance());
+  AuditRecord record = Denial();
+  for (uint16_t port = 1; port <= 4; ++port) {
+    record.port = port;
+    desk.log().Write(record);
+  }
+  REQUIRE(desk.Records().size() == 3);
+  desk.Advance(milliseconds(1000));
+  desk.log().Write(Allowance());
+  const auto records = desk.Records();
+  REQUIRE(records.size() == 5);
+  CHECK(records[3]["reason"] == "limit");
+  CHECK_FALSE(records[3].contains("verdict"));
+  CHECK(records[3]["suppressed"]["allow"] == 2);
+  CHECK(records[3]["suppressed"]["deny"] == 4);
+  CHECK(records[4]["verdict"] == "allow");
+}
+
+TEST_CASE("a timer alone brings the count of suppressed lines out") {
+  AuditLog::Options options;
+  options.max_lines_per_second = 1;
+  Desk desk(std::move(options));
+  for (int i = 0; i < 3; ++i) desk.log().Write(Allowance());
+  desk.Advance(milliseconds(999));
+  desk.Flush();
+  CHECK(desk.Records().size() == 1);
+  desk.Advance(milliseconds(1));
+  desk.Flush();
+  REQUIRE(desk.Records().size() == 2);
+  CHECK(desk.Records()[1]["suppressed"]["allow"] == 2);
+}
+
+TEST_CASE("hostile text is escaped, and what is not UTF-8 is replaced") {
+  Desk desk;
+  AuditRecord record = Denial();
+  // A quote, a backslash, a newline, an escape sequence, a C1 control, an overlong slash, a lone
+  // continuation, a surrogate, a cut sequence at the end.
+  record.path = "/\"\\\n\x1b[2J\xC2\x9B|\xC0\xAF|\x80|\xED\xA0\x80|\xE2\x82";
+  record.detail = "grün \xF0\x9F\x94\x92 \xE2\x80\xAE";
+  desk.log().Write(record);
+  const std::string line = desk.Lines().at(0);
+  CHECK(line.find('\x1b') == std::string::npos);
+  CHECK(line.find("\xE2\x80\xAE") == std::string::npos);
+  const auto parsed = nlohmann::json::parse(line);
+  CHECK(parsed["path"] ==
+        "/\"\\\n\x1b[2J\u009B|\uFFFD\uFFFD|\uFFFD|\uFFFD\uFFFD\uFFFD|\uFFFD\uFFFD");
+  CHECK(parsed["detail"] == "grün \U0001F512 \u202E");
+}
+
+TEST_CASE("long strings are cut at a character and marked") {
+  Desk desk;
+  AuditRecord record = Denial();
+  for (int i = 0; i < 1000; ++i) record.path += "ü";
+  record.detail = std::string(100'000, '\n');
+  record.secrets.assign(100, std::string(1000, 'S'));
+  desk.log().Write(record);
+  const std::string line = desk.Lines().at(0);
+  CHECK(line.size() < 4096);
+  const auto parsed = nlohmann::json::parse(line);
+  const std::string path = parsed["path"];
+  CHECK(path.size() <= 512);
+  CHECK(path.ends_with("ü…"));
+  CHECK(parsed["secrets"].size() == 17);
+  CHECK(parsed["secrets"][16] == "…");
+}
+
+TEST_CASE("a log without a descriptor is unhealthy from the start") {
+  Desk desk(UniqueFd(), {});
+  CHECK_FALSE(desk.log().healthy());
+  desk.log().Write(Denial());
+}
+
+TEST_CASE("a write that fails makes the log unhealthy for good") {
+  UniqueFd full(open("/dev/full", O_WRONLY | O_CLOEXEC));
+  REQUIRE(full.valid());
+  Desk desk(std::move(full), {});
+  CHECK(desk.log().healthy());
+  desk.log().Write(Denial());
+  CHECK_FALSE(desk.log().healthy());
+  CHECK(desk.log().failure().find("No space left") != std::string::npos);
+}
+
+// Files of this process may not grow beyond SIZE bytes: a disk that fills up in the middle of a
+// line.
+class SmallDisk {
+ public:
+  explicit SmallDisk(rlim_t size) {
+    getrlimit(RLIMIT_FSIZE, &before_);
+    rlimit limit = before_;
+    limit.rlim_cur = size;
+    handler_ = signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~SmallDisk() {
+    setrlimit(RLIMIT_FSIZE, &before_);
+    signal(SIGXFSZ, handler_);
+  }
+
+ private:
+  rlimit before_;
+  void (*handler_)(int);
+};
+
+TEST_CASE("a line that was cut short is the last thing in the log") {
+  Desk desk;
+  {
+    SmallDisk disk(1000);
+    for (int i = 0; i < 10; ++i) desk.log().Write(Allowance());
+  }
+  CHECK_FALSE(desk.log().healthy());
+  desk.log().Write(Allowance());
+  desk.Close();
+
+  const std::string text = desk.Text();
+  CHECK(text.size() == 1000);
+  size_t whole = 0;
+  for (size_t from = 0, end; (end = text.find('\n', from)) != std::string::npos; from = end + 1) {
+    CHECK(nlohmann::json::accept(text.substr(from, end - from)));
+    ++whole;
+  }
+  CHECK(whole > 0);
+}
+
+}  // namespace
+}  // namespace sallyport::runtime

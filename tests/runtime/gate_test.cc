@@ -1,0 +1,283 @@
+#include "runtime/warden/gate.h"
+
+#include <sys/socket.h>
+
+#include <array>
+#include <catch2/catch.hpp>
+#include <optional>
+
+#include "policy/dns_message.h"
+#include "tests/fakes/recording_audit.h"
+#include "tests/fakes/fake_resolver.h"
+
+namespace sallyport::runtime {
+namespace {
+
+namespace dns = policy::dns;
+using netstack::AcceptFlow;
+using netstack::DenyFlow;
+using netstack::FlowInfo;
+using netstack::FlowVerdict;
+using netstack::ServeFlow;
+using netstack::SpliceFlow;
+
+/// Connects to nothing: hands out one end of a socket pair, and remembers where to.
+class FakeDialer : public Dialer {
+ public:
+  explicit FakeDialer(Loop& loop) : loop_(loop) {}
+  Pending Dial(const Destination& destination, Transport,
+               std::function<void(Result<Dialed>)> done) override {
+    dialed.push_back(ToString(destination.host) + ":" + std::to_string(destination.port) +
+                     (destination.chosen_by_user ? " by the user" : ""));
+    posted_ = loop_.Post([this, call = std::move(done)] {
+      if (error) return call(tl::unexpected(*error));
+      std::array<int, 2> fds;
+      REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds.data()) == 0);
+      other_end = UniqueFd(fds[1]);
+      call(Dialed{UniqueFd(fds[0]), {*IpAddress::Parse("11.0.0.80"), 80}});
+    });
+    return Pending([this] { posted_ = {}; });
+  }
+  std::vector<std::string> dialed;
+  std::optional<Error> error;
+  UniqueFd other_end;
+
+ private:
+  Loop& loop_;
+  Loop::Handle posted_;
+};
+
+class FakeInterceptor : public mitm::Interceptor {
+ public:
+  const mitm::TrustAnchor& trust_anchor() const override { return anchor_; }
+  void Serve(std::unique_ptr<Stream>, mitm::HttpFlow flow) override { served.push_back(std::move(flow)); }
+  size_t connections() const override { return served.size(); }
+  std::vector<mitm::HttpFlow> served;
+
+ private:
+  mitm::TrustAnchor anchor_;
+};
+
+constexpr const char* kPolicy = R"(
+allow.http { host = "api.example" }
+allow.tcp { host = "db.example", port = 5432, resolves_to = "10.0.0.0/8" }
+allow.tcp { host = "local.example", port = 1, to = "127.0.0.1:11434" }
+allow.udp { host = "time.example", port = 123 }
+allow.tcp { ip = "11.1.0.0/16", port = 22 }
+)";
+
+struct Fixture {
+  explicit Fixture(const char* text = kPolicy) {
+    auto loaded = policy::Engine::Load({.text = text, .name = "policy.lua", .folder = "/"});
+    for (const auto& diagnostic : loaded.diagnostics) UNSCOPED_INFO(diagnostic.ToString());
+    REQUIRE(loaded.engine);
+    engine = std::move(loaded.engine);
+    resolver.Set("api.example", {*IpAddress::Parse("11.0.0.80")});
+    resolver.Set("db.example", {*IpAddress::Parse("10.0.0.5")});
+    resolver.Set("time.example", {*IpAddress::Parse("11.0.0.123")});
+    gate.emplace(Gate::Services{*loop, *engine, resolver, dialer, interceptor, audit});
+  }
+
+  FlowInfo Flow(Transport transport, const IpAddress& address, uint16_t port) {
+    return {.id = ++flows, .transport = transport, .source = {}, .destination = {address, port}};
+  }
+
+  FlowVerdict Decide(const FlowInfo& flow) {
+    std::optional<FlowVerdict> verdict;
+    auto pending = gate->Decide(flow, [&](FlowVerdict got) { verdict = std::move(got); });
+    CHECK_FALSE(verdict);
+    while (!verdict) REQUIRE(*loop->RunOnce());
+    return *std::move(verdict);
+  }
+
+  dns::UpstreamAnswer Ask(const std::string& name, uint16_t type = dns::kTypeA) {
+    const auto flow = Flow(Transport::kUdp, *IpAddress::Parse("10.0.2.2"), 53);
+    auto verdict = Decide(flow);
+    REQUIRE(std::holds_alternative<ServeFlow>(verdict));
+    const auto asked = *HostName::Parse(name);
+    std::optional<std::string> reply;
+    std::get<ServeFlow>(verdict).service->OnDatagram(flow, dns::BuildQuery(7, asked, type),
+                                                     [&](std::string_view bytes) { reply = std::string(bytes); });
+    while (!reply) REQUIRE(*loop->RunOnce());
+    return *dns::ParseResponse(*reply, asked, type);
+  }
+
+  IpAddress AddressOf(const std::string& name) {
+    const auto answer = Ask(name);
+    REQUIRE(answer.addresses.size() == 1);
+    return answer.addresses[0];
+  }
+
+  DenyFlow::As Denied(const FlowVerdict& verdict) {
+    REQUIRE(std::holds_alternative<DenyFlow>(verdict));
+    return std::get<DenyFlow>(verdict).as;
+  }
+
+  const AuditRecord& Last() {
+    REQUIRE_FALSE(audit.records.empty());
+    return audit.records.back();
+  }
+
+  std::unique_ptr<Loop> loop = *Loop::Create();
+  std::unique_ptr<policy::Engine> engine;
+  FakeResolver resolver{*loop};
+  FakeDialer dialer{*loop};
+  FakeInterceptor interceptor;
+  RecordingAudit audit;
+  std::optional<Gate> gate;
+  uint64_t flows = 0;
+};
+
+TEST_CASE("a granted name gets one synthetic address, the same each time") {
+  Fixture fixture;
+  const auto address = fixture.AddressOf("api.example");
+  CHECK(Prefix::Parse("198.18.0.0/15")->Contains(address));
+  CHECK(fixture.AddressOf("api.example") == address);
+  CHECK(fixture.AddressOf("db.example") != address);
+  CHECK(fixture.Ask("api.example", dns::kTypeAaaa).addresses.empty());
+  CHECK(fixture.Ask("api.example", dns::kTypeHttps).rcode == dns::Rcode::kNoError);
+}
+
+TEST_CASE("a name that no rule can use is asked of nobody, whatever the type") {
+  Fixture fixture;
+  constexpr std::array<uint16_t, 8> kTypes = {1, 28, 16, 15, 5, 65, 255, 10};
+  for (const uint16_t type : kTypes) fixture.Ask("evil.example", type);
+  fixture.Ask("data.api.example");
+  CHECK(fixture.resolver.asked.empty());
+  CHECK(fixture.Last().reason == Reason::kNameNotGranted);
+  CHECK_FALSE(fixture.Last().allowed);
+}
+
+TEST_CASE("an unlisted name is told so over HTTP, and reset elsewhere") {
+  Fixture fixture;
+  const auto address = fixture.AddressOf("evil.example");
+  auto verdict = fixture.Decide(fixture.Flow(Transport::kTcp, address, 443));
+  REQUIRE(std::holds_alternative<AcceptFlow>(verdict));
+  std::get<AcceptFlow>(verdict).take(nullptr);
+  REQUIRE(fixture.interceptor.served.size() == 1);
+  CHECK(fixture.interceptor.served[0].refusal->reason == Reason::kNameNotGranted);
+  CHECK(fixture.Denied(fixture.Decide(fixture.Flow(Transport::kTcp, address, 22))) == DenyFlow::As::kProhibited);
+  CHECK(fixture.Last().reason == Reason::kNameNotGranted);
+  CHECK(fixture.Denied(fixture.Decide(fixture.Flow(Transport::kUdp, address, 443))) == DenyFlow::As::kProhibited);
+}
+
+TEST_CASE("unlisted = nxdomain says so plainly") {
+  Fixture fixture("dns { unlisted = \"nxdomain\" }\nallow.http { host = \"api.example\" }");
+  CHECK(fixture.Ask("evil.example").rcode == dns::Rcode::kNxDomain);
+  // An ancestor of a grantable name exists, without records.
+  CHECK(fixture.Ask("example").rcode == dns::Rcode::kNoError);
+}
+
+TEST_CASE("an HTTP flow is intercepted with the name it belongs to") {
+  Fixture fixture;
+  const auto address = fixture.AddressOf("api.example");
+  auto verdict = fixture.Decide(fixture.Flow(Transport::kTcp, address, 443));
+  REQUIRE(std::holds_alternative<AcceptFlow>(verdict));
+  std::get<AcceptFlow>(verdict).take(nullptr);
+  const auto& served = fixture.interceptor.served.at(0);
+  CHECK_FALSE(served.refusal);
+  CHECK(served.facts.name->text() == "api.example");
+  CHECK(served.facts.destination.address == *IpAddress::Parse("11.0.0.80"));
+}
+
+TEST_CASE("a raw flow is dialled by name and recorded when it ends") {
+  Fixture fixture;
+  const auto flow = fixture.Flow(Transport::kTcp, fixture.AddressOf("db.example"), 5432);
+  CHECK(std::holds_alternative<SpliceFlow>(fixture.Decide(flow)));
+  CHECK(fixture.dialer.dialed.back() == "db.example:5432");
+  const size_t before = fixture.audit.records.size();
+  fixture.gate->OnFlowEnd(flow, {.bytes_up = 10, .bytes_down = 20, .duration = std::chrono::microseconds(5)});
+  REQUIRE(fixture.audit.records.size() == before + 1);
+  CHECK(fixture.Last().allowed);
+  CHECK(fixture.Last().name == "db.example");
+  CHECK(fixture.Last().bytes_down == 20);
+  CHECK(fixture.Last().rule == "policy.lua:3");
+  fixture.gate->OnFlowEnd(flow, {});
+  CHECK(fixture.audit.records.size() == before + 1);
+}
+
+TEST_CASE("a target that the user wrote is dialled as such") {
+  Fixture fixture;
+  const auto address = fixture.AddressOf("local.example");
+  CHECK(fixture.resolver.asked.empty());
+  CHECK(std::holds_alternative<SpliceFlow>(fixture.Decide(fixture.Flow(Transport::kTcp, address, 1))));
+  CHECK(fixture.dialer.dialed.back() == "127.0.0.1:11434 by the user");
+}
+
+TEST_CASE("what can't be dialled looks like it, and says why in the log") {
+  Fixture fixture;
+  const auto address = fixture.AddressOf("db.example");
+  const std::pair<Code, DenyFlow::As> cases[] = {{Code::kRefused, DenyFlow::As::kRefused},
+                                                 {Code::kUnreachable, DenyFlow::As::kUnreachable},
+                                                 {Code::kTimeout, DenyFlow::As::kTimedOut},
+                                                 {Code::kAddressRefused, DenyFlow::As::kProhibited}};
+  for (const auto& [code, as] : cases) {
+    fixture.dialer.error = Error(code, "because");
+    CHECK(fixture.Denied(fixture.Decide(fixture.Flow(Transport::kTcp, address, 5432))) == as);
+    CHECK(fixture.Last().detail == "because");
+    CHECK_FALSE(fixture.Last().allowed);
+  }
+}
+
+TEST_CASE("an address without a name needs an ip rule, and a synthetic one without a name is refused") {
+  Fixture fixture;
+  const auto decide = [&](const char* address, uint16_t port) {
+    return fixture.Decide(fixture.Flow(Transport::kTcp, *IpAddress::Parse(address), port));
+  };
+  CHECK(std::holds_alternative<SpliceFlow>(decide("11.1.2.3", 22)));
+  CHECK(fixture.Denied(decide("11.1.2.3", 23)) == DenyFlow::As::kProhibited);
+  CHECK(fixture.Denied(decide("1.1.1.1", 443)) == DenyFlow::As::kProhibited);
+  CHECK(fixture.Last().reason == Reason::kNotGranted);
+  CHECK(fixture.Denied(decide("169.254.169.254", 80)) == DenyFlow::As::kProhibited);
+  CHECK(fixture.Denied(decide("198.18.77.77", 443)) == DenyFlow::As::kProhibited);
+  CHECK(fixture.Last().reason == Reason::kUnknownAddress);
+  CHECK(fixture.Denied(decide("8.8.8.8", 53)) == DenyFlow::As::kProhibited);
+}
+
+TEST_CASE("an audit log that can't be written denies everything") {
+  Fixture fixture;
+  const auto address = fixture.AddressOf("db.example");
+  fixture.audit.is_healthy = false;
+  CHECK(fixture.Denied(fixture.Decide(fixture.Flow(Transport::kTcp, address, 5432))) == DenyFlow::As::kProhibited);
+  CHECK(fixture.Last().reason == Reason::kAuditUnavailable);
+  CHECK(fixture.Ask("api.example").rcode == dns::Rcode::kRefused);
+  // A named web flow can be told so.
+  auto verdict = fixture.Decide(fixture.Flow(Transport::kTcp, address, 443));
+  REQUIRE(std::holds_alternative<AcceptFlow>(verdict));
+  std::get<AcceptFlow>(verdict).take(nullptr);
+  CHECK(fixture.interceptor.served.at(0).refusal->reason == Reason::kAuditUnavailable);
+}
+
+TEST_CASE("a guest that gives up leaves nothing behind") {
+  Fixture fixture;
+  const auto flow = fixture.Flow(Transport::kTcp, fixture.AddressOf("db.example"), 5432);
+  for (int turns = 0; turns < 3; ++turns) {
+    auto pending = fixture.gate->Decide(flow, [](FlowVerdict) {});
+    for (int i = 0; i < turns; ++i) REQUIRE(*fixture.loop->RunOnce());
+    pending = {};
+  }
+  const size_t before = fixture.audit.records.size();
+  fixture.gate.reset();
+  CHECK(fixture.audit.records.size() <= before + 1);
+}
+
+TEST_CASE("flows that are open when the sandbox ends are recorded") {
+  Fixture fixture;
+  const auto flow = fixture.Flow(Transport::kTcp, fixture.AddressOf("db.example"), 5432);
+  CHECK(std::holds_alternative<SpliceFlow>(fixture.Decide(flow)));
+  fixture.gate.reset();
+  CHECK(fixture.Last().detail == "the sandbox ended");
+  CHECK(fixture.Last().allowed);
+}
+
+TEST_CASE("a failing resolver is SERVFAIL, a name that does not exist NXDOMAIN") {
+  Fixture fixture("allow.http { host = \"*.example\" }");
+  fixture.resolver.SetError("slow.example", Error(Code::kTimeout, "no resolver answered"));
+  CHECK(fixture.Ask("slow.example").rcode == dns::Rcode::kServFail);
+  CHECK(fixture.Last().reason == Reason::kResolverFailed);
+  CHECK(fixture.Ask("gone.example").rcode == dns::Rcode::kNxDomain);
+  CHECK(fixture.Last().reason == Reason::kNameNotFound);
+}
+
+}  // namespace
+}  // namespace sallyport::runtime
