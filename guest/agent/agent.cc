@@ -114,6 +114,7 @@ Status Agent::OnTrust(const Frame& frame) {
     if (!installed)
       return tl::unexpected(std::move(installed).error().In("trusting the gate's CA"));
     ca_ = GateCa::kInstalled;
+    kept_for_updates_ = trust->ca_pem;
   }
   state_ = State::kServes;
   host_.Send(FrameType::kTrust, 0);
@@ -140,6 +141,8 @@ Status Agent::OnExec(const Frame& frame) {
   if (Status granted = program->OnOpened(frame.credit); !granted) return granted;
   const Environment environment(*exec, RootAccount(), ca_);
   program->Start(*std::move(exec), environment);
+  // Nobody needs this before a program of the distribution's has run: it holds up no start.
+  if (!kept_for_updates_.empty()) KeepTrustOnUpdates(std::exchange(kept_for_updates_, {}));
   return {};
 }
 

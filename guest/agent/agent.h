@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <string>
 
 #include "base/loop.h"
 #include "base/result.h"
@@ -53,6 +54,7 @@ class Agent {
   HostConnection host_;
   State state_ = State::kExpectsHello;
   GateCa ca_ = GateCa::kNone;
+  std::string kept_for_updates_;  // The CA, until it lies where update tools look.
   UniqueFd signals_;
   Loop::Handle signals_watch_;
   Loop::Handle more_children_;

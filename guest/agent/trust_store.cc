@@ -90,15 +90,6 @@ Status WriteOwnFiles(const std::string& pem, const char* bundle) {
   return {};
 }
 
-/// A help for later only: an image without these folders, or that can't be written there, is fine.
-void AddToAdditions(const std::string& pem) {
-  for (const char* directory : kAdditions) {
-    if (access(directory, F_OK) != 0) continue;
-    static_cast<void>(
-        Replace((std::string(directory) + "/sallyport.crt").c_str(), pem).has_value());
-  }
-}
-
 }  // namespace
 
 Status InstallTrust(const Trust& trust) {
@@ -107,9 +98,15 @@ Status InstallTrust(const Trust& trust) {
   const auto bundle = AddToBundles(pem);
   if (!bundle) return tl::unexpected(bundle.error());
   if (Status added = AddToHashedDirectory(trust.subject_hash, pem); !added) return added;
-  if (Status written = WriteOwnFiles(pem, *bundle); !written) return written;
-  AddToAdditions(pem);
-  return {};
+  return WriteOwnFiles(pem, *bundle);
+}
+
+void KeepTrustOnUpdates(const std::string& ca_pem) {
+  for (const char* directory : kAdditions) {
+    if (access(directory, F_OK) != 0) continue;
+    const std::string path = std::string(directory) + "/sallyport.crt";
+    static_cast<void>(Replace(path.c_str(), WithNewline(ca_pem)).has_value());
+  }
 }
 
 }  // namespace sallyport::guest

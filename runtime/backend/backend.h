@@ -68,15 +68,34 @@ struct Workload {
   UniqueFd ids;  ///< Holds the ids of this sandbox; kept as long as it runs.
 };
 
-/// One way to isolate. Starting is plain blocking code with deadlines, before any loop runs; the
-/// caller must be single-threaded and hold no secret.
+/// A sandbox on its way up: its first process works by itself meanwhile. Destroyed before Await() it
+/// leaves nothing behind.
+class StartingWorkload {
+ public:
+  virtual ~StartingWorkload() = default;
+  /// Workload::uid, which is known from the beginning.
+  virtual uid_t uid() const = 0;
+  /// Waits, with a deadline, until the agent runs. Needs nothing that Confine() takes away. Once.
+  virtual Result<Workload> Await() = 0;
+};
+
+/// One way to isolate. Starting is plain blocking code with deadlines, before any loop runs; whoever
+/// begins it is single-threaded and holds no secret.
 class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string_view name() const = 0;  ///< "namespace".
-  /// Starts a sandbox. kUnsupported when this host can't give the asked isolation: the message says
-  /// what to change. Never falls back to less. The workload dies with the calling process.
-  virtual Result<Workload> Start(const WorkloadSpec& spec) = 0;
+  /// Begins to start a sandbox. kUnsupported, here or from Await(), when this host can't give the asked
+  /// isolation: the message says what to change. Never falls back to less. The workload dies with the
+  /// calling process.
+  virtual Result<std::unique_ptr<StartingWorkload>> Begin(const WorkloadSpec& spec) = 0;
+
+  /// Begin() and Await() in one.
+  Result<Workload> Start(const WorkloadSpec& spec) {
+    auto starting = Begin(spec);
+    if (!starting) return tl::unexpected(std::move(starting).error());
+    return (*starting)->Await();
+  }
 };
 
 /// One thing that a backend needs of this host, and whether it is there.

@@ -1,8 +1,9 @@
 // The warden's life:
 //
-//     LoadPolicy -> StartBroker -> StartWorkload -> ConfineSelf -> ReadSecrets -> OpenGate
-//       -> ConnectAgent -> ConnectOwner -> Run … -> End
+//     BeginWorkload -> LoadPolicy -> StartBroker -> ConfineSelf -> ReadSecrets -> MakeGate
+//       -> AwaitWorkload -> OpenLink -> ConnectAgent -> ConnectOwner -> Run … -> End
 //
+// The workload makes its root and its network while this process does all up to AwaitWorkload.
 // Any error before Run ends the process, and with it the broker and the workload, which die with their
 // parent. After that, exactly one End() tells the owner how it went. What the agent says is hostile: it
 // may only speak on the owner's stream, and its frames are relayed, never acted on, but for the last.
@@ -108,9 +109,10 @@ Warden::~Warden() = default;
 Result<std::unique_ptr<Warden>> Warden::Start(Launch launch, Descriptors descriptors) {
   std::unique_ptr<Warden> warden(new Warden(std::move(launch), std::move(descriptors)));
   using Step = Status (Warden::*)();
-  for (const Step step : {&Warden::LoadPolicy, &Warden::StartBroker, &Warden::StartWorkload,
-                          &Warden::ConfineSelf, &Warden::ReadSecrets, &Warden::OpenGate,
-                          &Warden::ConnectAgent, &Warden::ConnectOwner}) {
+  for (const Step step : {&Warden::BeginWorkload, &Warden::LoadPolicy, &Warden::StartBroker,
+                          &Warden::ConfineSelf, &Warden::ReadSecrets, &Warden::MakeGate,
+                          &Warden::AwaitWorkload, &Warden::OpenLink, &Warden::ConnectAgent,
+                          &Warden::ConnectOwner}) {
     if (auto status = (warden.get()->*step)(); !status) {
       TellOwner(warden->descriptors_.control.get(), status.error());
       return tl::unexpected(std::move(status).error());
@@ -159,7 +161,7 @@ Status Warden::StartBroker() {
   return {};
 }
 
-Status Warden::StartWorkload() {
+Status Warden::BeginWorkload() {
   const auto backend = NewNamespaceBackend({});
   backend_name_ = backend->name();
   WorkloadSpec spec;
@@ -170,9 +172,17 @@ Status Warden::StartWorkload() {
   spec.network = launch_.network;
   spec.agent_path = launch_.agent_path;
   spec.masked = launch_.masked;
-  auto workload = backend->Start(spec);
+  auto starting = backend->Begin(spec);
+  if (!starting) return tl::unexpected(std::move(starting).error());
+  starting_ = *std::move(starting);
+  return {};
+}
+
+Status Warden::AwaitWorkload() {
+  auto workload = starting_->Await();
   if (!workload) return tl::unexpected(std::move(workload).error());
   workload_ = *std::move(workload);
+  starting_.reset();
   return {};
 }
 
@@ -199,7 +209,7 @@ Status Warden::ConfineSelf() {
     }
   }
   auto confined = Confine(
-      {.role = ConfineOptions::Role::kWarden, .readable = {}, .uid = workload_.uid});
+      {.role = ConfineOptions::Role::kWarden, .readable = {}, .uid = starting_->uid()});
   if (!confined) return tl::unexpected(std::move(confined).error().In("confining the warden"));
   return {};
 }
@@ -222,7 +232,7 @@ Status Warden::ReadSecrets() {
   return {};
 }
 
-Status Warden::OpenGate() {
+Status Warden::MakeGate() {
   audit_ = std::make_unique<AuditLog>(std::move(descriptors_.audit),
                                       AuditLog::Options{.sandbox = launch_.sandbox});
   FlushAuditLater();
@@ -252,6 +262,11 @@ Status Warden::OpenGate() {
                                                 .dialer = *dialer_,
                                                 .interceptor = *interceptor_,
                                                 .audit = *audit_});
+  return {};
+}
+
+Status Warden::OpenLink() {
+  if (!launch_.network) return {};
   auto stack = OpenStack(*loop_, workload_, *gate_);
   if (!stack) return tl::unexpected(std::move(stack).error());
   stack_ = *std::move(stack);

@@ -48,12 +48,14 @@ class Warden {
   explicit Warden(Launch launch, Descriptors descriptors);
 
   // The steps of the start, in order.
+  Status BeginWorkload();
   Status LoadPolicy();
   Status StartBroker();
-  Status StartWorkload();
   Status ConfineSelf();
   Status ReadSecrets();
-  Status OpenGate();
+  Status MakeGate();
+  Status AwaitWorkload();
+  Status OpenLink();
   Status ConnectAgent();
   Status ConnectOwner();
 
@@ -73,6 +75,7 @@ class Warden {
   std::string system_roots_;
   std::unique_ptr<policy::Engine> engine_;
   std::optional<Broker> broker_;
+  std::unique_ptr<StartingWorkload> starting_;
   Workload workload_;
   std::string backend_name_;
   std::unique_ptr<Loop> loop_;

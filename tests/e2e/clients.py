@@ -254,6 +254,16 @@ def repository(world):
     return bare
 
 
+@test("the gate stays trusted when the distribution's tool writes the bundles anew")
+def _(world):
+    code = ("command -v update-ca-certificates >/dev/null || exit 77\n"
+            "update-ca-certificates >/dev/null 2>&1\n"
+            "exec env -i /usr/bin/curl -sS -o /dev/null -w '%{http_code}' https://api.example.test/small")
+    got = world.run(code, policy=POLICY)
+    if got.code != 77:
+        assert got.expect(0).text == "200", got
+
+
 @test("git clones a repository of plain files")
 def _(world):
     repository(world)

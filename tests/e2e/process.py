@@ -59,6 +59,18 @@ def _(world):
         assert got.code == 125 and got.err and "started" not in got.text, got
 
 
+@test("doctor agrees with what a sandbox then uses")
+def _(world):
+    for user in (ROOT, PLAIN):
+        doctor = subprocess.run(
+            world.as_user(user) + [str(world.programs_for(user) / "sandboxctl"), "doctor"],
+            env=world.environment(user), cwd="/", capture_output=True, text=True, check=False)
+        assert doctor.returncode == 0, doctor
+        tap = any(line.startswith("ok") and "tun node" in line for line in doctor.stdout.splitlines())
+        got = world.run("true", user=user, options=["--verbose"]).expect(0)
+        assert ("link tap" if tap else "link packet") in got.errors, (doctor.stdout, got)
+
+
 @test("standard output and error stay apart and are not changed")
 def _(world):
     got = world.run("printf 'out\\n\\000\\377'; printf 'err\\n' >&2").expect(0)

@@ -40,22 +40,26 @@ using State = HostCheck::State;
 constexpr std::chrono::seconds kProbeTimeout{20};
 constexpr const char* kTunNode = "/dev/net/tun";
 
+/// What was opened before the ids changed, as a start does it.
+struct Opened {
+  Result<UniqueFd> tun;
+};
+
 /// One thing to try inside new namespaces.
 struct Attempt {
   const char* what;
-  Status (*run)();
+  Status (*run)(const Opened& opened);
   State if_missing;
   const char* found;
   const char* fix;
 };
 
-Status TryTun() {
-  auto tun = OpenTunNode(kTunNode);
-  if (!tun) return tl::unexpected(std::move(tun).error());
-  return MakeTap(tun->get());
+Status TryTun(const Opened& opened) {
+  if (!opened.tun) return tl::unexpected(opened.tun.error());
+  return MakeTap(opened.tun->get());
 }
 
-Status TryPacketLink() {
+Status TryPacketLink(const Opened&) {
   // The TAP before may have taken the name; this namespace is no longer needed with it.
   if (unshare(CLONE_NEWNET) != 0) return tl::unexpected(Error::FromErrno("network namespace"));
   auto link = MakePacketLink();
@@ -63,12 +67,16 @@ Status TryPacketLink() {
   return {};
 }
 
-Status TryOverlay() {
+Status TryOverlay(const Opened&) {
   auto root = RootFs::Create();
   if (!root) return tl::unexpected(std::move(root).error());
   auto done = root->AddEmptyDirectories();
   if (done) done = root->AddTools({});
   return done;
+}
+
+Status TryProc(const Opened&) {
+  return MountProc();
 }
 
 // In the order in which they are tried; /proc is mounted in the root that TryOverlay made.
@@ -79,7 +87,7 @@ constexpr Attempt kAttempts[] = {
      "modprobe veth af_packet (only needed without a readable tun node)"},
     {"overlay", &TryOverlay, State::kMissing, "the host's tools can be shown",
      "modprobe overlay; in user namespaces it needs Linux 5.11"},
-    {"/proc", &MountProc, State::kMissing, "a new /proc can be mounted",
+    {"/proc", &TryProc, State::kMissing, "a new /proc can be mounted",
      "in a container: --security-opt systempaths=unconfined, or procMount: Unmasked"},
 };
 
@@ -94,10 +102,11 @@ Status BecomeRoot(int control) {
 }
 
 [[noreturn]] void RunAttempts(UniqueFd control, uid_t uid, gid_t gid) {
+  const Opened opened{OpenTunNode(kTunNode)};
   auto root = uid == 0 ? BecomeRoot(control.get()) : MapOnlyRootTo(uid, gid);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   for (const Attempt& attempt : kAttempts) {
-    const Status done = root ? attempt.run() : root;
+    const Status done = root ? attempt.run(opened) : root;
     const bool told = SendPacket(control.get(), done ? Packet::Kind::kReady : Packet::Kind::kFailed,
                                  done ? "" : done.error().message(), {})
                           .has_value();

@@ -21,6 +21,7 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <initializer_list>
 #include <optional>
 #include <utility>
 
@@ -55,23 +56,36 @@ Result<SocketPair> MakeSocketPair(int type) {
 }
 
 /// One start on its way. Destroyed before Finish() it leaves nothing behind.
-class Launch {
+class Launch final : public StartingWorkload {
  public:
-  Launch(const NamespaceOptions& options, const WorkloadSpec& spec)
-      : options_(options), spec_(spec), root_(uid_ == 0) {}
+  Launch(NamespaceOptions options, WorkloadSpec spec)
+      : options_(std::move(options)), spec_(std::move(spec)), root_(uid_ == 0) {}
 
-  Result<Workload> Run() {
-    using Step = Status (Launch::*)();
-    for (const Step step : {&Launch::MakeThePlan, &Launch::OpenAgent, &Launch::ReserveIdRange,
-                            &Launch::OpenSockets, &Launch::CloneFirstProcess, &Launch::MapIds,
-                            &Launch::SendTrees, &Launch::AwaitReady, &Launch::AwaitAgent}) {
-      auto done = (this->*step)();
-      if (!done) return tl::unexpected(RealReason(std::move(done).error()));
-    }
+  Status Begin() {
+    return Run({&Launch::MakeThePlan, &Launch::OpenAgent, &Launch::ReserveIdRange,
+                &Launch::OpenSockets, &Launch::CloneFirstProcess, &Launch::MapIds,
+                &Launch::SendTrees});
+  }
+
+  uid_t uid() const override { return ids_.base; }
+
+  Result<Workload> Await() override {
+    auto done = Run({&Launch::AwaitReady, &Launch::AwaitAgent});
+    if (!done) return tl::unexpected(std::move(done).error());
     return Finish();
   }
 
  private:
+  using Step = Status (Launch::*)();
+
+  Status Run(std::initializer_list<Step> steps) {
+    for (const Step step : steps) {
+      auto done = (this->*step)();
+      if (!done) return tl::unexpected(RealReason(std::move(done).error()));
+    }
+    return {};
+  }
+
   Status MakeThePlan();
   Status OpenAgent();
   Status ReserveIdRange();
@@ -90,8 +104,8 @@ class Launch {
   Error RealReason(Error ours);
   Error Died() const;
 
-  const NamespaceOptions& options_;
-  const WorkloadSpec& spec_;
+  const NamespaceOptions options_;
+  const WorkloadSpec spec_;
   const uid_t uid_ = geteuid();
   const gid_t gid_ = getegid();
   const bool root_;
@@ -255,7 +269,11 @@ class NamespaceBackend final : public Backend {
  public:
   explicit NamespaceBackend(NamespaceOptions options) : options_(std::move(options)) {}
   std::string_view name() const override { return "namespace"; }
-  Result<Workload> Start(const WorkloadSpec& spec) override { return Launch(options_, spec).Run(); }
+  Result<std::unique_ptr<StartingWorkload>> Begin(const WorkloadSpec& spec) override {
+    auto launch = std::make_unique<Launch>(options_, spec);
+    if (auto begun = launch->Begin(); !begun) return tl::unexpected(std::move(begun).error());
+    return Result<std::unique_ptr<StartingWorkload>>(std::move(launch));
+  }
 
  private:
   NamespaceOptions options_;
