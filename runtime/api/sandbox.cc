@@ -193,6 +193,17 @@ Result<UniqueFd> OpenAudit(const std::string& path) {
   return file;
 }
 
+/// What the policy asks for and this backend doesn't give. None of it isolates, so it is said and not
+/// refused.
+void WarnOfUnused(const policy::SandboxOptions& asked, std::vector<std::string>& warnings) {
+  const auto warn = [&](const char* field, const char* why) {
+    warnings.push_back(std::string("warning: sandbox { ") + field + " } has no effect in namespaces: " + why);
+  };
+  if (asked.image) warn("image", "programs are the host's own");
+  if (asked.cpus) warn("cpus", "limit the sandbox from outside, as with systemd-run -p CPUQuota=200%");
+  if (asked.memory) warn("memory", "limit the sandbox from outside, as with systemd-run -p MemoryMax=2G");
+}
+
 }  // namespace
 
 Result<Sandbox> Sandbox::Start(const SandboxConfig& config) {
@@ -245,6 +256,7 @@ Result<Sandbox> Sandbox::Start(const SandboxConfig& config) {
   Sandbox sandbox;
   sandbox.id = launch.sandbox;
   sandbox.warnings = std::move(policy->warnings);
+  WarnOfUnused(engine.sandbox(), sandbox.warnings);
   sandbox.workdir = engine.sandbox().workdir.value_or("/");
   auto audit_file = AuditFile(config);
   if (!audit_file) return tl::unexpected(std::move(audit_file).error());

@@ -97,6 +97,14 @@ def _(world):
     assert got.code == 125 and "started" not in got.text and "vm" in got.errors, got
 
 
+@test("what namespaces don't give is said, and the program runs")
+def _(world):
+    got = world.run("echo started", policy='sandbox { image = "debian:12", cpus = 2, memory = "1GiB" }').expect(0)
+    for field in ("image", "cpus", "memory"):
+        assert f"{{ {field} }}" in got.errors, got
+    assert got.text == "started\n", got
+
+
 @test("nothing is left behind")
 def _(world):
     world.nothing_left()
