@@ -1,9 +1,8 @@
 #include "runtime/api/spawn.h"
 
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <poll.h>
-#include <sys/prctl.h>
+#include <spawn.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -12,6 +11,8 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include "runtime/warden/launch.h"
 
@@ -21,62 +22,70 @@ namespace {
 
 using runtime::WardenFd;
 
-/// In the child, between fork and exec: only system calls.
-[[noreturn]] void BecomeWarden(const char* path, std::array<int, 4> from, int report, pid_t parent) {
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != parent) _exit(1);
-  setsid();
-  // First out of the way of the numbers they will have, then to those numbers.
-  for (int& fd : from) fd = fcntl(fd, F_DUPFD_CLOEXEC, runtime::kFirstFreeFd + 1);
-  const int report_copy = fcntl(report, F_DUPFD_CLOEXEC, runtime::kFirstFreeFd + 1);
-  constexpr std::array<int, 4> kTo = {WardenFd::kControlFd, WardenFd::kLaunchFd, WardenFd::kAuditFd,
-                                      WardenFd::kValuesFd};
-  for (size_t i = 0; i < kTo.size(); ++i) dup2(from[i], kTo[i]);
-  const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-  dup2(null, 0);
-  dup2(null, 1);
-  syscall(SYS_close_range, runtime::kFirstFreeFd, ~0U, CLOSE_RANGE_CLOEXEC);
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
-  char name[] = "sandbox-warden";
-  char* argv[] = {name, nullptr};
-  char* envp[] = {nullptr};
-  execve(path, argv, envp);
-  const int error = errno;
-  [[maybe_unused]] const ssize_t told = write(report_copy, &error, sizeof error);
-  _exit(127);
-}
+/// What the child does between its birth and the exec; posix_spawn needs no copy of this process for it.
+class SpawnPlan {
+ public:
+  SpawnPlan() {
+    posix_spawn_file_actions_init(&actions_);
+    posix_spawnattr_init(&attributes_);
+    sigset_t none;
+    sigemptyset(&none);
+    posix_spawnattr_setsigmask(&attributes_, &none);
+    posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK);
+  }
+  ~SpawnPlan() {
+    posix_spawn_file_actions_destroy(&actions_);
+    posix_spawnattr_destroy(&attributes_);
+  }
+  SpawnPlan(const SpawnPlan&) = delete;
+  SpawnPlan& operator=(const SpawnPlan&) = delete;
+
+  /// FD becomes TO in the child. It goes by a number that no other one becomes.
+  Status Give(int fd, int to) {
+    UniqueFd& copy = copies_.emplace_back(fcntl(fd, F_DUPFD_CLOEXEC, runtime::kFirstFreeFd));
+    if (!copy.valid()) return tl::unexpected(Error::FromErrno("dup"));
+    posix_spawn_file_actions_adddup2(&actions_, copy.get(), to);
+    return {};
+  }
+
+  Result<pid_t> Run(const std::string& path) {
+    posix_spawn_file_actions_addopen(&actions_, 0, "/dev/null", O_RDWR, 0);
+    posix_spawn_file_actions_addopen(&actions_, 1, "/dev/null", O_RDWR, 0);
+    posix_spawn_file_actions_addclosefrom_np(&actions_, runtime::kFirstFreeFd);
+    char name[] = "sandbox-warden";
+    char* argv[] = {name, nullptr};
+    char* envp[] = {nullptr};
+    pid_t pid = -1;
+    const int error = posix_spawn(&pid, path.c_str(), &actions_, &attributes_, argv, envp);
+    if (error != 0) return Fail(Code::kSystem, "starting " + path + ": " + std::strerror(error));
+    return pid;
+  }
+
+ private:
+  posix_spawn_file_actions_t actions_;
+  posix_spawnattr_t attributes_;
+  std::vector<UniqueFd> copies_;
+};
 
 }  // namespace
 
 Result<SpawnedWarden> SpawnWarden(const std::string& path, WardenDescriptors descriptors) {
   std::array<int, 2> control;
-  std::array<int, 2> report;
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, control.data()) != 0) {
     return tl::unexpected(Error::FromErrno("socketpair"));
   }
   UniqueFd ours(control[0]);
   const UniqueFd theirs(control[1]);
-  if (pipe2(report.data(), O_CLOEXEC) != 0) return tl::unexpected(Error::FromErrno("pipe2"));
-  const UniqueFd report_read(report[0]);
-  UniqueFd report_write(report[1]);
-
-  const pid_t parent = getpid();
-  const pid_t pid = fork();
-  if (pid < 0) return tl::unexpected(Error::FromErrno("fork"));
-  if (pid == 0) {
-    BecomeWarden(path.c_str(),
-                 {theirs.get(), descriptors.launch.get(), descriptors.audit.get(),
-                  descriptors.values.get()},
-                 report_write.get(), parent);
+  SpawnPlan plan;
+  for (const auto& [fd, to] : {std::pair(theirs.get(), WardenFd::kControlFd),
+                               std::pair(descriptors.launch.get(), WardenFd::kLaunchFd),
+                               std::pair(descriptors.audit.get(), WardenFd::kAuditFd),
+                               std::pair(descriptors.values.get(), WardenFd::kValuesFd)}) {
+    if (auto given = plan.Give(fd, to); !given) return tl::unexpected(std::move(given).error());
   }
-  report_write.reset();
-  int error = 0;
-  if (read(report_read.get(), &error, sizeof error) == sizeof error) {
-    return Fail(Code::kSystem, "starting " + path + ": " + std::strerror(error));
-  }
-  return SpawnedWarden{std::move(ours), pid};
+  auto pid = plan.Run(path);
+  if (!pid) return tl::unexpected(std::move(pid).error());
+  return SpawnedWarden{std::move(ours), *pid};
 }
 
 void WaitForWarden(pid_t pid, std::chrono::milliseconds limit) {

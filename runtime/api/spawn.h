@@ -23,7 +23,7 @@ struct SpawnedWarden {
 };
 
 /// Starts PATH as a warden: a session of its own, no environment, no descriptor but those it is given
-/// and stderr; it dies with this process.
+/// and stderr; it ties its life to this process by itself.
 Result<SpawnedWarden> SpawnWarden(const std::string& path, WardenDescriptors descriptors);
 
 /// Waits until the warden PID, whose control socket was closed, has ended; at most LIMIT.

@@ -1,4 +1,6 @@
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +17,13 @@ namespace {
 
 using namespace sallyport;
 using namespace sallyport::runtime;
+
+/// Dies with the owner. False when it has died already: then its end of the socket is closed.
+bool TieToOwner() {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  pollfd control{.fd = kControlFd, .events = 0, .revents = 0};
+  return poll(&control, 1, 0) == 0;
+}
 
 constexpr off_t kMaxLaunch = 64 * 1024 * 1024;
 
@@ -41,6 +50,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "sandbox-warden is started by sandboxctl; see sandboxctl run --help\n");
     return 125;
   }
+  if (!TieToOwner()) return 125;
   std::signal(SIGPIPE, SIG_IGN);
   for (int fd = kControlFd; fd < kFirstFreeFd; ++fd) fcntl(fd, F_SETFD, FD_CLOEXEC);
   auto launch = ReadLaunch();
