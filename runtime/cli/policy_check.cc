@@ -25,6 +25,7 @@ int Check(const std::string& file) {
 void AddPolicy(CLI::App& app, Run& run) {
   auto* policy = app.add_subcommand("policy", "Works with policy files");
   policy->require_subcommand(1);
+  policy->footer("Example:\n  sandboxctl policy check policy.lua");
   auto* check = policy->add_subcommand("check", "Reports every mistake in a policy file; reads no secret");
   check->footer("Exits with 0 when the policy is valid, else 1.\n\nExample:\n  sandboxctl policy check policy.lua");
   auto file = std::make_shared<std::string>();
