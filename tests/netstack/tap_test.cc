@@ -13,7 +13,9 @@
 
 #include <catch2/catch.hpp>
 
+#include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <vector>
 
@@ -51,7 +53,10 @@ bool SendPattern(int fd, size_t size) {
     for (size_t i = 0; i < piece; ++i) block[i] = PatternAt(at + i);
     for (size_t done = 0; done < piece;) {
       const ssize_t sent = send(fd, block.data() + done, piece - done, MSG_NOSIGNAL);
-      if (sent <= 0) return false;
+      if (sent <= 0) {
+        std::fprintf(stderr, "sending at byte %zu: %s\n", at + done, std::strerror(errno));
+        return false;
+      }
       done += static_cast<size_t>(sent);
     }
     at += piece;
@@ -65,9 +70,14 @@ size_t ReceivePattern(int fd) {
   for (size_t at = 0;;) {
     const ssize_t got = recv(fd, block.data(), block.size(), 0);
     if (got == 0) return at;
-    if (got < 0) return 0;
+    if (got < 0) {
+      std::fprintf(stderr, "receiving at byte %zu: %s\n", at, std::strerror(errno));
+      return 0;
+    }
     for (size_t i = 0; i < static_cast<size_t>(got); ++i, ++at) {
-      if (block[i] != PatternAt(at)) return 0;
+      if (block[i] == PatternAt(at)) continue;
+      std::fprintf(stderr, "byte %zu is 0x%02x\n", at, block[i]);
+      return 0;
     }
   }
 }
