@@ -129,6 +129,43 @@ void Store::Substitute(const RequestTarget& target, RequestHead& request) const 
   Apply(plan, *impl_->index, request);
 }
 
+std::unique_ptr<ByteFilter> Store::BodySubstituter(const RequestTarget&, const RequestHead&) const {
+  return nullptr;
+}
+
+std::unique_ptr<ByteFilter> Store::Scrubber() const {
+  return nullptr;
+}
+
+bool Store::Scrub(Headers&) const {
+  return false;
+}
+
+bool Store::scrubs() const {
+  return false;
+}
+
+Status Store::Rotate(std::string_view name, Secret value) {
+  if (Status checked = CheckValue(value.Reveal()); !checked) return checked;
+  for (Entry& entry : impl_->entries) {
+    if (entry.spec.name != name) continue;
+    entry.value = std::move(value);
+    entry.unavailable.clear();
+    return {};
+  }
+  return Fail(Code::kNotFound, "there is no secret " + std::string(name));
+}
+
+Status Store::Revoke(std::string_view name) {
+  for (Entry& entry : impl_->entries) {
+    if (entry.spec.name != name) continue;
+    entry.value.reset();
+    entry.unavailable = "it was revoked";
+    return {};
+  }
+  return Fail(Code::kNotFound, "there is no secret " + std::string(name));
+}
+
 std::string Store::Redact(std::string_view text) const {
   std::string out;
   while (!text.empty()) {

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/byte_filter.h"
 #include "base/host_name.h"
 #include "base/http_message.h"
 #include "base/reason.h"
@@ -71,6 +72,30 @@ class Store {
   /// Puts the values in: call only after Examine() allowed REQUEST for the same TARGET and the
   /// upstream was verified. The caller wipes the head (WipeHead) once it is serialised and sent.
   void Substitute(const RequestTarget& target, RequestHead& request) const;
+
+  /// What REQUEST's body to TARGET must pass after Examine() allowed it, on its way out: puts values
+  /// in where a secret's `body` allows. Null when nothing in it may be changed. Refers to nothing of
+  /// REQUEST. The bytes fed must be free of content codings.
+  std::unique_ptr<ByteFilter> BodySubstituter(const RequestTarget& target,
+                                              const RequestHead& request) const;
+
+  /// What a response's body, free of content codings, must pass on its way to the guest: replaces
+  /// every value in any of its renderings by its placeholder. Null when no secret is to be scrubbed.
+  /// Good for as long as the store is, also while secrets change: a filter knows those of its birth.
+  std::unique_ptr<ByteFilter> Scrubber() const;
+
+  /// The same for a response's fields or trailers. Returns whether something was replaced.
+  bool Scrub(Headers& fields) const;
+
+  /// Whether Scrubber() would be other than null.
+  bool scrubs() const;
+
+  /// Gives NAME another value, from the next request on; its placeholder stays, whatever the length.
+  /// The old value is scrubbed, too, as long as the store lives. kNotFound, or as Add().
+  Status Rotate(std::string_view name, Secret value);
+
+  /// From now on the use of NAME is refused (kSecretUnavailable); its values are still scrubbed.
+  Status Revoke(std::string_view name);
 
   /// TEXT with every value of a secret replaced by its placeholder: for messages and logs.
   std::string Redact(std::string_view text) const;

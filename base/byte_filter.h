@@ -1,0 +1,28 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace sallyport {
+
+/// Changes a stream of bytes as it passes: bytes in, bytes out, no I/O. Its whole output does not
+/// depend on how the input was cut. It holds back only what it can't settle yet.
+class ByteFilter {
+ public:
+  ByteFilter() = default;
+  ByteFilter(const ByteFilter&) = delete;
+  ByteFilter& operator=(const ByteFilter&) = delete;
+  virtual ~ByteFilter() = default;
+
+  /// Appends to OUT what INPUT settles. An error (kInvalid: the input breaks its format; kLimit: it
+  /// would grow beyond a bound) ends the stream: nothing may be fed after it, and what OUT holds of
+  /// this call is not to be used. OUT may come to hold secrets: its owner wipes it.
+  virtual Status Feed(std::string_view input, std::string& out) = 0;
+
+  /// The input is complete: appends what was held back. Called at most once.
+  virtual Status Finish(std::string& out) = 0;
+};
+
+}  // namespace sallyport
