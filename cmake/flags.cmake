@@ -27,8 +27,10 @@ if(NOT SALLYPORT_SANITIZE)
   # FORTIFY_SOURCE needs the optimiser, and hides what AddressSanitizer would see.
   target_compile_options(sallyport_flags INTERFACE
     $<$<CONFIG:Release,RelWithDebInfo,MinSizeRel>:-U_FORTIFY_SOURCE> $<$<CONFIG:Release,RelWithDebInfo,MinSizeRel>:-D_FORTIFY_SOURCE=2>)
-  # Two shared libraries less to map at the start of each sandbox.
-  target_link_options(sallyport_flags INTERFACE $<$<LINK_LANGUAGE:CXX>:-static-libstdc++> -static-libgcc)
+  # Beside -static-pie, which implies them, these two make g++ 12 write a program that crashes.
+  set(shared $<NOT:$<BOOL:$<TARGET_PROPERTY:SALLYPORT_STATIC>>>)
+  target_link_options(sallyport_flags INTERFACE
+    $<$<AND:${shared},$<LINK_LANGUAGE:CXX>>:-static-libstdc++> $<${shared}:-static-libgcc>)
 endif()
 
 # Position-independent executables; a target that must not be one (the guest's
@@ -36,3 +38,15 @@ endif()
 include(CheckPIESupported)
 check_pie_supported(LANGUAGES C CXX)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+
+# Makes the program TARGET, the only one of its folder, static and still position-independent: no shared
+# library has to be found, mapped and bound, which each start of a sandbox would pay for. A macro,
+# because it speaks of the folder. The sanitizers' run-time needs the shared libc.
+macro(sallyport_static_program target)
+  if(NOT SALLYPORT_SANITIZE)
+    set_target_properties(${target} PROPERTIES SALLYPORT_STATIC ON)
+    set(CMAKE_CXX_LINK_OPTIONS_PIE -static-pie)
+    # Functions that nobody calls name libc's resolver, and the linker warns of them.
+    target_link_options(${target} PRIVATE LINKER:--no-warnings)
+  endif()
+endmacro()

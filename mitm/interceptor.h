@@ -49,9 +49,10 @@ class Interceptor {
     std::function<void(std::string why)> terminate;
   };
   struct Options {
-    /// The host's own roots, a PEM bundle. Read at the first connection to a server, because it takes
-    /// milliseconds that a start without one need not spend. One that can't be read trusts nobody.
-    std::string system_roots;
+    /// Gives the host's own roots, a PEM bundle. Called at the first connection to a server, because
+    /// it takes milliseconds that a start without one need not spend. A bundle that can't be read
+    /// trusts nobody.
+    std::function<std::string()> system_roots;
     /// What is trusted besides (`upstream { ca }`, --upstream-ca); a mistake in one is an error now.
     std::vector<RootBundle> extra_roots;
   };

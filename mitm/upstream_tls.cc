@@ -41,7 +41,7 @@ int KeyIndex() {
 }  // namespace
 
 Result<std::unique_ptr<UpstreamTls>> UpstreamTls::Create(bssl::UniquePtr<X509_STORE> trusted,
-                                                         std::string system_roots) {
+                                                         std::function<std::string()> system_roots) {
   bssl::UniquePtr<SSL_CTX> context(SSL_CTX_new(TLS_method()));
   if (!context || SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION) != 1 ||
       SSL_CTX_set_alpn_protos(context.get(), kProtocols, sizeof kProtocols - 1) != 0) {
@@ -57,7 +57,8 @@ Result<std::unique_ptr<UpstreamTls>> UpstreamTls::Create(bssl::UniquePtr<X509_ST
   return tls;
 }
 
-UpstreamTls::UpstreamTls(bssl::UniquePtr<SSL_CTX> context, std::string system_roots)
+UpstreamTls::UpstreamTls(bssl::UniquePtr<SSL_CTX> context,
+                         std::function<std::string()> system_roots)
     : context_(std::move(context)),
       system_roots_(std::move(system_roots)),
       sessions_(kMaxSessions) {}
@@ -69,9 +70,9 @@ UpstreamTls::~UpstreamTls() {
 
 std::unique_ptr<TlsStream> UpstreamTls::Connect(Loop& loop, std::unique_ptr<Stream> server,
                                                 const Host& host, const std::string& session_key) {
-  if (!system_roots_.empty()) {
+  if (system_roots_) {
     // Roots that can't be read verify nobody, and the guest is told so by the failed handshake.
-    const RootBundle bundle{"of this host", std::exchange(system_roots_, {})};
+    const RootBundle bundle{"of this host", std::exchange(system_roots_, {})()};
     (void)AddTrustedRoots(bundle, SSL_CTX_get_cert_store(context_.get()));
   }
   bssl::UniquePtr<SSL> ssl(SSL_new(context_.get()));

@@ -2,6 +2,7 @@
 
 #include <openssl/base.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -16,9 +17,9 @@ namespace sallyport::mitm {
 /// renegotiation.
 class UpstreamTls {
  public:
-  /// SYSTEM_ROOTS, the host's own PEM bundle, join TRUSTED at the first Connect().
+  /// What SYSTEM_ROOTS gives, the host's own PEM bundle, joins TRUSTED at the first Connect().
   static Result<std::unique_ptr<UpstreamTls>> Create(bssl::UniquePtr<X509_STORE> trusted,
-                                                     std::string system_roots);
+                                                     std::function<std::string()> system_roots);
   ~UpstreamTls();
 
   /// A client's stream over SERVER, whose handshake succeeds only if the certificate verifies for
@@ -30,12 +31,12 @@ class UpstreamTls {
   size_t sessions() const { return sessions_.size(); }
 
  private:
-  UpstreamTls(bssl::UniquePtr<SSL_CTX> context, std::string system_roots);
+  UpstreamTls(bssl::UniquePtr<SSL_CTX> context, std::function<std::string()> system_roots);
 
   static int OnNewSession(SSL* ssl, SSL_SESSION* session);
 
   bssl::UniquePtr<SSL_CTX> context_;
-  std::string system_roots_;  // Empty once they were read.
+  std::function<std::string()> system_roots_;  // Empty once they were read.
   LruCache<bssl::UniquePtr<SSL_SESSION>> sessions_;
 };
 

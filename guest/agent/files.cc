@@ -36,6 +36,18 @@ Result<UniqueFd> OpenRegular(const char* path, int flags) {
   return fd;
 }
 
+/// The last SIZE bytes of FD, or all where it has less.
+Result<std::string> ReadEnd(const UniqueFd& fd, size_t size, const char* path) {
+  const off_t length = lseek(fd.get(), 0, SEEK_END);
+  if (length < 0) return tl::unexpected(Error::FromErrno(path));
+  std::string end(std::min(size, static_cast<size_t>(length)), '\0');
+  const ssize_t got =
+      pread(fd.get(), end.data(), end.size(), length - static_cast<off_t>(end.size()));
+  if (got < 0) return tl::unexpected(Error::FromErrno(path));
+  end.resize(static_cast<size_t>(got));
+  return end;
+}
+
 Status WriteAll(const UniqueFd& fd, std::string_view bytes, const char* path) {
   while (!bytes.empty()) {
     const ssize_t written = write(fd.get(), bytes.data(), bytes.size());
@@ -64,10 +76,14 @@ Result<std::string> ReadSmallFile(const char* path, size_t limit) {
   }
 }
 
-Status AppendToFile(const char* path, std::string_view bytes) {
-  auto fd = OpenRegular(path, O_WRONLY | O_APPEND);
+Status AppendOnce(const char* path, std::string_view lines) {
+  auto fd = OpenRegular(path, O_RDWR | O_APPEND);
   if (!fd) return tl::unexpected(std::move(fd).error());
-  return WriteAll(*fd, bytes, path);
+  auto end = ReadEnd(*fd, lines.size(), path);
+  if (!end) return tl::unexpected(std::move(end).error());
+  if (*end == lines) return {};
+  const bool cut = !end->empty() && !end->ends_with('\n');
+  return WriteAll(*fd, (cut ? "\n" : "") + std::string(lines), path);
 }
 
 Status CreateFile(const char* path, std::string_view bytes) {

@@ -15,8 +15,9 @@ namespace sallyport::guest {
 /// LIMIT, kInvalid if it is not a regular file.
 Result<std::string> ReadSmallFile(const char* path, size_t limit);
 
-/// Adds BYTES to the end of the regular file PATH, which must exist.
-Status AppendToFile(const char* path, std::string_view bytes);
+/// Adds LINES to the end of the regular file PATH, which must exist (kNotFound), on a line of their
+/// own, unless they are its end already. The rest of the file is not read.
+Status AppendOnce(const char* path, std::string_view lines);
 
 /// Makes the file PATH, which must not exist (kDenied if it does), with mode 0644.
 Status CreateFile(const char* path, std::string_view bytes);

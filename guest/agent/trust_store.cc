@@ -23,8 +23,7 @@ constexpr const char* kBundles[] = {
 constexpr const char* kAdditions[] = {"/usr/local/share/ca-certificates",
                                       "/etc/pki/ca-trust/source/anchors"};
 
-// Full bundles have a quarter of a MiB.
-constexpr size_t kMaxBundle = size_t{16} * 1024 * 1024;
+constexpr size_t kMaxCertificate = size_t{64} * 1024;
 constexpr int kMaxSameHash = 100;
 
 Status CheckTrust(const Trust& trust) {
@@ -42,19 +41,11 @@ std::string WithNewline(std::string_view pem) {
   return std::string(pem) + (pem.ends_with('\n') ? "" : "\n");
 }
 
-Status AddToBundle(const char* path, const std::string& pem) {
-  const auto content = ReadSmallFile(path, kMaxBundle);
-  if (!content) return tl::unexpected(content.error());
-  if (content->find(pem) != std::string::npos) return {};
-  const bool cut = !content->empty() && !content->ends_with('\n');
-  return AppendToFile(path, (cut ? "\n" : "") + pem);
-}
-
 /// The first of the image's bundles, all of which have the CA now; null if it has none.
 Result<const char*> AddToBundles(const std::string& pem) {
   const char* first = nullptr;
   for (const char* path : kBundles) {
-    Status added = AddToBundle(path, pem);
+    Status added = AppendOnce(path, pem);
     if (!added && added.error().code() == Code::kNotFound) continue;
     if (!added) return tl::unexpected(std::move(added).error());
     if (first == nullptr) first = path;
@@ -69,7 +60,7 @@ Status AddToHashedDirectory(const std::string& hash, const std::string& pem) {
         std::string(kHashedDirectory) + "/" + hash + "." + std::to_string(number);
     Status created = CreateFile(path.c_str(), pem);
     if (created || created.error().code() != Code::kDenied) return created;
-    const auto present = ReadSmallFile(path.c_str(), kMaxBundle);
+    const auto present = ReadSmallFile(path.c_str(), kMaxCertificate);
     if (present && *present == pem) return {};
   }
   return Fail(Code::kLimit, "no free name for the CA in the hashed directory");

@@ -1,15 +1,15 @@
 // Starting a sandbox, as steps:
 //
-//     LoadPolicy -> Resolvers, Mounts, Roots, Masks -> OpenAudit -> Values -> Spawn
+//     spawn the warden -> LoadPolicy -> Resolvers, Mounts, Roots, Masks -> OpenAudit -> Values -> Launch
 //
+// The warden comes first, because its start takes as long as all the rest, and waits for its message.
 // All files are read here, with the user's own rights. The warden gets bytes and descriptors.
 
 #include "runtime/api/sandbox.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -169,15 +169,34 @@ Result<UniqueFd> Values(const std::vector<SecretSpec>& specs) {
   return read_end;
 }
 
-Result<UniqueFd> LaunchFile(const Launch& launch) {
-  UniqueFd file(memfd_create("sallyport-launch", MFD_CLOEXEC));
-  if (!file.valid()) return tl::unexpected(Error::FromErrno("memfd_create"));
-  const std::string bytes = launch.Encode();
-  if (pwrite(file.get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
-    return tl::unexpected(Error::FromErrno("writing the launch message"));
+/// A warden that waits for its launch message. One that gets none ends, and is waited for.
+class WaitingWarden {
+ public:
+  static Result<WaitingWarden> Start(const std::string& path) {
+    auto spawned = SpawnWarden(path);
+    if (!spawned) return tl::unexpected(std::move(spawned).error());
+    return WaitingWarden(*std::move(spawned));
   }
-  return file;
-}
+  WaitingWarden(WaitingWarden&&) noexcept = default;
+  WaitingWarden& operator=(WaitingWarden&&) = delete;
+  ~WaitingWarden() {
+    if (!spawned_.control.valid()) return;
+    spawned_.control.reset();
+    while (waitpid(spawned_.pid, nullptr, 0) < 0 && errno == EINTR) {
+    }
+  }
+
+  Result<SpawnedWarden> Launch(const runtime::LaunchMessage& message) && {
+    if (auto sent = runtime::SendLaunch(spawned_.control.get(), message); !sent) {
+      return tl::unexpected(std::move(sent).error());
+    }
+    return std::move(spawned_);
+  }
+
+ private:
+  explicit WaitingWarden(SpawnedWarden spawned) : spawned_(std::move(spawned)) {}
+  SpawnedWarden spawned_;
+};
 
 Result<std::string> AuditFile(const SandboxConfig& config) {
   if (config.audit_file) return *config.audit_file;
@@ -207,6 +226,11 @@ void WarnOfUnused(const policy::SandboxOptions& asked, std::vector<std::string>&
 }  // namespace
 
 Result<Sandbox> Sandbox::Start(const SandboxConfig& config) {
+  auto helpers = FindHelpers();
+  if (!helpers) return tl::unexpected(std::move(helpers).error());
+  auto warden = WaitingWarden::Start(helpers->warden);
+  if (!warden) return tl::unexpected(std::move(warden).error());
+
   auto policy = LoadPolicy(config);
   if (!policy) return tl::unexpected(std::move(policy).error());
   Engine& engine = *policy->engine;
@@ -249,8 +273,6 @@ Result<Sandbox> Sandbox::Start(const SandboxConfig& config) {
     return tl::unexpected(std::move(status).error());
   }
 
-  auto helpers = FindHelpers();
-  if (!helpers) return tl::unexpected(std::move(helpers).error());
   launch.agent_path = helpers->agent;
 
   Sandbox sandbox;
@@ -267,14 +289,12 @@ Result<Sandbox> Sandbox::Start(const SandboxConfig& config) {
 
   auto values = Values(specs);
   if (!values) return tl::unexpected(std::move(values).error());
-  auto file = LaunchFile(launch);
-  if (!file) return tl::unexpected(std::move(file).error());
-  auto warden = SpawnWarden(helpers->warden, {.launch = *std::move(file),
+  auto launched = (*std::move(warden)).Launch({.launch = std::move(launch),
                                               .audit = *std::move(audit),
                                               .values = *std::move(values)});
-  if (!warden) return tl::unexpected(std::move(warden).error());
-  sandbox.control = std::move(warden->control);
-  sandbox.warden = warden->pid;
+  if (!launched) return tl::unexpected(std::move(launched).error());
+  sandbox.control = std::move(launched->control);
+  sandbox.warden = launched->pid;
   return sandbox;
 }
 

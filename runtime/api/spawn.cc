@@ -11,16 +11,12 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <utility>
-#include <vector>
 
 #include "runtime/warden/launch.h"
 
 namespace sallyport {
 
 namespace {
-
-using runtime::WardenFd;
 
 /// What the child does between its birth and the exec; posix_spawn needs no copy of this process for it.
 class SpawnPlan {
@@ -40,11 +36,12 @@ class SpawnPlan {
   SpawnPlan(const SpawnPlan&) = delete;
   SpawnPlan& operator=(const SpawnPlan&) = delete;
 
-  /// FD becomes TO in the child. It goes by a number that no other one becomes.
+  /// FD becomes TO in the child.
   Status Give(int fd, int to) {
-    UniqueFd& copy = copies_.emplace_back(fcntl(fd, F_DUPFD_CLOEXEC, runtime::kFirstFreeFd));
-    if (!copy.valid()) return tl::unexpected(Error::FromErrno("dup"));
-    posix_spawn_file_actions_adddup2(&actions_, copy.get(), to);
+    // By a number of its own: a dup2 onto itself would leave it to be closed by the exec.
+    copy_ = UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, to + 1));
+    if (!copy_.valid()) return tl::unexpected(Error::FromErrno("dup"));
+    posix_spawn_file_actions_adddup2(&actions_, copy_.get(), to);
     return {};
   }
 
@@ -64,12 +61,12 @@ class SpawnPlan {
  private:
   posix_spawn_file_actions_t actions_;
   posix_spawnattr_t attributes_;
-  std::vector<UniqueFd> copies_;
+  UniqueFd copy_;
 };
 
 }  // namespace
 
-Result<SpawnedWarden> SpawnWarden(const std::string& path, WardenDescriptors descriptors) {
+Result<SpawnedWarden> SpawnWarden(const std::string& path) {
   std::array<int, 2> control;
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, control.data()) != 0) {
     return tl::unexpected(Error::FromErrno("socketpair"));
@@ -77,11 +74,8 @@ Result<SpawnedWarden> SpawnWarden(const std::string& path, WardenDescriptors des
   UniqueFd ours(control[0]);
   const UniqueFd theirs(control[1]);
   SpawnPlan plan;
-  for (const auto& [fd, to] : {std::pair(theirs.get(), WardenFd::kControlFd),
-                               std::pair(descriptors.launch.get(), WardenFd::kLaunchFd),
-                               std::pair(descriptors.audit.get(), WardenFd::kAuditFd),
-                               std::pair(descriptors.values.get(), WardenFd::kValuesFd)}) {
-    if (auto given = plan.Give(fd, to); !given) return tl::unexpected(std::move(given).error());
+  if (auto given = plan.Give(theirs.get(), runtime::kControlFd); !given) {
+    return tl::unexpected(std::move(given).error());
   }
   auto pid = plan.Run(path);
   if (!pid) return tl::unexpected(std::move(pid).error());

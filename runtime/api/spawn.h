@@ -10,21 +10,15 @@
 
 namespace sallyport {
 
-/// What a warden is born with (runtime/warden/launch.h).
-struct WardenDescriptors {
-  UniqueFd launch;
-  UniqueFd audit;
-  UniqueFd values;
-};
-
 struct SpawnedWarden {
   UniqueFd control;
   pid_t pid = -1;
 };
 
-/// Starts PATH as a warden: a session of its own, no environment, no descriptor but those it is given
-/// and stderr; it ties its life to this process by itself.
-Result<SpawnedWarden> SpawnWarden(const std::string& path, WardenDescriptors descriptors);
+/// Starts PATH as a warden: a session of its own, no environment, no descriptor but its end of the
+/// control socket and stderr; it ties its life to this process by itself, and waits for its launch
+/// message (runtime/warden/launch.h). Closing the socket before that ends it.
+Result<SpawnedWarden> SpawnWarden(const std::string& path);
 
 /// Waits until the warden PID, whose control socket was closed, has ended; at most LIMIT.
 void WaitForWarden(pid_t pid, std::chrono::milliseconds limit);

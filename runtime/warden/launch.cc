@@ -1,5 +1,14 @@
 #include "runtime/warden/launch.h"
 
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
 #include "guest/protocol/cbor.h"
 
 namespace sallyport::runtime {
@@ -57,7 +66,90 @@ class Sequence {
   Status status_;
 };
 
+constexpr off_t kMaxLaunch = 64 * 1024 * 1024;
+/// What the descriptors of a launch message travel with.
+constexpr char kMark = 'L';
+using Descriptors = std::array<int, 3>;  // The launch itself, the audit log, the values.
+union ControlBuffer {
+  char bytes[CMSG_SPACE(sizeof(Descriptors))];
+  cmsghdr align;
+};
+
+Result<UniqueFd> ToMemoryFile(const Launch& launch) {
+  UniqueFd file(memfd_create("sallyport-launch", MFD_CLOEXEC));
+  if (!file.valid()) return tl::unexpected(Error::FromErrno("memfd_create"));
+  const std::string bytes = launch.Encode();
+  if (pwrite(file.get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+    return tl::unexpected(Error::FromErrno("writing the launch message"));
+  }
+  return file;
+}
+
+Result<Launch> FromMemoryFile(const UniqueFd& file) {
+  struct stat info = {};
+  if (fstat(file.get(), &info) != 0) return tl::unexpected(Error::FromErrno("launch message"));
+  if (info.st_size > kMaxLaunch) return Fail(Code::kLimit, "the launch message is too large");
+  std::string bytes(static_cast<size_t>(info.st_size), '\0');
+  if (pread(file.get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+    return tl::unexpected(Error::FromErrno("launch message"));
+  }
+  return Launch::Decode(bytes);
+}
+
 }  // namespace
+
+Status SendLaunch(int control, const LaunchMessage& message) {
+  auto file = ToMemoryFile(message.launch);
+  if (!file) return tl::unexpected(std::move(file).error());
+  const Descriptors descriptors{file->get(), message.audit.get(), message.values.get()};
+  ControlBuffer buffer{};
+  char mark = kMark;
+  iovec piece{.iov_base = &mark, .iov_len = 1};
+  msghdr header{};
+  header.msg_iov = &piece;
+  header.msg_iovlen = 1;
+  header.msg_control = buffer.bytes;
+  header.msg_controllen = sizeof buffer.bytes;
+  cmsghdr* rights = CMSG_FIRSTHDR(&header);
+  rights->cmsg_level = SOL_SOCKET;
+  rights->cmsg_type = SCM_RIGHTS;
+  rights->cmsg_len = CMSG_LEN(sizeof descriptors);
+  std::memcpy(CMSG_DATA(rights), descriptors.data(), sizeof descriptors);
+  if (sendmsg(control, &header, MSG_NOSIGNAL) != 1) {
+    return tl::unexpected(Error::FromErrno("sending the launch message"));
+  }
+  return {};
+}
+
+Result<LaunchMessage> ReceiveLaunch(int control) {
+  ControlBuffer buffer{};
+  char mark = 0;
+  iovec piece{.iov_base = &mark, .iov_len = 1};
+  msghdr header{};
+  header.msg_iov = &piece;
+  header.msg_iovlen = 1;
+  header.msg_control = buffer.bytes;
+  header.msg_controllen = sizeof buffer.bytes;
+  ssize_t got = 0;
+  do {
+    got = recvmsg(control, &header, MSG_CMSG_CLOEXEC);
+  } while (got < 0 && errno == EINTR);
+  if (got < 0) return tl::unexpected(Error::FromErrno("receiving the launch message"));
+  if (got == 0) return Fail(Code::kNotFound, "the owner ended before it sent a launch message");
+  const cmsghdr* rights = CMSG_FIRSTHDR(&header);
+  if (mark != kMark || rights == nullptr || rights->cmsg_type != SCM_RIGHTS ||
+      rights->cmsg_len != CMSG_LEN(sizeof(Descriptors))) {
+    return Fail(Code::kInvalid, "what came is no launch message");
+  }
+  Descriptors descriptors{};
+  std::memcpy(descriptors.data(), CMSG_DATA(rights), sizeof descriptors);
+  const UniqueFd file(descriptors[0]);
+  LaunchMessage message{.launch = {}, .audit = UniqueFd(descriptors[1]), .values = UniqueFd(descriptors[2])};
+  auto launch = FromMemoryFile(file);
+  if (!launch) return tl::unexpected(std::move(launch).error());
+  message.launch = *std::move(launch);
+  return message;
+}
 
 std::string Launch::Encode() const {
   CborWriter out;

@@ -8,17 +8,14 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/unique_fd.h"
 
 namespace sallyport::runtime {
 
-/// Descriptors a warden is born with, besides 2 (stderr).
-enum WardenFd : int {
-  kControlFd = 3,  ///< Byte stream to the owner (guest/protocol/frame.h).
-  kLaunchFd = 4,   ///< A memory file that holds a Launch.
-  kAuditFd = 5,    ///< The audit log, opened for appending.
-  kValuesFd = 6,   ///< The read end of a pipe with the values of `env` secrets; for the broker alone.
-};
-constexpr int kFirstFreeFd = 7;
+/// The descriptor a warden is born with, besides 2 (stderr): a byte stream to its owner, which first
+/// brings a LaunchMessage, then frames (guest/protocol/frame.h).
+constexpr int kControlFd = 3;
+constexpr int kFirstFreeFd = 4;
 
 /// Everything a warden must know to start its sandbox; what it does not hold it can't open later.
 struct Launch {
@@ -50,6 +47,21 @@ struct Launch {
   /// kInvalid for anything that Encode() did not write.
   static Result<Launch> Decode(std::string_view bytes);
 };
+
+/// All that a warden gets to start a sandbox. It is spawned before its owner has put this together,
+/// so that both work at the same time.
+struct LaunchMessage {
+  Launch launch;
+  UniqueFd audit;   ///< The audit log, opened for appending.
+  UniqueFd values;  ///< The read end of a pipe with the values of `env` secrets; for the broker alone.
+};
+
+/// The first thing an owner says on CONTROL.
+Status SendLaunch(int control, const LaunchMessage& message);
+
+/// Waits for it. kNotFound when the owner ended the conversation instead; kInvalid for anything else
+/// than SendLaunch() sends.
+Result<LaunchMessage> ReceiveLaunch(int control);
 
 /// What a warden says once its sandbox is up (kLaunched).
 struct Launched {

@@ -38,19 +38,23 @@ constexpr auto kAuditFlush = 1s;      // How late a coalesced line may be.
 constexpr auto kAgentDeadline = 10s;  // From the start to the agent's first word.
 
 /// Where distributions keep the roots that the host trusts; the first that exists.
-std::string ReadSystemRoots() {
+UniqueFd OpenSystemRoots() {
   for (const char* path : {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
                            "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"}) {
-    const UniqueFd file(open(path, O_RDONLY | O_CLOEXEC));
-    if (!file.valid()) continue;
-    std::string pem;
-    std::array<char, 64 * 1024> piece;
-    for (ssize_t count; (count = read(file.get(), piece.data(), piece.size())) > 0;) {
-      pem.append(piece.data(), static_cast<size_t>(count));
-    }
-    return pem;
+    UniqueFd file(open(path, O_RDONLY | O_CLOEXEC));
+    if (file.valid()) return file;
   }
   return {};
+}
+
+/// The whole of FILE; empty where it can't be read.
+std::string ReadToEnd(const UniqueFd& file) {
+  std::string text;
+  std::array<char, 64 * 1024> piece;
+  for (ssize_t count; (count = read(file.get(), piece.data(), piece.size())) > 0;) {
+    text.append(piece.data(), static_cast<size_t>(count));
+  }
+  return text;
 }
 
 }  // namespace
@@ -187,7 +191,7 @@ Status Warden::AwaitWorkload() {
 }
 
 Status Warden::ConfineSelf() {
-  system_roots_ = ReadSystemRoots();
+  system_roots_ = OpenSystemRoots();
   auto loop = Loop::Create();
   if (!loop) return tl::unexpected(std::move(loop).error());
   loop_ = *std::move(loop);
@@ -241,7 +245,7 @@ Status Warden::MakeGate() {
   dialer_ = std::make_unique<GuardedDialer>(*loop_, *resolver_);
 
   mitm::Interceptor::Options options;
-  options.system_roots = std::move(system_roots_);
+  options.system_roots = [this] { return ReadToEnd(std::exchange(system_roots_, {})); };
   for (auto& [name, pem] : launch_.extra_roots) {
     options.extra_roots.push_back({std::move(name), std::move(pem)});
   }

@@ -27,7 +27,7 @@ namespace sallyport::runtime {
 /// before the broker and the workload were forked and this process confined itself.
 class Warden {
  public:
-  /// The descriptors of WardenFd.
+  /// What came with the launch message, and the way it came.
   struct Descriptors {
     UniqueFd control;
     UniqueFd audit;
@@ -72,7 +72,7 @@ class Warden {
 
   Launch launch_;
   Descriptors descriptors_;
-  std::string system_roots_;
+  UniqueFd system_roots_;  // The bundle's file, read when it is first needed.
   std::unique_ptr<policy::Engine> engine_;
   std::optional<Broker> broker_;
   std::unique_ptr<StartingWorkload> starting_;

@@ -6,7 +6,7 @@ libraries bring into the process don't meet.
 
 BoringSSL's symbols are unversioned, so if one left the executable, the dynamic
 linker would give it to libcrypto.so.3 or libssh2 in place of their own. For each
-executable: it exports no such symbol, it takes none from outside, and when it
+executable: it is static, and loads no library at all; or it exports no such symbol, it takes none from outside, and when it
 starts with every symbol bound at once, no binding crosses its border. Exits with
 1, and one line for each violation, otherwise.
 """
@@ -46,7 +46,15 @@ def bindings(executable):
         return found
 
 
+def is_static(executable):
+    """Whether EXECUTABLE names no dynamic linker and needs no library: then nothing is ever bound."""
+    done = subprocess.run(["readelf", "-lWd", executable], stdout=subprocess.PIPE, text=True, check=True)
+    return not re.search(r"^\s*INTERP\s|\(NEEDED\)", done.stdout, re.MULTILINE)
+
+
 def check(executable):
+    if is_static(executable):
+        return
     for symbol in dynamic_symbols(executable, "--defined-only"):
         if SHARED.match(symbol):
             yield f"exports {symbol}: link it through boringssl::ssl or boringssl::crypto, which hide BoringSSL"

@@ -43,11 +43,11 @@ TEST_CASE("the gate's CA joins every bundle that the image has") {
   CHECK(session.client.Run({"stat", "-c", "%a", "/run/sallyport/ca.pem"}).out == "644\n");
 }
 
-TEST_CASE("a bundle that has the CA already is left as it is") {
+TEST_CASE("a bundle that ends with the CA already is left as it is") {
   if (!TestSandbox::Possible()) return;
-  Session session({.files = {{kDebian, kCa + kRoots}, {"/etc/ssl/certs/0a1b2c3d.0", kCa}}});
+  Session session({.files = {{kDebian, kRoots + kCa}, {"/etc/ssl/certs/0a1b2c3d.0", kCa}}});
   session.client.Open({kCa, "0a1b2c3d"});
-  CHECK(session.Content(kDebian) == kCa + kRoots);
+  CHECK(session.Content(kDebian) == kRoots + kCa);
   CHECK(session.client.Shell("ls /etc/ssl/certs").out == "0a1b2c3d.0\nca-certificates.crt\n");
 }
 

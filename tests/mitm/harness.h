@@ -56,7 +56,7 @@ struct TestGate {
          .secrets = secrets,
          .audit = audit,
          .terminate = [this](std::string why) { terminated.push_back(std::move(why)); }},
-        {.system_roots = Roots().Pem(), .extra_roots = {}}));
+        {.system_roots = [] { return Roots().Pem(); }, .extra_roots = {}}));
   }
   ~TestGate() { interceptor.reset(); }
 

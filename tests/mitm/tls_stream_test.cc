@@ -20,7 +20,7 @@ struct Ends {
   explicit Ends(MemoryStream::Options wire = {}) {
     hello.name = *HostName::Parse("api.test");
     client_tls = std::move(
-        *UpstreamTls::Create(std::move(*LoadTrustedRoots({})), authority->trust_anchor().pem));
+        *UpstreamTls::Create(std::move(*LoadTrustedRoots({})), [&] { return authority->trust_anchor().pem; }));
     auto pair = MemoryStream::Make(*loop, wire);
     server_wire = pair.a.get();
     client_wire = pair.b.get();

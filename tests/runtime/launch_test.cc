@@ -1,5 +1,9 @@
 #include "runtime/warden/launch.h"
 
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
 
 namespace sallyport::runtime {
@@ -45,6 +49,52 @@ TEST_CASE("a launch message cut anywhere, or with something behind it, is refuse
     CHECK_FALSE(Launch::Decode(std::string_view(bytes).substr(0, length)));
   }
   CHECK_FALSE(Launch::Decode(bytes + '\0'));
+}
+
+struct ControlSocket {
+  ControlSocket() {
+    int ends[2];
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    owner = UniqueFd(ends[0]);
+    warden = UniqueFd(ends[1]);
+  }
+  UniqueFd owner;
+  UniqueFd warden;
+};
+
+UniqueFd MemoryFile(std::string_view text) {
+  UniqueFd file(memfd_create("test", MFD_CLOEXEC));
+  REQUIRE(pwrite(file.get(), text.data(), text.size(), 0) == static_cast<ssize_t>(text.size()));
+  return file;
+}
+
+TEST_CASE("a launch message travels with its descriptors, and leaves what follows unread") {
+  const ControlSocket socket;
+  REQUIRE(SendLaunch(socket.owner.get(), {Full(), MemoryFile("audit"), MemoryFile("values")}));
+  REQUIRE(write(socket.owner.get(), "frames", 6) == 6);
+  const auto message = ReceiveLaunch(socket.warden.get());
+  REQUIRE(message);
+  CHECK(message->launch.sandbox == "sp-abc");
+  char text[16] = {};
+  CHECK(pread(message->audit.get(), text, sizeof text, 0) == 5);
+  CHECK(std::string_view(text) == "audit");
+  CHECK(pread(message->values.get(), text, sizeof text, 0) == 6);
+  CHECK(std::string_view(text) == "values");
+  CHECK(read(socket.warden.get(), text, sizeof text) == 6);
+}
+
+TEST_CASE("an owner that ends without a launch message is told from one that sends another") {
+  ControlSocket ended;
+  ended.owner.reset();
+  const auto nothing = ReceiveLaunch(ended.warden.get());
+  REQUIRE_FALSE(nothing);
+  CHECK(nothing.error().code() == Code::kNotFound);
+
+  const ControlSocket wrong;
+  REQUIRE(write(wrong.owner.get(), "L", 1) == 1);
+  const auto bare = ReceiveLaunch(wrong.warden.get());
+  REQUIRE_FALSE(bare);
+  CHECK(bare.error().code() == Code::kInvalid);
 }
 
 TEST_CASE("what the warden says of itself comes back as it was") {

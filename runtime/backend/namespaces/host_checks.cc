@@ -7,7 +7,6 @@
 #include <linux/kvm.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
-#include <pwd.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -17,6 +16,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
+#include <sstream>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -196,15 +197,30 @@ HostCheck CheckAppArmor() {
           "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or a profile with `userns,`"};
 }
 
+/// This user's name; "" where it is in neither place. Services other than files are not asked: what
+/// libc loads for them can't be linked into a program.
+std::string UserName() {
+  const std::string id = std::to_string(geteuid());
+  std::istringstream accounts(ReadFile("/etc/passwd", 1024 * 1024).value_or(""));
+  for (std::string line; std::getline(accounts, line);) {
+    const size_t name = line.find(':');
+    const size_t password = name == std::string::npos ? name : line.find(':', name + 1);
+    if (password == std::string::npos) continue;
+    if (line.compare(password + 1, id.size() + 1, id + ":") == 0) return line.substr(0, name);
+  }
+  const char* user = std::getenv("USER");
+  return user != nullptr ? user : "";
+}
+
 /// Whether a line of /etc/subuid gives this user ids.
 bool HasSubordinateIds(const char* file) {
   const auto text = ReadFile(file, 1024 * 1024);
-  const passwd* user = getpwuid(geteuid());
+  const std::string name = UserName();
   const std::string id = std::to_string(geteuid());
   for (size_t start = 0; text && start < text->size();) {
     const size_t end = std::min(text->find('\n', start), text->size());
     const std::string owner = text->substr(start, std::min(text->find(':', start), end) - start);
-    if (owner == id || (user != nullptr && owner == user->pw_name)) return true;
+    if (owner == id || (!name.empty() && owner == name)) return true;
     start = end + 1;
   }
   return false;
