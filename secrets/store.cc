@@ -113,6 +113,14 @@ bool Store::empty() const {
   return impl_->entries.empty();
 }
 
+std::vector<SecretSummary> Store::List() const {
+  std::vector<SecretSummary> list;
+  for (const Entry& entry : impl_->entries) {
+    list.push_back({entry.spec.name, HostsOf(entry), entry.value ? "" : entry.unavailable});
+  }
+  return list;
+}
+
 bool Store::Binds(const HostName& host) const {
   return std::any_of(impl_->entries.begin(), impl_->entries.end(),
                      [&host](const Entry& entry) { return MayReceive(entry, host); });

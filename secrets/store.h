@@ -33,6 +33,13 @@ struct Examination {
   bool terminate = false;          ///< on_violation = "terminate" was hit.
 };
 
+/// A secret as people see it.
+struct SecretSummary {
+  std::string name;
+  std::string hosts;        ///< "api.example.com, *.example.org"
+  std::string unavailable;  ///< Why there is no value; empty while there is one.
+};
+
 /// Every secret of one sandbox: declarations, placeholders and values.
 class Store {
  public:
@@ -60,6 +67,9 @@ class Store {
   std::vector<std::pair<std::string, std::string>> GuestEnvironment() const;
 
   bool empty() const;
+
+  /// All secrets, in the order of their declaration.
+  std::vector<SecretSummary> List() const;
 
   /// Whether some secret names a host that this one is: such a host's requests need Examine.
   bool Binds(const HostName& host) const;

@@ -23,6 +23,7 @@
 #include "policy/engine.h"
 #include "runtime/api/files.h"
 #include "runtime/api/spawn.h"
+#include "runtime/warden/control_message.h"
 #include "runtime/warden/launch.h"
 
 namespace sallyport {
@@ -242,6 +243,7 @@ Result<Sandbox> Sandbox::Start(const SandboxConfig& config) {
 
   Launch launch;
   launch.sandbox = NewSandboxId();
+  launch.owner = geteuid();
   launch.policy_text = policy->source.text;
   launch.policy_name = policy->source.name;
   launch.policy_folder = policy->source.folder;
@@ -289,9 +291,12 @@ Result<Sandbox> Sandbox::Start(const SandboxConfig& config) {
 
   auto values = Values(specs);
   if (!values) return tl::unexpected(std::move(values).error());
+  auto commands = runtime::ListenForControl(launch.owner, launch.sandbox);
+  if (!commands) return tl::unexpected(std::move(commands).error());
   auto launched = (*std::move(warden)).Launch({.launch = std::move(launch),
                                               .audit = *std::move(audit),
-                                              .values = *std::move(values)});
+                                              .values = *std::move(values),
+                                              .commands = *std::move(commands)});
   if (!launched) return tl::unexpected(std::move(launched).error());
   sandbox.control = std::move(launched->control);
   sandbox.warden = launched->pid;

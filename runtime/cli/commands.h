@@ -11,5 +11,7 @@ using Run = std::function<int()>;
 void AddRun(CLI::App& app, Run& run);
 void AddDoctor(CLI::App& app, Run& run);
 void AddPolicy(CLI::App& app, Run& run);
+void AddLs(CLI::App& app, Run& run);
+void AddSecret(CLI::App& app, Run& run);
 
 }  // namespace sallyport::cli

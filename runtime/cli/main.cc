@@ -27,6 +27,8 @@ int main(int argc, char** argv) {
   sallyport::cli::AddRun(app, run);
   sallyport::cli::AddDoctor(app, run);
   sallyport::cli::AddPolicy(app, run);
+  sallyport::cli::AddLs(app, run);
+  sallyport::cli::AddSecret(app, run);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -18,7 +18,7 @@ using guest::CborWriter;
 
 namespace {
 
-constexpr size_t kLaunchFields = 13;
+constexpr size_t kLaunchFields = 14;
 
 void WriteTexts(CborWriter& out, const std::vector<std::string>& texts) {
   out.Array(texts.size());
@@ -69,7 +69,7 @@ class Sequence {
 constexpr off_t kMaxLaunch = 64 * 1024 * 1024;
 /// What the descriptors of a launch message travel with.
 constexpr char kMark = 'L';
-using Descriptors = std::array<int, 3>;  // The launch itself, the audit log, the values.
+using Descriptors = std::array<int, 4>;  // The launch itself, then those of LaunchMessage in order.
 union ControlBuffer {
   char bytes[CMSG_SPACE(sizeof(Descriptors))];
   cmsghdr align;
@@ -101,7 +101,8 @@ Result<Launch> FromMemoryFile(const UniqueFd& file) {
 Status SendLaunch(int control, const LaunchMessage& message) {
   auto file = ToMemoryFile(message.launch);
   if (!file) return tl::unexpected(std::move(file).error());
-  const Descriptors descriptors{file->get(), message.audit.get(), message.values.get()};
+  const Descriptors descriptors{file->get(), message.audit.get(), message.values.get(),
+                                message.commands.get()};
   ControlBuffer buffer{};
   char mark = kMark;
   iovec piece{.iov_base = &mark, .iov_len = 1};
@@ -144,7 +145,10 @@ Result<LaunchMessage> ReceiveLaunch(int control) {
   Descriptors descriptors{};
   std::memcpy(descriptors.data(), CMSG_DATA(rights), sizeof descriptors);
   const UniqueFd file(descriptors[0]);
-  LaunchMessage message{.launch = {}, .audit = UniqueFd(descriptors[1]), .values = UniqueFd(descriptors[2])};
+  LaunchMessage message{.launch = {},
+                        .audit = UniqueFd(descriptors[1]),
+                        .values = UniqueFd(descriptors[2]),
+                        .commands = UniqueFd(descriptors[3])};
   auto launch = FromMemoryFile(file);
   if (!launch) return tl::unexpected(std::move(launch).error());
   message.launch = *std::move(launch);
@@ -155,6 +159,7 @@ std::string Launch::Encode() const {
   CborWriter out;
   out.Array(kLaunchFields);
   out.Text(sandbox);
+  out.Int(owner);
   out.Text(policy_text);
   out.Text(policy_name);
   out.Text(policy_folder);
@@ -191,6 +196,7 @@ Result<Launch> Launch::Decode(std::string_view bytes) {
   Launch launch;
   in.Expect(kLaunchFields);
   launch.sandbox = in.Text();
+  launch.owner = static_cast<uint32_t>(in.Int());
   launch.policy_text = in.Text();
   launch.policy_name = in.Text();
   launch.policy_folder = in.Text();

@@ -30,6 +30,7 @@ struct Launch {
   };
 
   std::string sandbox;  ///< The sandbox's id, for the audit log and people.
+  uint32_t owner = 0;   ///< The user whose sandbox it is.
   std::string policy_text;
   std::string policy_name;
   std::string policy_folder;
@@ -54,6 +55,7 @@ struct LaunchMessage {
   Launch launch;
   UniqueFd audit;   ///< The audit log, opened for appending.
   UniqueFd values;  ///< The read end of a pipe with the values of `env` secrets; for the broker alone.
+  UniqueFd commands;  ///< Where other commands of the user connect (control_message.h).
 };
 
 /// The first thing an owner says on CONTROL.

@@ -53,7 +53,8 @@ int main(int argc, char** argv) {
   }
   auto warden = Warden::Start(std::move(message->launch), {.control = UniqueFd(kControlFd),
                                                            .audit = std::move(message->audit),
-                                                           .values = std::move(message->values)});
+                                                           .values = std::move(message->values),
+                                                           .commands = std::move(message->commands)});
   if (!warden) return 125;
   const auto status = (*warden)->Run();
   // The sandbox's network goes with this process; its teardown holds nobody up.

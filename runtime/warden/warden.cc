@@ -1,7 +1,7 @@
 // The warden's life:
 //
 //     BeginWorkload -> LoadPolicy -> StartBroker -> ConfineSelf -> ReadSecrets -> MakeGate
-//       -> AwaitWorkload -> OpenLink -> ConnectAgent -> ConnectOwner -> Run … -> End
+//       -> AwaitWorkload -> OpenLink -> ConnectAgent -> ConnectOwner -> ServeCommands -> Run … -> End
 //
 // The workload makes its root and its network while this process does all up to AwaitWorkload.
 // Any error before Run ends the process, and with it the broker and the workload, which die with their
@@ -116,7 +116,7 @@ Result<std::unique_ptr<Warden>> Warden::Start(Launch launch, Descriptors descrip
   for (const Step step : {&Warden::BeginWorkload, &Warden::LoadPolicy, &Warden::StartBroker,
                           &Warden::ConfineSelf, &Warden::ReadSecrets, &Warden::MakeGate,
                           &Warden::AwaitWorkload, &Warden::OpenLink, &Warden::ConnectAgent,
-                          &Warden::ConnectOwner}) {
+                          &Warden::ConnectOwner, &Warden::ServeCommands}) {
     if (auto status = (warden.get()->*step)(); !status) {
       TellOwner(warden->descriptors_.control.get(), status.error());
       return tl::unexpected(std::move(status).error());
@@ -300,6 +300,27 @@ Status Warden::ConnectOwner() {
   owner_ = *std::move(owner);
   descriptors_.control.reset();
   return {};
+}
+
+Status Warden::ServeCommands() {
+  secret_commands_.emplace(secrets_, *engine_, *audit_);
+  auto server = ControlServer::Create(*loop_, std::move(descriptors_.commands), launch_.owner,
+                                      [this](const ControlRequest& request, UniqueFd attached) {
+                                        return OnCommand(request, std::move(attached));
+                                      });
+  if (!server) return tl::unexpected(std::move(server).error());
+  control_server_ = *std::move(server);
+  return {};
+}
+
+ControlReply Warden::OnCommand(const ControlRequest& request, UniqueFd attached) {
+  if (request.verb == "info") {
+    return {.done = true,
+            .text = "",
+            .rows = {{launch_.sandbox, launch_.policy_name, backend_name_,
+                      std::string(ToString(workload_.link_kind))}}};
+  }
+  return secret_commands_->Run(request, std::move(attached));
 }
 
 Status Warden::Run() {

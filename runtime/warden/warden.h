@@ -13,11 +13,13 @@
 #include "runtime/backend/backend.h"
 #include "runtime/broker/broker.h"
 #include "runtime/warden/audit_log.h"
+#include "runtime/warden/control_server.h"
 #include "runtime/warden/frame_channel.h"
 #include "runtime/warden/gate.h"
 #include "runtime/warden/guarded_dialer.h"
 #include "runtime/warden/launch.h"
 #include "runtime/warden/resolver.h"
+#include "runtime/warden/secret_commands.h"
 #include "secrets/store.h"
 
 namespace sallyport::runtime {
@@ -32,6 +34,7 @@ class Warden {
     UniqueFd control;
     UniqueFd audit;
     UniqueFd values;
+    UniqueFd commands;
   };
 
   /// Starts the sandbox of LAUNCH. On an error the owner has been told.
@@ -58,11 +61,13 @@ class Warden {
   Status OpenLink();
   Status ConnectAgent();
   Status ConnectOwner();
+  Status ServeCommands();
 
   void OnOwnerFrame(guest::Frame frame);
   void OnAgentFrame(guest::Frame frame);
   void OnExec(const guest::Frame& frame);
   void FlushAuditLater();
+  ControlReply OnCommand(const ControlRequest& request, UniqueFd attached);
 
   /// The sandbox is over: what flows is closed, the audit log written, then the owner hears LAST.
   void End(guest::FrameType type, uint32_t stream, std::string payload);
@@ -88,6 +93,8 @@ class Warden {
   std::unique_ptr<netstack::Stack> stack_;
   std::unique_ptr<AgentChannel> agent_;
   std::unique_ptr<OwnerChannel> owner_;
+  std::optional<SecretCommands> secret_commands_;
+  std::unique_ptr<ControlServer> control_server_;
   Loop::Handle timeout_;
   Loop::Handle audit_timer_;
   Loop::Handle broker_watch_;

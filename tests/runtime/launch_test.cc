@@ -12,6 +12,7 @@ namespace {
 Launch Full() {
   Launch launch;
   launch.sandbox = "sp-abc";
+  launch.owner = 4000000000;
   launch.policy_text = std::string("allow.http {}\0x", 15);
   launch.policy_name = "policy.lua";
   launch.policy_folder = "/home/me";
@@ -31,6 +32,7 @@ TEST_CASE("a launch message comes back as it was") {
   const auto decoded = Launch::Decode(Full().Encode());
   REQUIRE(decoded);
   CHECK(decoded->sandbox == "sp-abc");
+  CHECK(decoded->owner == 4000000000);
   CHECK(decoded->policy_text.size() == 15);
   REQUIRE(decoded->secrets.size() == 1);
   CHECK(decoded->secrets[0].hosts == std::vector<std::string>{"a.example", "*.b.example"});
@@ -70,7 +72,7 @@ UniqueFd MemoryFile(std::string_view text) {
 
 TEST_CASE("a launch message travels with its descriptors, and leaves what follows unread") {
   const ControlSocket socket;
-  REQUIRE(SendLaunch(socket.owner.get(), {Full(), MemoryFile("audit"), MemoryFile("values")}));
+  REQUIRE(SendLaunch(socket.owner.get(), {Full(), MemoryFile("audit"), MemoryFile("values"), MemoryFile("commands")}));
   REQUIRE(write(socket.owner.get(), "frames", 6) == 6);
   const auto message = ReceiveLaunch(socket.warden.get());
   REQUIRE(message);
@@ -80,6 +82,7 @@ TEST_CASE("a launch message travels with its descriptors, and leaves what follow
   CHECK(std::string_view(text) == "audit");
   CHECK(pread(message->values.get(), text, sizeof text, 0) == 6);
   CHECK(std::string_view(text) == "values");
+  CHECK(pread(message->commands.get(), text, sizeof text, 0) == 8);
   CHECK(read(socket.warden.get(), text, sizeof text) == 6);
 }
 

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "runtime/warden/control_message.h"
+
+namespace sallyport {
+
+/// One of this user's sandboxes that run now.
+struct RunningSandbox {
+  std::string id;
+  std::string policy;   ///< The file's name.
+  std::string backend;  ///< "namespace".
+  std::string link;     ///< "tap", "packet", "none".
+};
+
+/// Those that answer, in the order of their ids.
+Result<std::vector<RunningSandbox>> ListSandboxes();
+
+/// The reply of SANDBOX, an id or the beginning of just one. An error of the sandbox is the result's.
+Result<runtime::ControlReply> AskSandbox(std::string_view sandbox, const runtime::ControlRequest& request,
+                                         const UniqueFd& attached = UniqueFd());
+
+/// A connection to sandbox ID of OWNER. kNotFound when no such sandbox runs; kDenied when whoever
+/// listens there is not OWNER.
+Result<UniqueFd> ConnectToControl(uid_t owner, std::string_view id);
+
+/// A file of memory with VALUE, to be attached.
+Result<UniqueFd> ValueFile(std::string_view value);
+
+}  // namespace sallyport

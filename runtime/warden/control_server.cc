@@ -1,0 +1,69 @@
+#include "runtime/warden/control_server.h"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <chrono>
+#include <utility>
+
+namespace sallyport::runtime {
+namespace {
+
+// A command sends its request at once; more than these at a time are not commands.
+constexpr size_t kMaxConnections = 16;
+constexpr std::chrono::seconds kRequestTimeout{5};
+
+}  // namespace
+
+Result<std::unique_ptr<ControlServer>> ControlServer::Create(Loop& loop, UniqueFd listener,
+                                                             uid_t owner, Handler handler) {
+  std::unique_ptr<ControlServer> server(
+      new ControlServer(loop, std::move(listener), owner, std::move(handler)));
+  auto watch = loop.Watch(server->listener_.get(), EPOLLIN,
+                          [self = server.get()](uint32_t) { self->Accept(); });
+  if (!watch) return tl::unexpected(std::move(watch).error());
+  server->watch_ = *std::move(watch);
+  return server;
+}
+
+void ControlServer::Accept() {
+  UniqueFd socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (!socket.valid() || connections_.size() >= kMaxConnections || !IsOwner(socket.get())) return;
+  Add(std::move(socket));
+}
+
+/// An abstract name is open to everybody.
+bool ControlServer::IsOwner(int socket) const {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.uid == owner_;
+}
+
+void ControlServer::Add(UniqueFd socket) {
+  const auto connection = connections_.insert(connections_.end(), Connection{});
+  connection->socket = std::move(socket);
+  auto watch = loop_.Watch(connection->socket.get(), EPOLLIN | EPOLLRDHUP,
+                           [this, connection](uint32_t) { Serve(connection); });
+  if (!watch) {
+    connections_.erase(connection);
+    return;
+  }
+  connection->watch = *std::move(watch);
+  connection->deadline =
+      loop_.After(kRequestTimeout, [this, connection] { connections_.erase(connection); });
+}
+
+void ControlServer::Serve(Connections::iterator connection) {
+  const UniqueFd socket = std::move(connection->socket);
+  connections_.erase(connection);
+  auto packet = ReceiveControl(socket.get());
+  if (!packet) return;
+  const auto request = ControlRequest::Decode(packet->bytes);
+  const ControlReply reply = request
+                                 ? handler_(*request, std::move(packet->attached))
+                                 : ControlReply{.done = false, .text = "not a request", .rows = {}};
+  // One that does not fit into the socket's buffer was not asked for by our own commands.
+  (void)SendControl(socket.get(), reply.Encode(), UniqueFd()).has_value();
+}
+
+}  // namespace sallyport::runtime

@@ -1,0 +1,118 @@
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <cerrno>
+
+#include "runtime/api/control.h"
+#include "runtime/warden/control_message.h"
+#include "runtime/warden/control_server.h"
+
+namespace sallyport::runtime {
+namespace {
+
+TEST_CASE("a request comes back as it was, and cut anywhere is none") {
+  const std::string bytes = ControlRequest{"secret add", {"NAME", "a.example", ""}}.Encode();
+  const auto decoded = ControlRequest::Decode(bytes);
+  REQUIRE(decoded);
+  CHECK(decoded->verb == "secret add");
+  CHECK(decoded->arguments == std::vector<std::string>{"NAME", "a.example", ""});
+  for (size_t length = 0; length < bytes.size(); ++length) {
+    CHECK_FALSE(ControlRequest::Decode(std::string_view(bytes).substr(0, length)));
+  }
+  CHECK_FALSE(ControlRequest::Decode(bytes + "x"));
+}
+
+TEST_CASE("a reply comes back as it was, and cut anywhere is none") {
+  const std::string bytes = ControlReply{true, "text", {{"A", "B"}, {"c", "d"}, {}}}.Encode();
+  const auto decoded = ControlReply::Decode(bytes);
+  REQUIRE(decoded);
+  CHECK(decoded->done);
+  CHECK(decoded->text == "text");
+  CHECK(decoded->rows == std::vector<std::vector<std::string>>{{"A", "B"}, {"c", "d"}, {}});
+  for (size_t length = 0; length < bytes.size(); ++length) {
+    CHECK_FALSE(ControlReply::Decode(std::string_view(bytes).substr(0, length)));
+  }
+}
+
+/// A server under a name of this test's own, which answers with what it was asked.
+struct Served {
+  explicit Served(uid_t owner = geteuid()) {
+    auto listener = ListenForControl(geteuid(), id);
+    REQUIRE(listener);
+    auto created = ControlServer::Create(
+        *loop, *std::move(listener), owner, [this](const ControlRequest& request, UniqueFd attached) {
+          ++requests;
+          return ControlReply{.done = attached.valid(), .text = request.verb, .rows = {}};
+        });
+    REQUIRE(created);
+    server = *std::move(created);
+  }
+
+  UniqueFd Connect() const {
+    auto socket = ConnectToControl(geteuid(), id);
+    REQUIRE(socket);
+    return *std::move(socket);
+  }
+
+  /// Turns the loop until SOCKET has something to read, its end included.
+  Result<ControlPacket> Receive(const UniqueFd& socket) {
+    char byte = 0;
+    while (recv(socket.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN) {
+      REQUIRE(loop->RunOnce());
+    }
+    return ReceiveControl(socket.get());
+  }
+
+  const std::string id = "test-" + std::to_string(getpid());
+  std::unique_ptr<Loop> loop = std::move(*Loop::Create());
+  std::unique_ptr<ControlServer> server;
+  int requests = 0;
+};
+
+TEST_CASE("a request is answered, with what came attached to it") {
+  Served served;
+  for (const bool attach : {false, true}) {
+    const UniqueFd socket = served.Connect();
+    const UniqueFd attached(attach ? dup(STDIN_FILENO) : -1);
+    REQUIRE(SendControl(socket.get(), ControlRequest{"verb", {}}.Encode(), attached));
+    const auto packet = served.Receive(socket);
+    REQUIRE(packet);
+    const auto reply = ControlReply::Decode(packet->bytes);
+    REQUIRE(reply);
+    CHECK(reply->text == "verb");
+    CHECK(reply->done == attach);
+  }
+  CHECK(served.requests == 2);
+}
+
+TEST_CASE("bytes that are no request get an answer that says so") {
+  Served served;
+  const UniqueFd socket = served.Connect();
+  REQUIRE(SendControl(socket.get(), "\xff\xff", UniqueFd()));
+  const auto packet = served.Receive(socket);
+  REQUIRE(packet);
+  CHECK(ControlReply::Decode(packet->bytes)->text == "not a request");
+  CHECK(served.requests == 0);
+}
+
+TEST_CASE("another user's connection is closed without an answer") {
+  Served served(geteuid() + 1);
+  const UniqueFd socket = served.Connect();
+  REQUIRE(SendControl(socket.get(), ControlRequest{"verb", {}}.Encode(), UniqueFd()));
+  CHECK_FALSE(served.Receive(socket));
+  CHECK(served.requests == 0);
+}
+
+TEST_CASE("a name that is taken is not taken again, and one that is free leads nowhere") {
+  const Served served;
+  const auto again = ListenForControl(geteuid(), served.id);
+  REQUIRE_FALSE(again);
+  CHECK(again.error().code() == Code::kDenied);
+  const auto nobody = ConnectToControl(geteuid(), served.id + "-not");
+  REQUIRE_FALSE(nobody);
+  CHECK(nobody.error().code() == Code::kNotFound);
+}
+
+}  // namespace
+}  // namespace sallyport::runtime
