@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -35,9 +36,9 @@ uint8_t PatternAt(size_t at) {
   return static_cast<uint8_t>(at * 131 ^ at >> 13);
 }
 
-// ---- What guests do. Blocking; results are exit statuses, 0 for success. The deadline is RunGuest's:
-// a socket with one of its own (SO_RCVTIMEO) fails with EINTR when its process is stopped and
-// continued, by a debugger or a freezer as by a signal; one without goes on waiting.
+// ---- What guests do. Blocking; results are exit statuses, 0 for success. The deadline is
+// RunGuest's: a socket with one of its own (SO_RCVTIMEO) fails with EINTR when its process is
+// stopped and continued, by a debugger or a freezer as by a signal; one without goes on waiting.
 
 UniqueFd GuestSocket(Ip ip, int type, uint16_t port) {
   UniqueFd fd(socket(ip == Ip::kV4 ? AF_INET : AF_INET6, type | SOCK_CLOEXEC, 0));
@@ -123,6 +124,20 @@ int AskOverUdp(Ip ip, size_t size) {
   if (send(fd.get(), question.data(), size, 0) != static_cast<ssize_t>(size)) return 1;
   const ssize_t got = recv(fd.get(), answer.data(), answer.size(), 0);
   return got == static_cast<ssize_t>(size) && answer.substr(0, size) == question ? 0 : 2;
+}
+
+// As clients of QUIC send: one call for many datagrams, which the kernel cuts as late as it can.
+int AskThreeTimesAtOnce(Ip ip) {
+  const UniqueFd fd = GuestSocket(ip, SOCK_DGRAM, 53);
+  const int piece = 500;
+  if (setsockopt(fd.get(), SOL_UDP, UDP_SEGMENT, &piece, sizeof piece) != 0) return 1;
+  const std::string question(1100, 'q');
+  if (send(fd.get(), question.data(), question.size(), 0) != 1100) return 2;
+  std::string answer(65535, '\0');
+  for (const ssize_t expected : {500, 500, 100}) {
+    if (recv(fd.get(), answer.data(), answer.size(), 0) != expected) return 3;
+  }
+  return 0;
 }
 
 int RefusedOverUdp(Ip ip) {
@@ -225,9 +240,9 @@ int RunGuest(const std::function<int()>& job, const Circumstances& when = {}) {
   auto link = when.kind == GuestLink::kTap ? MakeTapLink(std::move(guest->link))
                                            : MakePacketLink(std::move(guest->link));
   REQUIRE(link);
-  auto stack = Stack::Create(
-      **loop, std::make_unique<FaultyLink>(std::move(*link), when.faults, kFaultSeed), decider,
-      TestOptions());
+  auto stack =
+      Stack::Create(**loop, std::make_unique<FaultyLink>(std::move(*link), when.faults, kFaultSeed),
+                    decider, TestOptions());
   REQUIRE(stack);
 
   int status = -1;
@@ -260,15 +275,14 @@ TEST_CASE("a kernel's bytes come back from an accepted stream, though it half-cl
 }
 
 TEST_CASE("a kernel's bytes come back though its program is stopped again and again") {
-  CHECK(RunGuest(SendAndGetBack,
-                 {.grant = Grant::kStream, .pace = Pace::kStoppedAndContinued}) == 0);
+  CHECK(RunGuest(SendAndGetBack, {.grant = Grant::kStream, .pace = Pace::kStoppedAndContinued}) ==
+        0);
 }
 
 TEST_CASE("a kernel's bytes come back over a link that loses, repeats and reorders frames") {
   const Faults faults{.lost = 200, .repeated = 100, .overtaken = 100};
   for (const GuestLink kind : {GuestLink::kTap, GuestLink::kVeth}) {
-    CHECK(RunGuest(SendAndGetBack,
-                   {.grant = Grant::kStream, .kind = kind, .faults = faults}) == 0);
+    CHECK(RunGuest(SendAndGetBack, {.grant = Grant::kStream, .kind = kind, .faults = faults}) == 0);
   }
 }
 
@@ -292,6 +306,14 @@ TEST_CASE("a kernel's datagrams are answered, fragmented ones too") {
   CHECK(RunGuest([] { return AskOverUdp(Ip::kV4, 100); }) == 0);
   CHECK(RunGuest([] { return AskOverUdp(Ip::kV6, 100); }) == 0);
   CHECK(RunGuest([] { return AskOverUdp(Ip::kV4, 65000); }) == 0);
+}
+
+TEST_CASE("datagrams that a kernel would have its link cut apart arrive one by one") {
+  for (const GuestLink kind : {GuestLink::kTap, GuestLink::kVeth}) {
+    for (const Ip ip : {Ip::kV4, Ip::kV6}) {
+      CHECK(RunGuest([ip] { return AskThreeTimesAtOnce(ip); }, {.kind = kind}) == 0);
+    }
+  }
 }
 
 }  // namespace
