@@ -24,7 +24,6 @@
 #include <string.h>
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <utility>
 
@@ -54,23 +53,13 @@ uint32_t Hash(uint32_t block) {
   return block * 0x9e3779b1U;
 }
 
-template <class T>
-T* As(LockedMemory& memory) {
-  return reinterpret_cast<T*>(memory.data());
-}
-template <class T>
-const T* As(const LockedMemory& memory) {
-  return reinterpret_cast<const T*>(memory.data());
-}
-
-/// Counts into BEGINS, whose element i + 1 has the number of items of group i, become the places
-/// where the groups begin.
+/// BEGINS has the number of items of group i in element i + 1: makes it where the groups begin.
 void Accumulate(uint32_t* begins, size_t groups) {
   for (size_t i = 0; i < groups; ++i) begins[i + 1] += begins[i];
 }
 
-/// Puts each item at the end of its group, and so leaves BEGINS with the groups' ends; this takes
-/// them back.
+/// Putting each item where BEGINS says, one further each time, made the groups' ends of it. Makes
+/// them their beginnings again.
 void RestoreBegins(uint32_t* begins, size_t groups) {
   for (size_t i = groups; i > 0; --i) begins[i] = begins[i - 1];
   begins[0] = 0;
@@ -100,10 +89,12 @@ Result<std::shared_ptr<const ScrubSet>> ScrubSet::Compile(std::vector<Item> item
   std::shared_ptr<ScrubSet> set(new ScrubSet);
   set->items_ = std::move(items);
   set->AddPatterns();
-  if (Status built = set->BuildBlocks(); !built) return tl::unexpected(std::move(built).error());
-  if (Status built = set->BuildBeginnings(); !built) {
-    return tl::unexpected(std::move(built).error());
+  const Sizes sizes = set->Measure();
+  if (Status memory = set->Allocate(sizes); !memory) {
+    return tl::unexpected(std::move(memory).error());
   }
+  set->FillBlocks(sizes.buckets);
+  set->FillBeginnings();
   return set;
 }
 
@@ -115,29 +106,36 @@ void ScrubSet::AddPatterns() {
   }
 }
 
-Status ScrubSet::BuildBlocks() {
-  size_t count = 0;
-  for (const Item& item : items_) count += item.value->blocks().size();
-  const size_t buckets = std::bit_ceil(count);
-  const size_t bits = std::clamp(buckets * kFilterBitsPerEntry, kMinFilterBits, kMaxFilterBits);
-  bucket_shift_ = 32 - std::countr_zero(buckets);
-  filter_shift_ = 32 - std::countr_zero(bits);
-  for (const auto& [memory, size] : {std::pair{&filter_, bits / 8},
-                                     {&buckets_, (buckets + 1) * sizeof(uint32_t)},
-                                     {&entries_, count * sizeof(Entry)}}) {
-    Result<LockedMemory> made = LockedMemory::Create(size);
-    if (!made) return tl::unexpected(std::move(made).error());
-    *memory = *std::move(made);
-  }
-  FillBlocks();
+ScrubSet::Sizes ScrubSet::Measure() const {
+  Sizes sizes;
+  for (const Item& item : items_) sizes.entries += item.value->blocks().size();
+  for (const Rendering& pattern : patterns_) sizes.members += FirstBytes(pattern).size();
+  sizes.buckets = std::bit_ceil(sizes.entries);
+  const size_t bits =
+      std::clamp(sizes.buckets * kFilterBitsPerEntry, kMinFilterBits, kMaxFilterBits);
+  sizes.filter_words = bits / kWordBits;
+  return sizes;
+}
+
+/// All in one, the widest first, so that each is aligned.
+Status ScrubSet::Allocate(const Sizes& sizes) {
+  const size_t numbers = sizes.buckets + 1 + kBytes + 1 + sizes.members;
+  Result<LockedMemory> memory =
+      LockedMemory::Create(sizes.filter_words * sizeof(uint64_t) + sizes.entries * sizeof(Entry) +
+                           numbers * sizeof(uint32_t));
+  if (!memory) return tl::unexpected(std::move(memory).error());
+  memory_ = *std::move(memory);
+  filter_ = reinterpret_cast<uint64_t*>(memory_.data());
+  entries_ = reinterpret_cast<Entry*>(filter_ + sizes.filter_words);
+  buckets_ = reinterpret_cast<uint32_t*>(entries_ + sizes.entries);
+  begins_ = buckets_ + sizes.buckets + 1;
+  members_ = begins_ + kBytes + 1;
+  bucket_shift_ = 32 - std::countr_zero(sizes.buckets);
+  filter_shift_ = 32 - std::countr_zero(sizes.filter_words * kWordBits);
   return {};
 }
 
-void ScrubSet::FillBlocks() {
-  const size_t buckets = buckets_.size() / sizeof(uint32_t) - 1;
-  auto* const filter = As<uint64_t>(filter_);
-  auto* const begins = As<uint32_t>(buckets_);
-  auto* const entries = As<Entry>(entries_);
+void ScrubSet::FillBlocks(size_t buckets) {
   const auto for_each = [this](auto visit) {
     for (size_t item = 0; item < items_.size(); ++item) {
       for (const Block& block : items_[item].value->blocks()) {
@@ -148,38 +146,30 @@ void ScrubSet::FillBlocks() {
   for_each([&](size_t, const Block& block) {
     const uint32_t hash = Hash(block.bytes);
     const uint32_t bit = hash >> filter_shift_;
-    filter[bit / kWordBits] |= uint64_t{1} << (bit % kWordBits);
-    ++begins[(hash >> bucket_shift_) + 1];
+    filter_[bit / kWordBits] |= uint64_t{1} << (bit % kWordBits);
+    ++buckets_[(hash >> bucket_shift_) + 1];
   });
-  Accumulate(begins, buckets);
+  Accumulate(buckets_, buckets);
   for_each([&](size_t item, const Block& block) {
     const size_t pattern = item * kForms.size() + static_cast<size_t>(block.form);
     const auto packed = static_cast<uint32_t>(pattern << kBackBits | block.back);
-    entries[begins[Hash(block.bytes) >> bucket_shift_]++] = {block.bytes, packed};
+    entries_[buckets_[Hash(block.bytes) >> bucket_shift_]++] = {block.bytes, packed};
   });
-  RestoreBegins(begins, buckets);
+  RestoreBegins(buckets_, buckets);
 }
 
-Status ScrubSet::BuildBeginnings() {
-  std::array<uint32_t, kBytes + 1> counts{};
-  for (const Rendering& pattern : patterns_) {
-    for (const char first : FirstBytes(pattern)) ++counts[ByteOf(first) + 1];
-  }
-  Accumulate(counts.data(), kBytes);
-  Result<LockedMemory> made =
-      LockedMemory::Create((counts.size() + counts.back()) * sizeof(uint32_t));
-  if (!made) return tl::unexpected(std::move(made).error());
-  beginnings_ = *std::move(made);
-  auto* const begins = As<uint32_t>(beginnings_);
-  memcpy(begins, counts.data(), sizeof counts);
-  auto* const members = begins + counts.size();
-  for (size_t i = 0; i < patterns_.size(); ++i) {
-    for (const char first : FirstBytes(patterns_[i])) {
-      members[begins[ByteOf(first)]++] = static_cast<uint32_t>(i);
+void ScrubSet::FillBeginnings() {
+  const auto for_each = [this](auto visit) {
+    for (size_t i = 0; i < patterns_.size(); ++i) {
+      for (const char first : FirstBytes(patterns_[i])) visit(i, ByteOf(first));
     }
-  }
-  RestoreBegins(begins, kBytes);
-  return {};
+  };
+  for_each([this](size_t, size_t first) { ++begins_[first + 1]; });
+  Accumulate(begins_, kBytes);
+  for_each([this](size_t pattern, size_t first) {
+    members_[begins_[first]++] = static_cast<uint32_t>(pattern);
+  });
+  RestoreBegins(begins_, kBytes);
 }
 
 std::string ScrubSet::Replacement(size_t pattern) const {
@@ -188,12 +178,12 @@ std::string ScrubSet::Replacement(size_t pattern) const {
 
 bool ScrubSet::MayBeBlock(uint32_t block) const {
   const uint32_t bit = Hash(block) >> filter_shift_;
-  return (As<uint64_t>(filter_)[bit / kWordBits] >> (bit % kWordBits) & 1) != 0;
+  return (filter_[bit / kWordBits] >> (bit % kWordBits) & 1) != 0;
 }
 
 std::span<const ScrubSet::Entry> ScrubSet::Bucket(uint32_t block) const {
-  const uint32_t* const begin = As<uint32_t>(buckets_) + (Hash(block) >> bucket_shift_);
-  return {As<Entry>(entries_) + begin[0], begin[1] - begin[0]};
+  const uint32_t* const begin = buckets_ + (Hash(block) >> bucket_shift_);
+  return {entries_ + begin[0], begin[1] - begin[0]};
 }
 
 std::optional<ScrubSet::Match> ScrubSet::Find(std::string_view text, size_t from,
@@ -223,13 +213,11 @@ std::optional<ScrubSet::Match> ScrubSet::FindAround(std::string_view text, size_
 
 /// The first place from FROM on, too near to the end for a whole spelling, where one may begin.
 std::optional<ScrubSet::Match> ScrubSet::FindOpen(std::string_view text, size_t from) const {
-  const uint32_t* const begins = As<uint32_t>(beginnings_);
-  const uint32_t* const members = begins + kBytes + 1;
   std::optional<Match> best;
   for (size_t at = from; at < text.size() && !best; ++at) {
     const size_t first = ByteOf(text[at]);
-    for (uint32_t i = begins[first]; i < begins[first + 1] && !best; ++i) {
-      Consider(text, at, members[i], Ending::kMayGoOn, best);
+    for (uint32_t i = begins_[first]; i < begins_[first + 1] && !best; ++i) {
+      Consider(text, at, members_[i], Ending::kMayGoOn, best);
     }
   }
   return best;

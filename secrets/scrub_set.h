@@ -55,11 +55,20 @@ class ScrubSet {
     uint32_t pattern_and_back = 0;  ///< The latter in the lowest kBackBits.
   };
 
+  /// How many there are of what is in `memory_`.
+  struct Sizes {
+    size_t filter_words = 0;
+    size_t buckets = 0;
+    size_t entries = 0;
+    size_t members = 0;  ///< One for each pattern and each byte that it may begin with.
+  };
+
   ScrubSet() = default;
   void AddPatterns();
-  Status BuildBlocks();
-  void FillBlocks();
-  Status BuildBeginnings();
+  Sizes Measure() const;
+  Status Allocate(const Sizes& sizes);
+  void FillBlocks(size_t buckets);
+  void FillBeginnings();
   bool MayBeBlock(uint32_t block) const;
   std::span<const Entry> Bucket(uint32_t block) const;
   std::optional<Match> FindAround(std::string_view text, size_t from, size_t at,
@@ -73,10 +82,12 @@ class ScrubSet {
   size_t stride_ = ScrubValue::kMaxStride;
   size_t longest_spelling_ = 0;
 
-  LockedMemory filter_;   ///< Bits: whether some block has this hash.
-  LockedMemory buckets_;  ///< uint32_t: where the entries of a bucket begin; one more at the end.
-  LockedMemory entries_;  ///< Entry, by bucket.
-  LockedMemory beginnings_;  ///< uint32_t: 257 as in buckets_, by the first byte; then patterns.
+  LockedMemory memory_;          ///< All of this:
+  uint64_t* filter_ = nullptr;   ///< Bits: whether some block has this hash.
+  uint32_t* buckets_ = nullptr;  ///< Where the entries of a bucket begin; one more at the end.
+  Entry* entries_ = nullptr;     ///< By bucket.
+  uint32_t* begins_ = nullptr;   ///< Where the members of a first byte begin; one more at the end.
+  uint32_t* members_ = nullptr;  ///< Patterns, by each byte that they may begin with.
   int filter_shift_ = 0;
   int bucket_shift_ = 0;
 };

@@ -100,7 +100,7 @@ Status Store::Impl::AddPlaceholder(const PlaceholderShape& shape, const ToFind& 
 /// the placeholder from answers that repeat what the guest sent.
 Result<Store::Impl::ToFind> Store::Impl::PrepareValue(std::string_view value) const {
   Result<ToFind> prepared = ScrubBook::Prepare(value);
-  if (!prepared || !*prepared) return prepared;
+  if (!prepared || !*prepared || entries.empty()) return prepared;
   const auto alone = ScrubSet::Compile({{*prepared, std::string()}});
   if (!alone) return tl::unexpected(alone.error());
   for (size_t id = 0; id < entries.size(); ++id) {
