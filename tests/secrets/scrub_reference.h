@@ -138,6 +138,10 @@ inline size_t NaiveLongest(std::string_view text,
                            const std::vector<std::pair<std::string, long>>& row, bool base64,
                            size_t at = 0) {
   if (at == row.size()) return 0;
+  // Nothing else begins a spelling; without this it would take seconds.
+  const bool escape =
+      !text.empty() && std::string_view("%\\&+-_").find(text.front()) != std::string_view::npos;
+  if (text.empty() || (!escape && text.front() != row[at].first.front())) return 0;
   size_t longest = 0;
   for (size_t size = 1; size <= 12 && size <= text.size(); ++size) {
     const std::string piece(text.substr(0, size));
