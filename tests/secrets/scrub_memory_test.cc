@@ -31,15 +31,31 @@ void Free(void* block) noexcept {
 
 }  // namespace
 
+// All that the program uses, or a sanitizer's own would meet these.
 void* operator new(size_t size) {
   void* block = calloc(1, size);
   if (block == nullptr) std::abort();
   return block;
 }
+void* operator new(size_t size, const std::nothrow_t&) noexcept {
+  return calloc(1, size);
+}
+void* operator new[](size_t size) {
+  return operator new(size);
+}
 void operator delete(void* block) noexcept {
   Free(block);
 }
 void operator delete(void* block, size_t) noexcept {
+  Free(block);
+}
+void operator delete(void* block, const std::nothrow_t&) noexcept {
+  Free(block);
+}
+void operator delete[](void* block) noexcept {
+  Free(block);
+}
+void operator delete[](void* block, size_t) noexcept {
   Free(block);
 }
 
@@ -100,7 +116,8 @@ TEST_CASE("a stream leaves no value on the heap, in whatever pieces it comes") {
     Store store;
     Declare(store);
     for (const std::string_view text : {kWhole, kEscaped}) {
-      for (const size_t size : {1, 7, 30, 100}) Stream(store, text, size);
+      for (const size_t size : {size_t{1}, size_t{7}, size_t{30}, size_t{100}})
+        Stream(store, text, size);
     }
   }
   CHECK(found == 0);
