@@ -13,8 +13,9 @@
 namespace sallyport::secrets {
 namespace {
 
-/// Each value locks a page of its own, and 8 MiB may be locked on most hosts.
-constexpr size_t kMaxSecrets = 1024;
+/// Each locks a page for its value, one to look for it, and its part of the sets; the values that are
+/// retired (ScrubBook) lock another MiB. 8 MiB may be locked on most hosts.
+constexpr size_t kMaxSecrets = 512;
 /// A placeholder that meets another one in 96 random bits is our generator's fault, not chance.
 constexpr int kTries = 8;
 /// What a placeholder is made like when there is no value: 40 letters and digits.
@@ -49,7 +50,7 @@ struct Store::Impl {
 
 /// Everything else that can fail comes before the placeholder, whose id is the entry's place.
 Status Store::Impl::Declare(SecretSpec spec, std::optional<Secret> value, std::string why) {
-  if (entries.size() >= kMaxSecrets) return Fail(Code::kLimit, "more than 1024 secrets");
+  if (entries.size() >= kMaxSecrets) return Fail(Code::kLimit, "more than 512 secrets");
   if (Status checked = CheckSpec(spec, entries); !checked) return checked;
   const std::string_view bytes = value ? value->Reveal() : kTypicalValue;
   if (Status checked = CheckValue(bytes, spec); !checked) return checked;
