@@ -13,8 +13,8 @@
 namespace sallyport::secrets {
 namespace {
 
-/// Each locks a page for its value, one to look for it, and its part of the sets; the values that are
-/// retired (ScrubBook) lock another MiB. 8 MiB may be locked on most hosts.
+/// Each locks a page for its value, one to look for it, and its part of the sets; the values that
+/// are retired (ScrubBook) lock another MiB. 8 MiB may be locked on most hosts.
 constexpr size_t kMaxSecrets = 512;
 /// A placeholder that meets another one in 96 random bits is our generator's fault, not chance.
 constexpr int kTries = 8;

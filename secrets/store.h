@@ -83,9 +83,9 @@ class Store {
   /// upstream was verified. The caller wipes the head (WipeHead) once it is serialised and sent.
   void Substitute(const RequestTarget& target, RequestHead& request) const;
 
-  /// What REQUEST's body to TARGET must pass after Examine() allowed it, on its way out: puts values
-  /// in where a secret's `body` allows. Null when nothing in it may be changed. Refers to nothing of
-  /// REQUEST. The bytes fed must be free of content codings.
+  /// What REQUEST's body to TARGET must pass after Examine() allowed it, on its way out: puts
+  /// values in where a secret's `body` allows. Null when nothing in it may be changed. Refers to
+  /// nothing of REQUEST. The bytes fed must be free of content codings.
   std::unique_ptr<ByteFilter> BodySubstituter(const RequestTarget& target,
                                               const RequestHead& request) const;
 
@@ -102,8 +102,8 @@ class Store {
   bool scrubs() const;
 
   /// Gives NAME another value, from the next request on, also where it had none any more; its
-  /// placeholder stays, whatever the length. The old value is still scrubbed, until 256 later ones of
-  /// this store have gone (ScrubBook::kMaxRetired). kNotFound, or as Add(), without a change.
+  /// placeholder stays, whatever the length. The old value is still scrubbed, until 256 later ones
+  /// of this store have gone (ScrubBook::kMaxRetired). kNotFound, or as Add(), without a change.
   Status Rotate(std::string_view name, Secret value);
 
   /// From now on, until Rotate(), the use of NAME is refused (kSecretUnavailable); its values are
