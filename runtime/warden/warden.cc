@@ -16,13 +16,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <ctime>
 
 #include "runtime/backend/namespaces/namespace_backend.h"
 #include "runtime/confine/confine.h"
-#include "runtime/warden/ares_resolver.h"
+#include "runtime/dial/ares_resolver.h"
+#include "runtime/dial/system_roots.h"
 #include "runtime/warden/links.h"
 
 namespace sallyport::runtime {
@@ -36,26 +36,6 @@ namespace {
 constexpr auto kLastWords = 2s;       // How long an owner that doesn't read may hold us up at the end.
 constexpr auto kAuditFlush = 1s;      // How late a coalesced line may be.
 constexpr auto kAgentDeadline = 10s;  // From the start to the agent's first word.
-
-/// Where distributions keep the roots that the host trusts; the first that exists.
-UniqueFd OpenSystemRoots() {
-  for (const char* path : {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
-                           "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"}) {
-    UniqueFd file(open(path, O_RDONLY | O_CLOEXEC));
-    if (file.valid()) return file;
-  }
-  return {};
-}
-
-/// The whole of FILE; empty where it can't be read.
-std::string ReadToEnd(const UniqueFd& file) {
-  std::string text;
-  std::array<char, 64 * 1024> piece;
-  for (ssize_t count; (count = read(file.get(), piece.data(), piece.size())) > 0;) {
-    text.append(piece.data(), static_cast<size_t>(count));
-  }
-  return text;
-}
 
 }  // namespace
 
@@ -245,7 +225,7 @@ Status Warden::MakeGate() {
   dialer_ = std::make_unique<GuardedDialer>(*loop_, *resolver_);
 
   mitm::Interceptor::Options options;
-  options.system_roots = [this] { return ReadToEnd(std::exchange(system_roots_, {})); };
+  options.system_roots = [this] { return ReadSystemRoots(std::exchange(system_roots_, {})); };
   for (auto& [name, pem] : launch_.extra_roots) {
     options.extra_roots.push_back({std::move(name), std::move(pem)});
   }

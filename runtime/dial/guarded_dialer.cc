@@ -7,13 +7,13 @@
 // Limits: kMaxAddresses of a name are tried; the whole takes at most kDeadline. A Pending that is
 // destroyed destroys its attempt, and with it every socket.
 
-#include "runtime/warden/guarded_dialer.h"
+#include "runtime/dial/guarded_dialer.h"
 
 #include <sys/epoll.h>
 
 #include <utility>
 
-#include "runtime/warden/outward.h"
+#include "runtime/dial/outward.h"
 
 namespace sallyport::runtime {
 

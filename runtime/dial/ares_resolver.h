@@ -5,7 +5,7 @@
 
 #include "base/loop.h"
 #include "base/result.h"
-#include "runtime/warden/resolver.h"
+#include "runtime/dial/resolver.h"
 
 namespace sallyport::runtime {
 

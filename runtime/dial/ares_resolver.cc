@@ -7,7 +7,7 @@
 // within kLeastTtl to kMostTtl; failures for kNegativeTtl, so that a guest's retries cost the outside
 // nothing.
 
-#include "runtime/warden/ares_resolver.h"
+#include "runtime/dial/ares_resolver.h"
 
 #include <ares.h>
 #include <sys/epoll.h>
@@ -25,7 +25,7 @@
 
 #include "base/check.h"
 #include "policy/dns_message.h"
-#include "runtime/warden/outward.h"
+#include "runtime/dial/outward.h"
 
 namespace sallyport::runtime {
 

@@ -1,4 +1,4 @@
-#include "runtime/warden/ares_resolver.h"
+#include "runtime/dial/ares_resolver.h"
 
 #include <algorithm>
 #include <catch2/catch.hpp>

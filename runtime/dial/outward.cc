@@ -1,4 +1,4 @@
-#include "runtime/warden/outward.h"
+#include "runtime/dial/outward.h"
 
 #include <netinet/tcp.h>
 

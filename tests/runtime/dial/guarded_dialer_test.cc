@@ -1,4 +1,4 @@
-#include "runtime/warden/guarded_dialer.h"
+#include "runtime/dial/guarded_dialer.h"
 
 #include <arpa/inet.h>
 #include <sys/socket.h>

@@ -5,7 +5,7 @@
 
 #include "base/dialer.h"
 #include "base/loop.h"
-#include "runtime/warden/resolver.h"
+#include "runtime/dial/resolver.h"
 
 namespace sallyport::runtime {
 
