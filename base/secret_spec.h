@@ -7,15 +7,9 @@
 #include <vector>
 
 #include "base/host_name.h"
+#include "base/secret_source.h"
 
 namespace sallyport {
-
-/// Where a secret's value comes from. Read by the broker, never by the warden.
-struct SecretSource {
-  enum class Kind { kEnv, kFile };
-  Kind kind = Kind::kEnv;
-  std::string argument;  ///< The variable's name, or an absolute path.
-};
 
 /// What a policy declares of a secret: everything but its value.
 struct SecretSpec {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <map>
 #include <optional>
 #include <string>
@@ -42,6 +43,7 @@ struct Loader {
   std::map<std::string, int> secret_lines;     ///< `secret "X"` seen at this line.
   std::map<std::string, int> pending_secrets;  ///< Not yet followed by its table.
   std::map<std::string, int> block_lines;      ///< Blocks that may stand once ("sandbox").
+  std::vector<SecretSource> sources;            ///< Of secrets; values in the script hold their place.
   size_t patterns = 0;                         ///< Host patterns and prefixes so far.
 };
 
@@ -57,7 +59,8 @@ Loader& LoaderOf(lua_State* lua);
 /// Define the global names of the language. Inside LuaState::Run.
 void DefineRules(lua_State* lua);    ///< allow, deny, ask.
 void DefineOptions(lua_State* lua);  ///< sandbox, dns, upstream.
-void DefineSecrets(lua_State* lua);  ///< secret, env, file, command.
+void DefineSecrets(lua_State* lua);  ///< secret.
+void DefineSources(lua_State* lua);  ///< env, file, command, oauth2, github_app.
 void DefineHooks(lua_State* lua);    ///< on, log, fetch, sleep, store, use.
 
 /// Makes reading an undeclared global an error that names the nearest declared one.
@@ -76,6 +79,14 @@ Rule ReadRule(TableReader& reader, Rule::Kind kind, Rule::Effect effect);
 void ReadResolvesTo(TableReader& reader, Rule& rule);
 void ReadTo(TableReader& reader, Rule& rule);
 void ReadTypes(TableReader& reader, Rule& rule);
+
+/// The source that FIELD names. Nothing when it is missing, or after a diagnostic.
+std::optional<SecretSource> ReadSource(TableReader& reader, const char* field);
+/// Whether NAME can name a secret, or a variable.
+bool IsSecretName(std::string_view name);
+
+/// "500ms", "30s", "5m" or "1h", up to a year.
+std::optional<std::chrono::milliseconds> ParseDuration(std::string_view text);
 
 /// Reads "methods", "paths" and the like.
 std::vector<std::string> ReadMethods(TableReader& reader, const char* field);

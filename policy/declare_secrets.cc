@@ -12,84 +12,16 @@ namespace sallyport::policy {
 namespace {
 
 constexpr char kHandleName[] = "sallyport.secret";
-constexpr char kSourceName[] = "sallyport.source";
 constexpr size_t kMaxName = 128;
 
 struct Handle {
   std::array<char, kMaxName + 1> name;
 };
 
-struct Source {
-  SecretSource::Kind kind;
-};
-
-bool IsSecretName(std::string_view name) {
-  const auto is_letter = [](char c) {
-    return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-  };
-  return !name.empty() && name.size() <= kMaxName && is_letter(name.front()) &&
-         std::all_of(name.begin(), name.end(),
-                     [&](char c) { return is_letter(c) || (c >= '0' && c <= '9'); });
-}
-
-// Pushes a source; its argument is the user value.
-int PushSource(lua_State* lua, SecretSource::Kind kind) {
-  auto* source = static_cast<Source*>(lua_newuserdatauv(lua, sizeof(Source), 1));
-  source->kind = kind;
-  lua_pushvalue(lua, 1);
-  lua_setiuservalue(lua, -2, 1);
-  if (luaL_newmetatable(lua, kSourceName) != 0) {
-    lua_pushboolean(lua, 0);
-    lua_setfield(lua, -2, "__metatable");
-  }
-  lua_setmetatable(lua, -2);
-  return 1;
-}
-
-int EnvSource(lua_State* lua) {
-  Loader& loader = LoaderOf(lua);
-  const auto name = ReadString(lua, 1);
-  if (!name || !IsSecretName(*name)) {
-    loader.diagnostics.Error(CurrentLine(lua),
-                             "env takes the name of a variable, as in env \"GITHUB_TOKEN\"");
-  }
-  lua_settop(lua, 1);
-  return PushSource(lua, SecretSource::Kind::kEnv);
-}
-
-int FileSource(lua_State* lua) {
-  Loader& loader = LoaderOf(lua);
-  const auto path = ReadString(lua, 1);
-  if (!path || path->empty() || path->find('\0') != path->npos) {
-    loader.diagnostics.Error(CurrentLine(lua), "file takes a path, as in file \"token.txt\"");
-    lua_pushliteral(lua, "");
-  } else {
-    const std::string absolute = AbsolutePath(loader.folder, *path);
-    lua_pushlstring(lua, absolute.data(), absolute.size());
-  }
-  lua_replace(lua, 1);
-  lua_settop(lua, 1);
-  return PushSource(lua, SecretSource::Kind::kFile);
-}
-
-int CommandSource(lua_State* lua) {
-  LoaderOf(lua).diagnostics.Error(
-      CurrentLine(lua),
-      "command is not available in this version; use env \"NAME\" or file \"path\"");
-  PushAbsorber(lua);
-  return 1;
-}
-
 void ReadFrom(TableReader& reader, SecretSpec& spec) {
   lua_State* lua = reader.lua();
-  const bool there = reader.ForEach("from", TableReader::Tables::kListsAndValues, [&](int index) {
-    const auto* source = static_cast<const Source*>(luaL_testudata(lua, index, kSourceName));
-    if (source == nullptr) return reader.TypeError("from", "env \"NAME\" or file \"path\"", index);
-    lua_getiuservalue(lua, index, 1);
-    spec.source = {source->kind, ReadString(lua, -1).value_or("")};
-    lua_pop(lua, 1);
-  });
-  if (!there && !reader.Has("from")) {
+  if (auto source = ReadSource(reader, "from")) spec.source = *std::move(source);
+  if (!reader.Has("from")) {
     lua_pushliteral(lua, "from");
     lua_rawget(lua, reader.index());
     if (!IsAbsorber(lua, -1))
@@ -324,9 +256,6 @@ void PushPlaceholder(lua_State* lua, int index) {
 
 void DefineSecrets(lua_State* lua) {
   lua_register(lua, "secret", &DeclareSecret);
-  lua_register(lua, "env", &EnvSource);
-  lua_register(lua, "file", &FileSource);
-  lua_register(lua, "command", &CommandSource);
 }
 
 }  // namespace sallyport::policy

@@ -10,6 +10,7 @@ void RunFile(lua_State* lua, const std::string& text) {
   DefineRules(lua);
   DefineOptions(lua);
   DefineSecrets(lua);
+  DefineSources(lua);
   DefineHooks(lua);
   GuardGlobals(lua);
   LuaState::Of(lua).Charge(static_cast<int64_t>(text.size()));

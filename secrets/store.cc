@@ -217,6 +217,14 @@ Status Store::Rotate(std::string_view name, Secret value) {
   return {};
 }
 
+Status Store::MakeUnavailable(std::string_view name, std::string why) {
+  Status status = Revoke(name);
+  for (Entry& entry : impl_->entries) {
+    if (entry.spec.name == name) entry.unavailable = std::move(why);
+  }
+  return status;
+}
+
 Status Store::Revoke(std::string_view name) {
   const Result<size_t> id = impl_->IdOf(name);
   if (!id) return tl::unexpected(id.error());

@@ -106,6 +106,10 @@ class Store {
   /// of this store have gone (ScrubBook::kMaxRetired). kNotFound, or as Add(), without a change.
   Status Rotate(std::string_view name, Secret value);
 
+  /// From now on, until Rotate(), the use of NAME is refused (kSecretUnavailable, WHY): its value has
+  /// expired. Its values are still scrubbed. kNotFound.
+  Status MakeUnavailable(std::string_view name, std::string why);
+
   /// From now on, until Rotate(), the use of NAME is refused (kSecretUnavailable); its values are
   /// still scrubbed, as after Rotate(). kNotFound.
   Status Revoke(std::string_view name);

@@ -42,6 +42,7 @@ struct Launch {
   std::vector<std::string> resolvers;  ///< "192.0.2.1:53".
   std::vector<std::pair<std::string, std::string>> extra_roots;  ///< File name and PEM text.
   std::string agent_path;
+  std::string broker_path;
   std::chrono::milliseconds timeout{0};  ///< 0: none.
 
   std::string Encode() const;
@@ -54,7 +55,7 @@ struct Launch {
 struct LaunchMessage {
   Launch launch;
   UniqueFd audit;   ///< The audit log, opened for appending.
-  UniqueFd values;  ///< The read end of a pipe with the values of `env` secrets; for the broker alone.
+  UniqueFd values;  ///< The read end of a pipe with variables that sources of secrets need; for the broker alone.
   UniqueFd commands;  ///< Where other commands of the user connect (control_message.h).
 };
 
@@ -74,7 +75,7 @@ struct Launched {
   static Result<Launched> Decode(std::string_view bytes);
 };
 
-/// The values of `env` secrets on their way to the broker: NAME, NUL, value, NUL, ….
+/// Variables on their way to the broker: NAME, NUL, value, NUL, ….
 std::string EncodeValues(const std::vector<std::pair<std::string, std::string>>& values);
 
 }  // namespace sallyport::runtime

@@ -35,6 +35,7 @@ namespace {
 
 constexpr auto kLastWords = 2s;       // How long an owner that doesn't read may hold us up at the end.
 constexpr auto kAuditFlush = 1s;      // How late a coalesced line may be.
+constexpr auto kFirstValues = 90s;    // A command and a server, each with its own deadline below it.
 constexpr auto kAgentDeadline = 10s;  // From the start to the agent's first word.
 
 }  // namespace
@@ -118,7 +119,7 @@ Status Warden::LoadPolicy() {
   for (const auto& named : launch_.secrets) {
     SecretSpec spec;
     spec.name = named.name;
-    spec.source = {SecretSource::Kind::kEnv, named.name};
+    spec.source = EnvSource{named.name};
     spec.declared_at = "--secret";
     for (const auto& host : named.hosts) {
       auto pattern = HostPattern::Parse(host);
@@ -139,7 +140,11 @@ Status Warden::StartBroker() {
     descriptors_.values.reset();
     return {};
   }
-  auto broker = Broker::Start(engine_->secrets(), std::move(descriptors_.values));
+  BrokerLaunch launch;
+  for (const auto& spec : engine_->secrets()) launch.secrets.push_back({spec.name, spec.source});
+  launch.resolvers = launch_.resolvers;
+  launch.extra_roots = launch_.extra_roots;
+  auto broker = Broker::Start(launch_.broker_path, launch, std::move(descriptors_.values));
   if (!broker) return tl::unexpected(std::move(broker).error().In("starting the broker"));
   broker_ = *std::move(broker);
   return {};
@@ -199,21 +204,51 @@ Status Warden::ConfineSelf() {
 }
 
 Status Warden::ReadSecrets() {
-  for (const auto& spec : engine_->secrets()) {
-    auto value = broker_->Read(spec.name);
-    const std::string where = spec.declared_at + ": secret " + spec.name;
-    if (!value) return tl::unexpected(std::move(value).error().In(where));
-    if (auto status = secrets_.Add(spec, *std::move(value)); !status) {
-      return tl::unexpected(std::move(status).error().In(where));
-    }
-    engine_->SetPlaceholder(spec.name, *secrets_.PlaceholderOf(spec.name));
-  }
   if (!broker_) return {};
-  auto watch = loop_->Watch(broker_->watch_fd(), EPOLLIN | EPOLLRDHUP,
-                            [this](uint32_t) { Fail(125, "the broker died"); });
+  const auto& specs = engine_->secrets();
+  keeper_ = std::make_unique<SecretKeeper>(*loop_, secrets_, [this](uint16_t secret) {
+    if (auto asked = broker_->Ask(secret); !asked) Fail(125, asked.error().message());
+  });
+  // All at once, so that servers are asked side by side; the answers come in any order.
+  for (size_t i = 0; i < specs.size(); ++i) {
+    if (auto asked = broker_->Ask(static_cast<uint16_t>(i)); !asked) return asked;
+  }
+  const auto deadline = Clock::now() + kFirstValues;
+  std::vector<std::optional<BrokerAnswer>> answers(specs.size());
+  for (size_t left = specs.size(); left > 0; --left) {
+    auto answer = broker_->Await(deadline);
+    if (!answer) return tl::unexpected(std::move(answer).error().In("the values of the secrets"));
+    if (answer->secret >= answers.size()) return sallyport::Fail(Code::kInvalid, "the broker broke its protocol");
+    answers[answer->secret] = *std::move(answer);
+  }
+  for (size_t i = 0; i < specs.size(); ++i) {
+    if (auto status = AddSecret(static_cast<uint16_t>(i), specs[i], answers[i]); !status) {
+      return tl::unexpected(std::move(status).error().In(specs[i].declared_at + ": secret " + specs[i].name));
+    }
+  }
+  auto watch = loop_->Watch(broker_->watch_fd(), EPOLLIN | EPOLLRDHUP, [this](uint32_t) { OnBroker(); });
   if (!watch) return tl::unexpected(std::move(watch).error());
   broker_watch_ = *std::move(watch);
   return {};
+}
+
+Status Warden::AddSecret(uint16_t number, const SecretSpec& spec, const std::optional<BrokerAnswer>& answer) {
+  if (!answer) return sallyport::Fail(Code::kInvalid, "the broker broke its protocol");
+  if (answer->kind != BrokerAnswer::Kind::kValue) return sallyport::Fail(Code::kNotFound, answer->bytes.text);
+  auto value = secrets::Secret::Create(answer->bytes.text);
+  if (!value) return tl::unexpected(std::move(value).error());
+  if (auto status = secrets_.Add(spec, *std::move(value)); !status) return status;
+  engine_->SetPlaceholder(spec.name, *secrets_.PlaceholderOf(spec.name));
+  keeper_->Add(number, spec.name, answer->lifetime,
+               IsRenewable(spec.source) ? SecretKeeper::Renewable::kYes : SecretKeeper::Renewable::kNo);
+  return {};
+}
+
+void Warden::OnBroker() {
+  auto taken = broker_->TakeAnswers([this](BrokerAnswer answer) { keeper_->OnAnswer(std::move(answer)); });
+  if (taken) return;
+  broker_watch_ = {};
+  Fail(125, taken.error().message());
 }
 
 Status Warden::MakeGate() {
