@@ -265,11 +265,48 @@ void Exchange::OnResponseHead() {
     if (response.head.status != 100) guest_.WriteInterim(response.head);
     return;
   }
+  if (!Renew()) ForwardHead();
+}
+
+void Exchange::ForwardHead() {
+  Response& response = upstream_->response();
   record_.status = response.head.status;
   record_.bytes_down += SizeOf(response.head.headers);
   guest_.WriteHead(response.head, response.body);
   head_sent_ = true;
   deadline_.Set(kResponseBodyTimeout);
+}
+
+/// A 401 to a request that carried secrets: their sources are asked for new values, once. Where the
+/// request can simply be sent again, its answer waits for them (true); otherwise the client's next try
+/// will carry them.
+bool Exchange::Renew() {
+  const RenewSecrets& renew = flow_.gate().renew;
+  if (upstream_->response().head.status != 401 || record_.secrets.empty() || !renew) return false;
+  if (std::exchange(renewed_, true)) return false;
+  const bool can_repeat =
+      request_done_ && request_.body.empty() && IsIdempotent(request_.head.method);
+  if (!can_repeat) {
+    (void)renew(record_.secrets, nullptr);
+    return false;
+  }
+  step_ = Step::kRenewing;
+  deadline_.Clear();  // Whoever renews keeps its own.
+  renewing_ = renew(record_.secrets, [this](bool renewed) { OnRenewed(renewed); });
+  return true;
+}
+
+void Exchange::OnRenewed(bool renewed) {
+  renewing_ = {};
+  step_ = Step::kRelaying;
+  if (renewed) {
+    upstream_.reset();
+    request_done_ = false;
+    if (Examine()) Connect();
+  } else {
+    ForwardHead();
+  }
+  guest_.Resume();  // May destroy this.
 }
 
 void Exchange::OnUpstreamFailed(MessageEvent::Kind kind) {
@@ -349,6 +386,7 @@ void Exchange::OnDeadline() {
   switch (step_) {
     case Step::kNew:
     case Step::kConnecting:
+    case Step::kRenewing:
     case Step::kFinished:
       return;
     case Step::kAnswering:
@@ -366,6 +404,7 @@ void Exchange::OnDeadline() {
 void Exchange::Finish() {
   step_ = Step::kFinished;
   connecting_ = {};
+  renewing_ = {};
   upstream_.reset();
   again_ = {};
   deadline_.Clear();

@@ -15,6 +15,7 @@ namespace sallyport::mitm {
 /// line; every failure before the answer's head leaves it through Refuse():
 ///
 ///     Decide -> Examine -> Connect -> OnConnected -> Send -> Relay -> Finish
+///     a 401 to our secrets:      ^------- Renew <-------+
 ///
 /// Exactly one audit record is written, when it finishes.
 class Exchange final : public UpstreamSide::Listener {
@@ -34,7 +35,7 @@ class Exchange final : public UpstreamSide::Listener {
   bool finished() const { return step_ == Step::kFinished; }
 
  private:
-  enum class Step { kNew, kConnecting, kRelaying, kAnswering, kFinished };
+  enum class Step { kNew, kConnecting, kRelaying, kRenewing, kAnswering, kFinished };
 
   void Decide();
   std::optional<Refusal> CheckRequest();
@@ -47,6 +48,9 @@ class Exchange final : public UpstreamSide::Listener {
   void PumpRequest(size_t& budget);
   void PumpResponse(size_t& budget);
   void OnResponseHead();
+  void ForwardHead();
+  bool Renew();
+  void OnRenewed(bool renewed);
   void OnUpstreamFailed(MessageEvent::Kind kind);
   bool MayRetry() const;
 
@@ -72,6 +76,8 @@ class Exchange final : public UpstreamSide::Listener {
   Pending connecting_;
   std::unique_ptr<UpstreamSide> upstream_;
   bool retried_ = false;
+  bool renewed_ = false;  // New values were asked for, once, after a 401.
+  Pending renewing_;
   bool request_done_ = false;
   bool head_sent_ = false;  // To the guest; not an interim one.
   int interim_ = 0;

@@ -20,6 +20,7 @@ struct Gate {
   AuditSink& audit;
   UpstreamPool& pool;
   std::function<void(std::string)> terminate;  ///< Ends the sandbox, later in this turn.
+  RenewSecrets renew = {};                     ///< May be none.
 };
 
 /// One guest connection as its requests see it.

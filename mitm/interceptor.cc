@@ -31,7 +31,8 @@ class InterceptorImpl final : public Interceptor, public GuestConnection::Owner 
               .secrets = services.secrets,
               .audit = services.audit,
               .pool = pool_,
-              .terminate = [this](std::string why) { Terminate(std::move(why)); }} {}
+              .terminate = [this](std::string why) { Terminate(std::move(why)); },
+              .renew = services.renew} {}
 
   const TrustAnchor& trust_anchor() const override { return authority_->trust_anchor(); }
   size_t connections() const override { return connections_.size(); }

@@ -270,7 +270,10 @@ Status Warden::MakeGate() {
        .engine = *engine_,
        .secrets = secrets_,
        .audit = *audit_,
-       .terminate = [this](std::string why) { Fail(125, std::move(why)); }},
+       .terminate = [this](std::string why) { Fail(125, std::move(why)); },
+       .renew = keeper_ ? [this](const std::vector<std::string>& names,
+                                 std::function<void(bool)> done) { return keeper_->Renew(names, std::move(done)); }
+                        : mitm::RenewSecrets()},
       options);
   if (!interceptor) return tl::unexpected(std::move(interceptor).error());
   interceptor_ = *std::move(interceptor);

@@ -55,7 +55,11 @@ struct TestGate {
          .engine = engine,
          .secrets = secrets,
          .audit = audit,
-         .terminate = [this](std::string why) { terminated.push_back(std::move(why)); }},
+         .terminate = [this](std::string why) { terminated.push_back(std::move(why)); },
+         .renew =
+             [this](const std::vector<std::string>& names, std::function<void(bool)> done) {
+               return renew ? renew(names, std::move(done)) : NoRenewal(std::move(done));
+             }},
         {.system_roots = [] { return Roots().Pem(); }, .extra_roots = {}}));
   }
   ~TestGate() { interceptor.reset(); }
@@ -128,6 +132,13 @@ struct TestGate {
     return end == std::string::npos ? 0 : end + 7;
   }
 
+  /// Says, from the loop, that nothing was renewed.
+  Pending NoRenewal(std::function<void(bool)> done) {
+    if (!done) return {};
+    auto later = std::make_shared<Loop::Handle>(loop->Post([done = std::move(done)] { done(false); }));
+    return Pending([later] { *later = {}; });
+  }
+
   const AuditRecord& LastRecord() {
     REQUIRE_FALSE(audit.records.empty());
     return audit.records.back();
@@ -140,6 +151,7 @@ struct TestGate {
   secrets::Store secrets;
   RecordingAudit audit;
   std::vector<std::string> terminated;
+  RenewSecrets renew;  // What a 401 leads to; nothing is renewed without it.
   std::unique_ptr<Interceptor> interceptor;
 };
 
