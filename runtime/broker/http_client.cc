@@ -159,6 +159,9 @@ class HttpClient::Exchange final : private Stream::Listener {
 
   void Finish(Result<HttpAnswer> result) {
     deadline_ = {};
+    dialing_ = {};
+    // Whoever asked may keep us for a while; what the server still says is for nobody.
+    if (stream_) stream_->SetListener(nullptr);
     const auto done = std::move(done_);
     if (result) return done(std::move(result));  // May destroy this.
     done(tl::unexpected(std::move(result).error().In(request_.url.ToString())));

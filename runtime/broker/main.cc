@@ -14,6 +14,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <memory>
 #include <string>
 
@@ -75,6 +76,7 @@ bool AnyNeedsNetwork(const std::vector<SecretSource>& sources) {
 }
 
 Status OpenNetwork(const BrokerLaunch& launch, Workshop& shop) {
+  tzset();  // Reads its file at its first use, which is now: certificates are held against the time.
   std::vector<Endpoint> servers;
   for (const auto& text : launch.resolvers) {
     if (const auto endpoint = Endpoint::Parse(text, 53)) servers.push_back(*endpoint);

@@ -61,6 +61,7 @@ void Server::OnQuestion(uint16_t secret) {
     return;
   }
   busy_[secret] = true;
+  fetching_[secret] = {};  // Before the next one begins: it would cancel that.
   fetching_[secret] = sources_[secret]->Fetch([this, secret](Result<Value> value) { OnValue(secret, std::move(value)); });
 }
 

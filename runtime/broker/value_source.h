@@ -28,7 +28,8 @@ class ValueSource {
  public:
   virtual ~ValueSource() = default;
 
-  /// Gets a value, a new one where the source can give one. One Fetch() at a time. Every Fetch() ends
+  /// Gets a value, a new one where the source can give one. One Fetch() at a time, and
+  /// none while the Pending of the one before lives. Every Fetch() ends
   /// within a minute and a half. Errors say for people what is missing or was refused, without a secret.
   virtual Pending Fetch(std::function<void(Result<Value>)> done) = 0;
 };

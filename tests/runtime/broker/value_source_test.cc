@@ -82,6 +82,7 @@ struct Bench {
     local = Sources::Open({source}, std::move(variables));
   }
   ~Bench() {
+    pending = {};
     value.reset();
     errands.reset();
     while (waitpid(-1, nullptr, 0) > 0) {}
@@ -99,7 +100,8 @@ struct Bench {
   /// "VALUE for N ms", "VALUE", or "(why not)".
   std::string Fetch() {
     std::string result;
-    const Pending pending = value->Fetch([&](Result<Value> fetched) {
+    pending = {};
+    pending = value->Fetch([&](Result<Value> fetched) {
       if (!fetched) {
         result = "(" + fetched.error().message() + ")";
         return;
@@ -119,6 +121,7 @@ struct Bench {
   std::unique_ptr<mitm::UpstreamTls> tls;
   std::unique_ptr<HttpClient> http;
   std::unique_ptr<ValueSource> value;
+  Pending pending;  // Of the latest fetch, kept until the next as the broker keeps it.
 };
 
 OAuth2Source OAuth(const std::string& url = "https://id.test/oauth/token") {
