@@ -65,6 +65,13 @@ void SecretKeeper::OnAnswer(BrokerAnswer answer) {
   }
 }
 
+void SecretKeeper::Forget(std::string_view name) {
+  for (const Kept& kept : kept_) {
+    if (kept.name == name) Tell(kept.secret, false);
+  }
+  kept_.remove_if([name](const Kept& kept) { return kept.name == name; });
+}
+
 void SecretKeeper::TakeValue(Kept& kept, BrokerAnswer& answer) {
   auto value = secrets::Secret::Create(answer.bytes.text);
   auto rotated = value ? store_.Rotate(kept.name, *std::move(value)) : Status(tl::unexpected(value.error()));

@@ -5,6 +5,7 @@
 #include <list>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/loop.h"
@@ -33,6 +34,10 @@ class SecretKeeper {
   void Add(uint16_t secret, std::string name, std::optional<std::chrono::milliseconds> lifetime, Renewable renewable);
 
   void OnAnswer(BrokerAnswer answer);
+
+  /// The user has revoked NAME, or given it a value by hand: its source is not asked any more, and an
+  /// answer on its way changes nothing.
+  void Forget(std::string_view name);
 
   /// A server answered 401 to a request with the secrets NAMES: those that can be renewed are, but none
   /// more often than every kLeastBetween, as a 401 is also what a request without rights may get.

@@ -338,7 +338,10 @@ ControlReply Warden::OnCommand(const ControlRequest& request, UniqueFd attached)
             .rows = {{launch_.sandbox, launch_.policy_name, backend_name_,
                       std::string(ToString(workload_.link_kind))}}};
   }
-  return secret_commands_->Run(request, std::move(attached));
+  ControlReply reply = secret_commands_->Run(request, std::move(attached));
+  const bool by_hand = request.verb == "secret revoke" || request.verb == "secret rotate";
+  if (reply.done && by_hand && keeper_) keeper_->Forget(request.arguments.front());
+  return reply;
 }
 
 Status Warden::Run() {

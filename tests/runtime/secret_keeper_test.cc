@@ -164,6 +164,22 @@ TEST_CASE("who waits no more is not told, and the value is renewed all the same"
   CHECK(bench.Use("A") == "second-value");
 }
 
+TEST_CASE("a secret that was revoked is not brought back, by no answer and no 401") {
+  Bench bench;
+  bench.keeper.Add(0, "A", 20ms, Renewable::kYes);
+  bench.RunUntil([&] { return !bench.asked.empty(); });
+  std::optional<bool> told;
+  const Pending pending = bench.keeper.Renew({"A"}, [&](bool yes) { told = yes; });
+  REQUIRE(bench.store.Revoke("A"));
+  bench.keeper.Forget("A");
+  bench.Answer(0, "second-value");
+  bench.RunUntil([&] { return told.has_value(); });
+  CHECK(told == false);
+  CHECK(bench.Use("A").starts_with("("));
+  const Pending again = bench.keeper.Renew({"A"}, [&](bool yes) { told = yes; });
+  CHECK(bench.asked.size() == 1);
+}
+
 TEST_CASE("answers that were not asked for change nothing") {
   Bench bench;
   bench.keeper.Add(0, "A", {}, Renewable::kYes);
