@@ -20,15 +20,15 @@ bool SendAnswer(int socket, const BrokerAnswer& answer) {
   return true;
 }
 
-Server::Server(Loop& loop, UniqueFd socket, std::vector<std::unique_ptr<ValueSource>> sources)
-    : loop_(loop), socket_(std::move(socket)), sources_(std::move(sources)) {
+Server::Server(UniqueFd socket, std::vector<std::unique_ptr<ValueSource>> sources)
+    : socket_(std::move(socket)), sources_(std::move(sources)) {
   fetching_.resize(sources_.size());
   busy_.resize(sources_.size());
 }
 
 Result<std::unique_ptr<Server>> Server::Create(Loop& loop, UniqueFd socket,
                                                std::vector<std::unique_ptr<ValueSource>> sources) {
-  std::unique_ptr<Server> server(new Server(loop, std::move(socket), std::move(sources)));
+  std::unique_ptr<Server> server(new Server(std::move(socket), std::move(sources)));
   auto watch = loop.Watch(server->socket_.get(), EPOLLIN, [raw = server.get()](uint32_t) { raw->OnReadable(); });
   if (!watch) return tl::unexpected(std::move(watch).error());
   server->watch_ = *std::move(watch);

@@ -24,12 +24,11 @@ class Server {
   std::optional<int> exit_status() const { return exit_status_; }
 
  private:
-  Server(Loop& loop, UniqueFd socket, std::vector<std::unique_ptr<ValueSource>> sources);
+  Server(UniqueFd socket, std::vector<std::unique_ptr<ValueSource>> sources);
   void OnReadable();
   void OnQuestion(uint16_t secret);
   void OnValue(uint16_t secret, Result<Value> value);
 
-  Loop& loop_;
   UniqueFd socket_;
   std::vector<std::unique_ptr<ValueSource>> sources_;
   std::vector<Pending> fetching_;  // By secret, as `busy_`.

@@ -59,7 +59,7 @@ Result<Wiped> SignRs256(std::string_view claims, std::string_view private_key) {
   if (!key) return tl::unexpected(std::move(key).error());
   const std::string signed_part = Base64Url(R"({"alg":"RS256","typ":"JWT"})") + "." + Base64Url(claims);
   bssl::ScopedEVP_MD_CTX context;
-  std::string signature(EVP_PKEY_size(key->get()), '\0');
+  std::string signature(static_cast<size_t>(EVP_PKEY_size(key->get())), '\0');
   size_t size = signature.size();
   const bool done = EVP_DigestSignInit(context.get(), nullptr, EVP_sha256(), nullptr, key->get()) == 1 &&
                     EVP_DigestSign(context.get(), reinterpret_cast<uint8_t*>(signature.data()), &size,
