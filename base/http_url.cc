@@ -7,7 +7,9 @@ namespace sallyport {
 
 namespace {
 
-constexpr uint16_t DefaultPort(bool tls) { return tls ? 443 : 80; }
+constexpr uint16_t DefaultPort(bool tls) {
+  return tls ? 443 : 80;
+}
 
 bool IsVisible(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f; });
@@ -25,7 +27,8 @@ Result<HttpUrl> HttpUrl::Parse(std::string_view text) {
   HttpUrl url;
   url.tls = text.starts_with(kSecure);
   text.remove_prefix(url.tls ? kSecure.size() : kPlain.size());
-  if (text.find('#') != text.npos) return Fail(Code::kInvalid, "a URL with a fragment ('#') names no server's resource");
+  if (text.find('#') != text.npos)
+    return Fail(Code::kInvalid, "a URL with a fragment ('#') names no server's resource");
   const size_t end = std::min(text.find_first_of("/?"), text.size());
   auto authority = ParseAuthority(text.substr(0, end));
   if (!authority) return tl::unexpected(std::move(authority).error());
@@ -41,6 +44,8 @@ std::string HttpUrl::Authority() const {
   return port == DefaultPort(tls) ? name : name + ":" + std::to_string(port);
 }
 
-std::string HttpUrl::ToString() const { return (tls ? "https://" : "http://") + Authority() + target; }
+std::string HttpUrl::ToString() const {
+  return (tls ? "https://" : "http://") + Authority() + target;
+}
 
 }  // namespace sallyport

@@ -2,7 +2,8 @@
 
 namespace sallyport {
 
-void VisitPlainSources(const SecretSource& source, const std::function<void(const PlainSource&)>& visit) {
+void VisitPlainSources(const SecretSource& source,
+                       const std::function<void(const PlainSource&)>& visit) {
   if (const auto* env = std::get_if<EnvSource>(&source)) return visit(*env);
   if (const auto* file = std::get_if<FileSource>(&source)) return visit(*file);
   if (const auto* command = std::get_if<CommandSource>(&source)) return visit(*command);

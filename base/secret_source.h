@@ -24,8 +24,8 @@ struct FileSource {
 
 /// What a program of the user's prints, without its last newline.
 struct CommandSource {
-  std::vector<std::string> argv;  ///< Never empty, never joined: no shell sees it.
-  std::string folder;             ///< Where it runs: the policy's.
+  std::vector<std::string> argv;          ///< Never empty, never joined: no shell sees it.
+  std::string folder;                     ///< Where it runs: the policy's.
   std::chrono::milliseconds lifetime{0};  ///< How long its output is good; 0: until it is refused.
 };
 
@@ -42,7 +42,8 @@ struct OAuth2Source {
   Auth auth = Auth::kBasic;
   std::string client_id;
   std::optional<PlainSource> client_secret;  ///< None: a public client.
-  std::optional<PlainSource> refresh_token;  ///< Of kRefreshToken. A file is replaced when it rotates.
+  std::optional<PlainSource>
+      refresh_token;  ///< Of kRefreshToken. A file is replaced when it rotates.
   std::vector<std::string> scopes;
   std::optional<std::string> audience;
   bool private_network = false;  ///< The endpoint may have a private address, or be on loopback.
@@ -50,24 +51,27 @@ struct OAuth2Source {
 
 /// A GitHub App's installation token.
 struct GitHubAppSource {
-  HttpUrl base_url;  ///< Of the API; its target has no query.
-  std::string app_id;           ///< The app's number, or its client id.
-  std::string installation_id;  ///< Digits.
-  PlainSource private_key;      ///< PEM, RSA.
-  std::vector<std::string> repositories;                          ///< Empty: all of the installation.
-  std::vector<std::pair<std::string, std::string>> permissions;   ///< Empty: all of the app.
+  HttpUrl base_url;                       ///< Of the API; its target has no query.
+  std::string app_id;                     ///< The app's number, or its client id.
+  std::string installation_id;            ///< Digits.
+  PlainSource private_key;                ///< PEM, RSA.
+  std::vector<std::string> repositories;  ///< Empty: all of the installation.
+  std::vector<std::pair<std::string, std::string>> permissions;  ///< Empty: all of the app.
   bool private_network = false;
 };
 
 /// Where a secret's value comes from. Read by the broker, never by the warden.
-using SecretSource = std::variant<EnvSource, FileSource, CommandSource, OAuth2Source, GitHubAppSource>;
+using SecretSource =
+    std::variant<EnvSource, FileSource, CommandSource, OAuth2Source, GitHubAppSource>;
 
 /// Calls VISIT with each plain source that SOURCE is or is made from.
-void VisitPlainSources(const SecretSource& source, const std::function<void(const PlainSource&)>& visit);
+void VisitPlainSources(const SecretSource& source,
+                       const std::function<void(const PlainSource&)>& visit);
 
 /// Whether the value comes from a server.
 inline bool NeedsNetwork(const SecretSource& source) {
-  return std::holds_alternative<OAuth2Source>(source) || std::holds_alternative<GitHubAppSource>(source);
+  return std::holds_alternative<OAuth2Source>(source) ||
+         std::holds_alternative<GitHubAppSource>(source);
 }
 
 /// Whether asking again can give another value.

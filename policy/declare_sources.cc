@@ -69,12 +69,13 @@ int FileFunction(lua_State* lua) {
   return PushSource(lua, loader, std::move(source));
 }
 
-/// The table that the function WHAT was given, as WHAT EXAMPLE shows; without one, an absorber is on
-/// the stack.
+/// The table that the function WHAT was given, as WHAT EXAMPLE shows; without one, an absorber is
+/// on the stack.
 bool TakesTable(lua_State* lua, Loader& loader, const std::string& what, const char* example) {
   if (lua_type(lua, 1) == LUA_TTABLE && lua_gettop(lua) == 1) return true;
   if (!IsAbsorber(lua, 1)) {
-    loader.diagnostics.Error(CurrentLine(lua), what + " takes one table, as in " + what + " " + example);
+    loader.diagnostics.Error(CurrentLine(lua),
+                             what + " takes one table, as in " + what + " " + example);
   }
   PushAbsorber(lua);
   return false;
@@ -82,9 +83,11 @@ bool TakesTable(lua_State* lua, Loader& loader, const std::string& what, const c
 
 int CommandFunction(lua_State* lua) {
   Loader& loader = LoaderOf(lua);
-  if (!TakesTable(lua, loader, "command", "{ \"gh\", \"auth\", \"token\", lifetime = \"1h\" }")) return 1;
+  if (!TakesTable(lua, loader, "command", "{ \"gh\", \"auth\", \"token\", lifetime = \"1h\" }"))
+    return 1;
   TableReader reader(lua, 1, loader.diagnostics, "command", CurrentLine(lua));
-  const auto count = static_cast<lua_Integer>(std::min<lua_Unsigned>(lua_rawlen(lua, 1), kMaxArguments));
+  const auto count =
+      static_cast<lua_Integer>(std::min<lua_Unsigned>(lua_rawlen(lua, 1), kMaxArguments));
   reader.Expect({"lifetime"}, count);
   CommandSource source{.argv = {}, .folder = loader.folder};
   for (lua_Integer i = 1; i <= count; ++i) {
@@ -103,7 +106,8 @@ int CommandFunction(lua_State* lua) {
     if (lifetime && lifetime->count() > 0 && *lifetime <= kMaxLifetime) {
       source.lifetime = *lifetime;
     } else {
-      reader.Error("'lifetime' must be a duration like \"30s\", \"5m\" or \"1h\", not \"" + Printable(*text, 40) + "\"");
+      reader.Error("'lifetime' must be a duration like \"30s\", \"5m\" or \"1h\", not \"" +
+                   Printable(*text, 40) + "\"");
     }
   }
   return PushSource(lua, loader, std::move(source));
@@ -138,11 +142,13 @@ std::optional<PlainSource> PlainSourceAt(TableReader& reader, const char* field)
 
 /// Whether credentials may go to URL without TLS.
 bool IsLoopback(const Host& host) {
-  if (const auto* address = std::get_if<IpAddress>(&host)) return Classify(*address) == AddressClass::kLoopback;
+  if (const auto* address = std::get_if<IpAddress>(&host))
+    return Classify(*address) == AddressClass::kLoopback;
   return std::get<HostName>(host).text() == "localhost";
 }
 
-std::optional<HttpUrl> UrlAt(TableReader& reader, const char* field, const std::string& text, bool private_network) {
+std::optional<HttpUrl> UrlAt(TableReader& reader, const char* field, const std::string& text,
+                             bool private_network) {
   auto url = HttpUrl::Parse(text);
   const std::string where = "'" + std::string(field) + "': '" + Printable(text, 200) + "' ";
   if (!url) {
@@ -163,7 +169,8 @@ std::optional<HttpUrl> UrlAt(TableReader& reader, const char* field, const std::
 std::optional<std::string> RequiredText(TableReader& reader, const char* field) {
   auto text = reader.String(field);
   if (text && !IsPlainText(*text)) {
-    reader.Error("'" + std::string(field) + "' must be text without control characters, and not empty");
+    reader.Error("'" + std::string(field) +
+                 "' must be text without control characters, and not empty");
   } else if (!text && !reader.Has(field)) {
     reader.Error("needs '" + std::string(field) + "'");
   }
@@ -183,29 +190,37 @@ void ReadGrant(TableReader& reader, OAuth2Source& source) {
   source.refresh_token = PlainSourceAt(reader, "refresh_token");
   if (grant == "refresh_token" || (!grant && source.refresh_token)) {
     source.grant = OAuth2Source::Grant::kRefreshToken;
-    if (!reader.Has("refresh_token")) reader.Error("needs 'refresh_token', as in refresh_token = file \"refresh.txt\"");
+    if (!reader.Has("refresh_token"))
+      reader.Error("needs 'refresh_token', as in refresh_token = file \"refresh.txt\"");
     return;
   }
   if (reader.Has("refresh_token")) reader.Error("'refresh_token' is for grant = \"refresh_token\"");
-  if (!reader.Has("client_secret")) reader.Error("needs 'client_secret', as in client_secret = env \"CLIENT_SECRET\"");
+  if (!reader.Has("client_secret"))
+    reader.Error("needs 'client_secret', as in client_secret = env \"CLIENT_SECRET\"");
 }
 
 int OAuth2Function(lua_State* lua) {
   Loader& loader = LoaderOf(lua);
-  if (!TakesTable(lua, loader, "oauth2", "{ token_url = \"https://...\", client_id = \"...\", client_secret = env \"CLIENT_SECRET\" }")) {
+  if (!TakesTable(lua, loader, "oauth2",
+                  "{ token_url = \"https://...\", client_id = \"...\", client_secret = env "
+                  "\"CLIENT_SECRET\" }")) {
     return 1;
   }
   TableReader reader(lua, 1, loader.diagnostics, "oauth2", CurrentLine(lua));
-  reader.Expect({"token_url", "client_id", "client_secret", "scopes", "audience", "grant", "refresh_token", "auth", "private"});
+  reader.Expect({"token_url", "client_id", "client_secret", "scopes", "audience", "grant",
+                 "refresh_token", "auth", "private"});
   OAuth2Source source;
   source.private_network = reader.Bool("private").value_or(false);
   if (const auto text = RequiredText(reader, "token_url")) {
-    if (auto url = UrlAt(reader, "token_url", *text, source.private_network)) source.token_url = *std::move(url);
+    if (auto url = UrlAt(reader, "token_url", *text, source.private_network))
+      source.token_url = *std::move(url);
   }
   source.client_id = RequiredText(reader, "client_id").value_or("");
   source.scopes = reader.Strings("scopes");
   for (const auto& scope : source.scopes) {
-    if (!IsScope(scope)) reader.Error("'scopes': '" + Printable(scope, 60) + "' is not a scope; each is one string without spaces");
+    if (!IsScope(scope))
+      reader.Error("'scopes': '" + Printable(scope, 60) +
+                   "' is not a scope; each is one string without spaces");
   }
   if (reader.Has("audience")) source.audience = RequiredText(reader, "audience");
   if (reader.OneOf("auth", {"basic", "post"}) == "post") source.auth = OAuth2Source::Auth::kPost;
@@ -223,7 +238,8 @@ std::string IdAt(TableReader& reader, const char* field) {
   lua_State* lua = reader.lua();
   lua_pushstring(lua, field);
   const int type = lua_rawget(lua, reader.index());
-  const bool is_number = type == LUA_TNUMBER && lua_isinteger(lua, -1) != 0 && lua_tointeger(lua, -1) > 0;
+  const bool is_number =
+      type == LUA_TNUMBER && lua_isinteger(lua, -1) != 0 && lua_tointeger(lua, -1) > 0;
   const std::string digits = is_number ? std::to_string(lua_tointeger(lua, -1)) : "";
   lua_pop(lua, 1);
   return is_number ? digits : RequiredText(reader, field).value_or("");
@@ -233,14 +249,16 @@ void ReadTokenScope(TableReader& reader, GitHubAppSource& source) {
   source.repositories = reader.Strings("repositories");
   for (const auto& name : source.repositories) {
     if (!IsPlainText(name) || name.find('/') != name.npos) {
-      reader.Error("'repositories': '" + Printable(name, 100) + "' must be a repository's name without its owner");
+      reader.Error("'repositories': '" + Printable(name, 100) +
+                   "' must be a repository's name without its owner");
     }
   }
   static const Words kLevels = {"read", "write", "admin"};
   reader.ForEachField("permissions", [&](const std::string& name, int index) {
     const auto level = ReadString(reader.lua(), index);
     if (!level || std::find(kLevels.begin(), kLevels.end(), *level) == kLevels.end()) {
-      return reader.Error("'permissions': '" + Printable(name, 60) + "' must be \"read\", \"write\" or \"admin\"" +
+      return reader.Error("'permissions': '" + Printable(name, 60) +
+                          "' must be \"read\", \"write\" or \"admin\"" +
                           (level ? DidYouMean(*level, kLevels) : ""));
     }
     source.permissions.emplace_back(name, *level);
@@ -249,19 +267,23 @@ void ReadTokenScope(TableReader& reader, GitHubAppSource& source) {
 
 int GitHubAppFunction(lua_State* lua) {
   Loader& loader = LoaderOf(lua);
-  if (!TakesTable(lua, loader, "github_app", "{ app_id = 123, installation_id = 456, private_key = file \"app.pem\" }")) {
+  if (!TakesTable(lua, loader, "github_app",
+                  "{ app_id = 123, installation_id = 456, private_key = file \"app.pem\" }")) {
     return 1;
   }
   TableReader reader(lua, 1, loader.diagnostics, "github_app", CurrentLine(lua));
-  reader.Expect({"app_id", "installation_id", "private_key", "repositories", "permissions", "base_url", "private"});
+  reader.Expect({"app_id", "installation_id", "private_key", "repositories", "permissions",
+                 "base_url", "private"});
   GitHubAppSource source;
   source.private_network = reader.Bool("private").value_or(false);
   const std::string base = reader.String("base_url").value_or("https://api.github.com");
-  if (auto url = UrlAt(reader, "base_url", base, source.private_network)) source.base_url = *std::move(url);
+  if (auto url = UrlAt(reader, "base_url", base, source.private_network))
+    source.base_url = *std::move(url);
   if (source.base_url.target.find('?') != std::string::npos) reader.Error("'base_url' has a query");
   source.app_id = IdAt(reader, "app_id");
   source.installation_id = IdAt(reader, "installation_id");
-  if (reader.Has("installation_id") && !IsDigits(source.installation_id)) reader.Error("'installation_id' must be a number");
+  if (reader.Has("installation_id") && !IsDigits(source.installation_id))
+    reader.Error("'installation_id' must be a number");
   if (const auto key = PlainSourceAt(reader, "private_key")) {
     source.private_key = *key;
   } else if (!reader.Has("private_key")) {
@@ -283,7 +305,9 @@ bool IsSecretName(std::string_view name) {
 }
 
 std::optional<SecretSource> ReadSource(TableReader& reader, const char* field) {
-  return SourceAt(reader, field, "env \"NAME\", file \"path\", command { ... }, oauth2 { ... } or github_app { ... }");
+  return SourceAt(
+      reader, field,
+      "env \"NAME\", file \"path\", command { ... }, oauth2 { ... } or github_app { ... }");
 }
 
 void DefineSources(lua_State* lua) {

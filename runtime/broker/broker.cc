@@ -58,11 +58,14 @@ class SpawnActions {
   std::vector<UniqueFd> copies_;
 };
 
-tl::unexpected<Error> Gone() { return Fail(Code::kSystem, "the broker died"); }
+tl::unexpected<Error> Gone() {
+  return Fail(Code::kSystem, "the broker died");
+}
 
 }  // namespace
 
-Result<Broker> Broker::Start(const std::string& program, const BrokerLaunch& launch, UniqueFd values) {
+Result<Broker> Broker::Start(const std::string& program, const BrokerLaunch& launch,
+                             UniqueFd values) {
   std::array<int, 2> pair;
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0) {
     return tl::unexpected(Error::FromErrno("socketpair"));
@@ -84,7 +87,8 @@ Result<Broker> Broker::Start(const std::string& program, const BrokerLaunch& lau
 
 Status Broker::Ask(uint16_t secret) {
   const std::string question = EncodeQuestion(secret);
-  if (send(socket_.get(), question.data(), question.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(question.size())) {
+  if (send(socket_.get(), question.data(), question.size(), MSG_NOSIGNAL) !=
+      static_cast<ssize_t>(question.size())) {
     return Gone();
   }
   return {};
@@ -104,7 +108,8 @@ Result<BrokerAnswer> Broker::Await(Clock::time_point deadline) {
   for (;;) {
     auto answer = reader_->Next();
     if (!answer) return tl::unexpected(std::move(answer).error());
-    if (*answer && (*answer)->kind == BrokerAnswer::Kind::kFatal) return Fail(Code::kSystem, (*answer)->bytes.text);
+    if (*answer && (*answer)->kind == BrokerAnswer::Kind::kFatal)
+      return Fail(Code::kSystem, (*answer)->bytes.text);
     if (*answer) return **std::move(answer);
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
     pollfd ready{.fd = socket_.get(), .events = POLLIN, .revents = 0};
@@ -122,7 +127,8 @@ Status Broker::TakeAnswers(const std::function<void(BrokerAnswer)>& on_answer) {
     auto answer = reader_->Next();
     if (!answer) return tl::unexpected(std::move(answer).error());
     if (!*answer) return {};
-    if ((*answer)->kind == BrokerAnswer::Kind::kFatal) return Fail(Code::kSystem, (*answer)->bytes.text);
+    if ((*answer)->kind == BrokerAnswer::Kind::kFatal)
+      return Fail(Code::kSystem, (*answer)->bytes.text);
     on_answer(**std::move(answer));
   }
 }

@@ -21,13 +21,15 @@ enum BrokerFd : int {
   kBrokerValuesFd = 5,  ///< The pipe with the user's variables (sources.h).
 };
 
-/// The warden's end of its broker: the program that holds the sources of secrets, so that the warden,
-/// which reads hostile bytes, never opens one. It lives as long as its warden, and the warden ends with it.
+/// The warden's end of its broker: the program that holds the sources of secrets, so that the
+/// warden, which reads hostile bytes, never opens one. It lives as long as its warden, and the
+/// warden ends with it.
 class Broker {
  public:
   /// Starts PROGRAM as a broker. VALUES brings it the variables of the user's environment that its
   /// sources need; nobody else reads them. Call while single-threaded and not yet confined.
-  static Result<Broker> Start(const std::string& program, const BrokerLaunch& launch, UniqueFd values);
+  static Result<Broker> Start(const std::string& program, const BrokerLaunch& launch,
+                              UniqueFd values);
 
   Broker(Broker&&) noexcept = default;
   Broker& operator=(Broker&&) noexcept = default;

@@ -54,7 +54,8 @@ std::vector<char*> Pointers(std::vector<std::string>& texts) {
   return pointers;
 }
 
-[[noreturn]] void Exec(CommandSource command, std::vector<std::string>& environment, int out, int complaints) {
+[[noreturn]] void Exec(CommandSource command, std::vector<std::string>& environment, int out,
+                       int complaints) {
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   std::signal(SIGPIPE, SIG_DFL);
@@ -84,7 +85,8 @@ std::string FirstLine(const std::string& text) {
 /// A command under way.
 class Running {
  public:
-  Running(const CommandSource& command, int broker) : name_("command " + command.argv[0]), broker_(broker) {
+  Running(const CommandSource& command, int broker)
+      : name_("command " + command.argv[0]), broker_(broker) {
     output_.text.reserve(kMaxOutput + 1);
   }
 
@@ -101,7 +103,8 @@ class Running {
     const UniqueFd ended(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)));
     auto collected = ended.valid() ? Collect(out[0].get(), complaints[0].get(), ended.get())
                                    : Status(tl::unexpected(Error::FromErrno("pidfd_open")));
-    kill(-pid_, SIGKILL);  // What it left running; it has not been waited for, so the group is its own.
+    kill(-pid_,
+         SIGKILL);  // What it left running; it has not been waited for, so the group is its own.
     kill(pid_, SIGKILL);
     int status = 0;
     waitpid(pid_, &status, 0);
@@ -119,7 +122,8 @@ class Running {
     fcntl(out, F_SETFL, O_NONBLOCK);
     fcntl(complaints, F_SETFL, O_NONBLOCK);
     for (;;) {
-      const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+      const auto left =
+          std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
       if (left.count() <= 0) return Fail(Code::kTimeout, name_ + " did not finish within 30 s");
       if (poll(fds.data(), fds.size(), static_cast<int>(left.count())) < 0 && errno != EINTR) {
         return tl::unexpected(Error::FromErrno("poll"));
@@ -127,24 +131,30 @@ class Running {
       if (fds[3].revents != 0) return Fail(Code::kSystem, "the broker is gone");
       if (!Take(fds[0], output_.text, kMaxOutput + 1)) fds[0].fd = -1;
       if (!Take(fds[1], complaint_, 4 * kMaxComplaint)) fds[1].fd = -1;
-      if (output_.text.size() > kMaxOutput) return Fail(Code::kLimit, name_ + " printed more than 64 KiB");
+      if (output_.text.size() > kMaxOutput)
+        return Fail(Code::kLimit, name_ + " printed more than 64 KiB");
       if (fds[2].revents != 0) {  // It has ended: what it wrote before is there.
-        while (fds[0].fd >= 0 && Take(fds[0], output_.text, kMaxOutput + 1) && took_) {}
-        while (fds[1].fd >= 0 && Take(fds[1], complaint_, 4 * kMaxComplaint) && took_) {}
-        if (output_.text.size() > kMaxOutput) return Fail(Code::kLimit, name_ + " printed more than 64 KiB");
+        while (fds[0].fd >= 0 && Take(fds[0], output_.text, kMaxOutput + 1) && took_) {
+        }
+        while (fds[1].fd >= 0 && Take(fds[1], complaint_, 4 * kMaxComplaint) && took_) {
+        }
+        if (output_.text.size() > kMaxOutput)
+          return Fail(Code::kLimit, name_ + " printed more than 64 KiB");
         return {};
       }
     }
   }
 
-  /// Reads what is there into TEXT, up to MOST bytes of it; what is beyond is dropped. False at the end.
+  /// Reads what is there into TEXT, up to MOST bytes of it; what is beyond is dropped. False at the
+  /// end.
   bool Take(const pollfd& from, std::string& text, size_t most) {
     took_ = false;
     if (from.fd < 0) return false;
     std::array<char, 4096> piece;
     const ssize_t count = read(from.fd, piece.data(), piece.size());
     if (count > 0) {
-      text.append(piece.data(), std::min(static_cast<size_t>(count), most - std::min(most, text.size())));
+      text.append(piece.data(),
+                  std::min(static_cast<size_t>(count), most - std::min(most, text.size())));
       took_ = true;
     }
     secrets::WipeBytes(piece.data(), piece.size());
@@ -155,10 +165,12 @@ class Running {
     const std::string line = FirstLine(complaint_);
     const std::string said = line.empty() ? "" : ": " + line;
     if (WIFSIGNALED(status)) {
-      return Fail(Code::kNotFound, name_ + " was ended by signal " + std::to_string(WTERMSIG(status)) + said);
+      return Fail(Code::kNotFound,
+                  name_ + " was ended by signal " + std::to_string(WTERMSIG(status)) + said);
     }
     if (WEXITSTATUS(status) != 0) {
-      return Fail(Code::kNotFound, name_ + " failed with status " + std::to_string(WEXITSTATUS(status)) + said);
+      return Fail(Code::kNotFound,
+                  name_ + " failed with status " + std::to_string(WEXITSTATUS(status)) + said);
     }
     if (output_.text.ends_with('\n')) output_.text.pop_back();
     if (output_.text.ends_with('\r')) output_.text.pop_back();
@@ -192,10 +204,12 @@ Status WriteWhole(int file, std::string_view bytes) {
 
 /// Makes FILE what the file with INFO was, with CONTENT, on the disk.
 Status Fill(int file, const struct stat& info, std::string_view content) {
-  if ((info.st_uid != geteuid() || info.st_gid != getegid()) && fchown(file, info.st_uid, info.st_gid) != 0) {
+  if ((info.st_uid != geteuid() || info.st_gid != getegid()) &&
+      fchown(file, info.st_uid, info.st_gid) != 0) {
     return tl::unexpected(Error::FromErrno("keeping its owner"));
   }
-  if (fchmod(file, info.st_mode & 0777) != 0) return tl::unexpected(Error::FromErrno("keeping its mode"));
+  if (fchmod(file, info.st_mode & 0777) != 0)
+    return tl::unexpected(Error::FromErrno("keeping its mode"));
   auto status = WriteWhole(file, content);
   if (status) status = WriteWhole(file, "\n");
   if (status && fsync(file) != 0) status = tl::unexpected(Error::FromErrno("fsync"));
@@ -212,9 +226,11 @@ Result<Wiped> ReplaceNow(const std::string& path, std::string_view content) {
   const std::string folder = target.substr(0, target.rfind('/') + 1);
   std::string beside = folder + ".sallyport-XXXXXX";
   const UniqueFd file(mkostemp(beside.data(), O_CLOEXEC));
-  if (!file.valid()) return tl::unexpected(Error::FromErrno("file " + path + ": a new one beside it"));
+  if (!file.valid())
+    return tl::unexpected(Error::FromErrno("file " + path + ": a new one beside it"));
   auto status = Fill(file.get(), info, content);
-  if (status && rename(beside.c_str(), target.c_str()) != 0) status = tl::unexpected(Error::FromErrno("rename"));
+  if (status && rename(beside.c_str(), target.c_str()) != 0)
+    status = tl::unexpected(Error::FromErrno("rename"));
   if (!status) {
     unlink(beside.c_str());
     return tl::unexpected(std::move(status).error().In("file " + path));
@@ -243,7 +259,9 @@ class Runner {
 
  private:
   Result<Wiped> Do(std::string_view request) {
-    const auto byte = [&](size_t i) { return static_cast<size_t>(static_cast<unsigned char>(request[i])); };
+    const auto byte = [&](size_t i) {
+      return static_cast<size_t>(static_cast<unsigned char>(request[i]));
+    };
     const size_t number = byte(1) | byte(2) << 8;
     const std::string_view content = request.substr(kErrandHead);
     if (byte(0) == kRunCommand && number < declared_.commands.size()) {
@@ -259,7 +277,8 @@ class Runner {
 
   bool Answer(const Result<Wiped>& result) {
     Wiped packet;
-    const std::string_view text = result ? result->text : std::string_view(result.error().message());
+    const std::string_view text =
+        result ? result->text : std::string_view(result.error().message());
     packet.text.reserve(1 + text.size());
     packet.text.push_back(result ? 0 : 1);
     packet.text.append(text.substr(0, kMaxErrandAnswer - 1));
@@ -271,8 +290,8 @@ class Runner {
   std::vector<std::string> environment_;
 };
 
-/// What a child of ours needs none of: others' descriptors, above all the warden's end, whose closing
-/// must be seen by it alone.
+/// What a child of ours needs none of: others' descriptors, above all the warden's end, whose
+/// closing must be seen by it alone.
 void KeepOnly(int socket) {
   if (socket > 3) syscall(SYS_close_range, 3, static_cast<unsigned>(socket) - 1, 0);
   syscall(SYS_close_range, static_cast<unsigned>(socket) + 1, ~0U, 0);
@@ -282,8 +301,8 @@ void KeepOnly(int socket) {
 
 int ServeErrands(UniqueFd socket, const Errands::Declared& declared, const Variables& variables) {
   prctl(PR_SET_NAME, "sandbox-errands");
-  // It ends when the broker's end of the socket is closed, so that a command under way is ended with
-  // all that it started; a signal at the parent's death would leave those behind.
+  // It ends when the broker's end of the socket is closed, so that a command under way is ended
+  // with all that it started; a signal at the parent's death would leave those behind.
   prctl(PR_SET_PDEATHSIG, 0);
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);

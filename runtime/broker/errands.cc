@@ -38,9 +38,10 @@ Status Errands::Attach(Loop& loop) {
 }
 
 Pending Errands::Run(const CommandSource& command, std::function<void(Result<Wiped>)> done) {
-  const auto found = std::find_if(declared_.commands.begin(), declared_.commands.end(), [&](const auto& other) {
-    return other.argv == command.argv && other.folder == command.folder;
-  });
+  const auto found =
+      std::find_if(declared_.commands.begin(), declared_.commands.end(), [&](const auto& other) {
+        return other.argv == command.argv && other.folder == command.folder;
+      });
   Result<size_t> number = static_cast<size_t>(found - declared_.commands.begin());
   if (found == declared_.commands.end()) number = Fail(Code::kNotFound, "no such command");
   return Ask(kRunCommand, std::move(number), {}, std::move(done));
@@ -85,7 +86,8 @@ void Errands::SendNext() {
   if (sent_ || queue_.empty()) return;
   const std::string& request = queue_.front().request.text;
   sent_ = true;
-  if (send(socket_.get(), request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size())) {
+  if (send(socket_.get(), request.data(), request.size(), MSG_NOSIGNAL) !=
+      static_cast<ssize_t>(request.size())) {
     Finish(tl::unexpected(Error::FromErrno("the process that runs commands")));
   }
 }

@@ -19,9 +19,10 @@
 namespace sallyport::runtime {
 
 /// What needs the user's own rights while the sandbox runs: a declared command is run, a declared
-/// file is read or replaced. A child of the broker does it, forked before the broker confines itself;
-/// it keeps the user's id, files and network, and takes nothing but the number of a declaration, so
-/// that whoever takes over the confined broker, which talks to servers, gets no more than that.
+/// file is read or replaced. A child of the broker does it, forked before the broker confines
+/// itself; it keeps the user's id, files and network, and takes nothing but the number of a
+/// declaration, so that whoever takes over the confined broker, which talks to servers, gets no
+/// more than that.
 ///
 /// A command has no terminal and no input, the user's environment, and 30 seconds. It is no shell's
 /// line. It dies, with its process group, when the time is over or the broker is gone.
@@ -43,9 +44,10 @@ class Errands {
   Pending Run(const CommandSource& command, std::function<void(Result<Wiped>)> done);
   /// What PATH, one of the declared files, holds now, without its last newline.
   Pending ReadFile(const std::string& path, std::function<void(Result<Wiped>)> done);
-  /// Replaces the content of PATH: written beside it, synchronised and renamed, with the mode and the
-  /// owner that it had. A symbolic link stays one.
-  Pending ReplaceFile(const std::string& path, const Wiped& content, std::function<void(Result<Wiped>)> done);
+  /// Replaces the content of PATH: written beside it, synchronised and renamed, with the mode and
+  /// the owner that it had. A symbolic link stays one.
+  Pending ReplaceFile(const std::string& path, const Wiped& content,
+                      std::function<void(Result<Wiped>)> done);
 
   Errands(const Errands&) = delete;
   Errands& operator=(const Errands&) = delete;
@@ -54,11 +56,14 @@ class Errands {
   struct Errand {
     uint64_t id;
     Wiped request;
-    std::function<void(Result<Wiped>)> done;  ///< Null: nobody waits any more, the answer is dropped.
+    std::function<void(Result<Wiped>)>
+        done;  ///< Null: nobody waits any more, the answer is dropped.
   };
 
-  Errands(Declared declared, UniqueFd socket) : declared_(std::move(declared)), socket_(std::move(socket)) {}
-  Pending Ask(uint8_t kind, Result<size_t> number, std::string_view content, std::function<void(Result<Wiped>)> done);
+  Errands(Declared declared, UniqueFd socket)
+      : declared_(std::move(declared)), socket_(std::move(socket)) {}
+  Pending Ask(uint8_t kind, Result<size_t> number, std::string_view content,
+              std::function<void(Result<Wiped>)> done);
   Result<size_t> NumberOf(const std::string& path) const;
   void SendNext();
   void OnReady();

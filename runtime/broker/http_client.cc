@@ -23,13 +23,16 @@ Destination DestinationOf(const HttpUrl& url, bool private_network) {
   Destination destination{.host = url.host, .port = url.port, .filter = {}};
   if (!private_network) return destination;
   const auto add = [&](AddressClass kind) {
-    destination.filter.classes = static_cast<uint16_t>(destination.filter.classes | static_cast<uint16_t>(kind));
+    destination.filter.classes =
+        static_cast<uint16_t>(destination.filter.classes | static_cast<uint16_t>(kind));
   };
   add(AddressClass::kPrivate);
-  add(AddressClass::kLoopback);  // For literals only: AdmitsForName() never lets a name be loopback.
+  add(AddressClass::kLoopback);  // For literals only: AdmitsForName() never lets a name be
+                                 // loopback.
   const auto* name = std::get_if<HostName>(&url.host);
   // RFC 6761, 6.3: not a name to ask a server for.
-  if (name != nullptr && name->text() == "localhost") destination.host = IpAddress::V4(127, 0, 0, 1);
+  if (name != nullptr && name->text() == "localhost")
+    destination.host = IpAddress::V4(127, 0, 0, 1);
   return destination;
 }
 
@@ -48,11 +51,11 @@ class HttpClient::Exchange final : private Stream::Listener {
   }
 
   void Start() {
-    deadline_ = client_.loop_.After(kDeadline, [this] {
-      Finish(Fail(Code::kTimeout, "it did not answer within 30 s"));
-    });
-    dialing_ = client_.dialer_.Dial(DestinationOf(request_.url, request_.private_network), Transport::kTcp,
-                                    [this](Result<Dialed> dialed) { OnDialed(std::move(dialed)); });
+    deadline_ = client_.loop_.After(
+        kDeadline, [this] { Finish(Fail(Code::kTimeout, "it did not answer within 30 s")); });
+    dialing_ =
+        client_.dialer_.Dial(DestinationOf(request_.url, request_.private_network), Transport::kTcp,
+                             [this](Result<Dialed> dialed) { OnDialed(std::move(dialed)); });
   }
 
  private:
@@ -65,7 +68,8 @@ class HttpClient::Exchange final : private Stream::Listener {
       stream_->SetListener(this);
       return Send();
     }
-    auto tls = client_.tls_.Connect(client_.loop_, *std::move(socket), request_.url.host, request_.url.Authority());
+    auto tls = client_.tls_.Connect(client_.loop_, *std::move(socket), request_.url.host,
+                                    request_.url.Authority());
     if (!tls) return Finish(Fail(Code::kUntrusted, "no certificate can be verified for it"));
     tls_ = tls.get();
     stream_ = std::move(tls);
@@ -96,7 +100,8 @@ class HttpClient::Exchange final : private Stream::Listener {
     head.headers = std::move(request_.headers);
     Wiped bytes;
     bytes.text.reserve(kMaxHead + request_.body.text.size());
-    mitm::http1::AppendRequestHead(head, head.authority, {mitm::BodyLength::Kind::kKnown, request_.body.text.size()},
+    mitm::http1::AppendRequestHead(head, head.authority,
+                                   {mitm::BodyLength::Kind::kKnown, request_.body.text.size()},
                                    bytes.text);
     for (auto& field : head.headers.fields()) secrets::WipeString(field.value);
     bytes.text.append(request_.body.text);
@@ -120,8 +125,9 @@ class HttpClient::Exchange final : private Stream::Listener {
         const auto filled = input_.Fill(*stream_);
         if (filled == ReadResult::Kind::kBytes) continue;
         if (filled == ReadResult::Kind::kWouldBlock) return;
-        event = filled == ReadResult::Kind::kEnd ? parser_.ConnectionEnded()
-                                                 : mitm::MessageEvent{mitm::MessageEvent::Kind::kBroken, {}};
+        event = filled == ReadResult::Kind::kEnd
+                    ? parser_.ConnectionEnded()
+                    : mitm::MessageEvent{mitm::MessageEvent::Kind::kBroken, {}};
       }
       if (Take(event)) return;
     }

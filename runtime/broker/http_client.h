@@ -19,7 +19,8 @@ struct HttpRequest {
   HttpUrl url;
   Headers headers;  ///< No Host, no framing: those are the client's.
   Wiped body;
-  bool private_network = false;  ///< Private addresses are meant, too, and loopback as a literal or "localhost".
+  bool private_network =
+      false;  ///< Private addresses are meant, too, and loopback as a literal or "localhost".
 
   HttpRequest() = default;
   HttpRequest(HttpRequest&&) = default;
@@ -34,12 +35,13 @@ struct HttpAnswer {
 };
 
 /// Sends requests through the guarded dialler: special addresses are refused, the certificate must
-/// verify for the URL's host. One connection a request; no redirect is followed; an answer has at most
-/// 64 KiB; the whole takes at most 30 seconds.
+/// verify for the URL's host. One connection a request; no redirect is followed; an answer has at
+/// most 64 KiB; the whole takes at most 30 seconds.
 class HttpClient {
  public:
   /// All outlive it, and it every Pending.
-  HttpClient(Loop& loop, Dialer& dialer, mitm::UpstreamTls& tls) : loop_(loop), dialer_(dialer), tls_(tls) {}
+  HttpClient(Loop& loop, Dialer& dialer, mitm::UpstreamTls& tls)
+      : loop_(loop), dialer_(dialer), tls_(tls) {}
 
   /// Errors name the server and what went wrong, and hold nothing of the request.
   Pending Post(HttpRequest request, std::function<void(Result<HttpAnswer>)> done);

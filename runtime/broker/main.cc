@@ -2,8 +2,8 @@
 //
 //     TieToWarden -> ReadLaunch -> Open (sources, errands, roots, resolver) -> Confine -> Serve
 //
-// It opens its sources first and confines itself before it asks a server for anything. A broker whose
-// sources need no server has no network at all.
+// It opens its sources first and confines itself before it asks a server for anything. A broker
+// whose sources need no server has no network at all.
 
 #include <fcntl.h>
 #include <poll.h>
@@ -76,7 +76,8 @@ bool AnyNeedsNetwork(const std::vector<SecretSource>& sources) {
 }
 
 Status OpenNetwork(const BrokerLaunch& launch, Workshop& shop) {
-  tzset();  // Reads its file at its first use, which is now: certificates are held against the time.
+  tzset();  // Reads its file at its first use, which is now: certificates are held against the
+            // time.
   std::vector<Endpoint> servers;
   for (const auto& text : launch.resolvers) {
     if (const auto endpoint = Endpoint::Parse(text, 53)) servers.push_back(*endpoint);
@@ -90,7 +91,8 @@ Status OpenNetwork(const BrokerLaunch& launch, Workshop& shop) {
   shop.roots = OpenSystemRoots();
   auto trusted = mitm::LoadTrustedRoots(extra);
   if (!trusted) return tl::unexpected(std::move(trusted).error());
-  auto tls = mitm::UpstreamTls::Create(*std::move(trusted), [&shop] { return ReadSystemRoots(std::move(shop.roots)); });
+  auto tls = mitm::UpstreamTls::Create(*std::move(trusted),
+                                       [&shop] { return ReadSystemRoots(std::move(shop.roots)); });
   if (!tls) return tl::unexpected(std::move(tls).error());
   shop.tls = *std::move(tls);
   shop.http = std::make_unique<HttpClient>(*shop.loop, *shop.dialer, *shop.tls);
@@ -124,14 +126,18 @@ Result<int> Serve(UniqueFd socket) {
   const auto role = shop.http ? ConfineOptions::Role::kOnlineBroker : ConfineOptions::Role::kBroker;
   auto confined = Confine({.role = role, .readable = {}, .max_files = kMaxFiles});
   if (!confined) return tl::unexpected(std::move(confined).error().In("confining the broker"));
-  const SourceTools tools{
-      .loop = *shop.loop, .local = shop.local, .errands = shop.errands.get(), .http = shop.http.get()};
+  const SourceTools tools{.loop = *shop.loop,
+                          .local = shop.local,
+                          .errands = shop.errands.get(),
+                          .http = shop.http.get()};
   std::vector<std::unique_ptr<ValueSource>> sources;
-  for (const auto& item : launch->secrets) sources.push_back(MakeValueSource(item.name, item.source, tools));
+  for (const auto& item : launch->secrets)
+    sources.push_back(MakeValueSource(item.name, item.source, tools));
   auto server = Server::Create(*shop.loop, std::move(socket), std::move(sources));
   if (!server) return tl::unexpected(std::move(server).error());
   while (!(*server)->exit_status()) {
-    if (auto turned = shop.loop->RunOnce(); !turned) return tl::unexpected(std::move(turned).error());
+    if (auto turned = shop.loop->RunOnce(); !turned)
+      return tl::unexpected(std::move(turned).error());
   }
   return *(*server)->exit_status();
 }

@@ -127,7 +127,8 @@ PlainSource ReadPlain(CborSequence& in) {
 OAuth2Source ReadOAuth2(CborSequence& in) {
   OAuth2Source source;
   source.token_url = ReadUrl(in);
-  source.grant = ReadChoice(in) ? OAuth2Source::Grant::kRefreshToken : OAuth2Source::Grant::kClientCredentials;
+  source.grant =
+      ReadChoice(in) ? OAuth2Source::Grant::kRefreshToken : OAuth2Source::Grant::kClientCredentials;
   source.auth = ReadChoice(in) ? OAuth2Source::Auth::kPost : OAuth2Source::Auth::kBasic;
   source.client_id = in.Text();
   if (ReadPresence(in)) source.client_secret = ReadPlain(in);
@@ -160,20 +161,23 @@ SecretSource ReadSource(CborSequence& in) {
   const int64_t kind = in.Int();
   if (kind == kOAuth2 && elements == 10) return ReadOAuth2(in);
   if (kind == kGitHubApp && elements == 8) return ReadGitHubApp(in);
-  return std::visit([](auto plain) { return SecretSource(std::move(plain)); }, ReadPlainAs(in, elements, kind));
+  return std::visit([](auto plain) { return SecretSource(std::move(plain)); },
+                    ReadPlainAs(in, elements, kind));
 }
 
 template <class Number>
 Number ReadNumber(const char* bytes) {
   uint64_t number = 0;
-  for (size_t i = sizeof(Number); i > 0; --i) number = number << 8 | static_cast<unsigned char>(bytes[i - 1]);
+  for (size_t i = sizeof(Number); i > 0; --i)
+    number = number << 8 | static_cast<unsigned char>(bytes[i - 1]);
   return static_cast<Number>(number);
 }
 
 template <class Number>
 void AppendNumber(Number number, std::string& out) {
   auto rest = static_cast<uint64_t>(number);
-  for (size_t i = 0; i < sizeof(Number); ++i, rest >>= 8) out.push_back(static_cast<char>(rest & 0xff));
+  for (size_t i = 0; i < sizeof(Number); ++i, rest >>= 8)
+    out.push_back(static_cast<char>(rest & 0xff));
 }
 
 }  // namespace
@@ -248,7 +252,9 @@ std::pair<char*, size_t> BrokerAnswerReader::Space() {
   return {buffer_.text.data() + end_, buffer_.text.size() - end_};
 }
 
-void BrokerAnswerReader::Stored(size_t size) { end_ += size; }
+void BrokerAnswerReader::Stored(size_t size) {
+  end_ += size;
+}
 
 Result<std::optional<BrokerAnswer>> BrokerAnswerReader::Next() {
   if (end_ - begin_ < BrokerAnswer::kHeadSize) return std::nullopt;

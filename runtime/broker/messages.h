@@ -14,8 +14,9 @@
 
 // What the warden and its broker say to each other. A secret goes by its place in BrokerLaunch.
 //
-//     warden  u16 secret                                    "a value, please"; one at a time for each secret
-//     broker  u8 kind, u8 0, u16 secret, u32 length, i64 lifetime in ms (-1: none known), LENGTH bytes
+//     warden  u16 secret                                    "a value, please"; one at a time for
+//     each secret broker  u8 kind, u8 0, u16 secret, u32 length, i64 lifetime in ms (-1: none
+//     known), LENGTH bytes
 //
 // All numbers are little-endian. Each question gets exactly one answer, in any order.
 
@@ -45,7 +46,8 @@ struct BrokerAnswer {
   };
   Kind kind = Kind::kFailure;
   uint16_t secret = 0;
-  std::optional<std::chrono::milliseconds> lifetime;  ///< From now; none when the source names none.
+  std::optional<std::chrono::milliseconds>
+      lifetime;  ///< From now; none when the source names none.
   Wiped bytes;
 
   /// At most this many bytes: a value is 64 KiB at most.
@@ -62,7 +64,8 @@ class BrokerAnswerReader {
   /// Where the next bytes are to be stored: at least one byte long. Then Stored(how many).
   std::pair<char*, size_t> Space();
   void Stored(size_t size);
-  /// The next whole answer, if there is one. kInvalid for what is none: the stream is of no more use.
+  /// The next whole answer, if there is one. kInvalid for what is none: the stream is of no more
+  /// use.
   Result<std::optional<BrokerAnswer>> Next();
 
  private:

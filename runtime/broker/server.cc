@@ -29,7 +29,8 @@ Server::Server(UniqueFd socket, std::vector<std::unique_ptr<ValueSource>> source
 Result<std::unique_ptr<Server>> Server::Create(Loop& loop, UniqueFd socket,
                                                std::vector<std::unique_ptr<ValueSource>> sources) {
   std::unique_ptr<Server> server(new Server(std::move(socket), std::move(sources)));
-  auto watch = loop.Watch(server->socket_.get(), EPOLLIN, [raw = server.get()](uint32_t) { raw->OnReadable(); });
+  auto watch = loop.Watch(server->socket_.get(), EPOLLIN,
+                          [raw = server.get()](uint32_t) { raw->OnReadable(); });
   if (!watch) return tl::unexpected(std::move(watch).error());
   server->watch_ = *std::move(watch);
   return server;
@@ -62,14 +63,16 @@ void Server::OnQuestion(uint16_t secret) {
   }
   busy_[secret] = true;
   fetching_[secret] = {};  // Before the next one begins: it would cancel that.
-  fetching_[secret] = sources_[secret]->Fetch([this, secret](Result<Value> value) { OnValue(secret, std::move(value)); });
+  fetching_[secret] = sources_[secret]->Fetch(
+      [this, secret](Result<Value> value) { OnValue(secret, std::move(value)); });
 }
 
 void Server::OnValue(uint16_t secret, Result<Value> value) {
   busy_[secret] = false;
   BrokerAnswer answer;
   answer.secret = secret;
-  if (value && value->bytes.text.size() > BrokerAnswer::kMaxBytes) value = Fail(Code::kLimit, "the value is longer than 64 KiB");
+  if (value && value->bytes.text.size() > BrokerAnswer::kMaxBytes)
+    value = Fail(Code::kLimit, "the value is longer than 64 KiB");
   if (value) {
     answer.kind = BrokerAnswer::Kind::kValue;
     answer.lifetime = value->lifetime;

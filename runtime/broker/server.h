@@ -13,7 +13,8 @@
 
 namespace sallyport::runtime {
 
-/// The broker's work once it is confined: answers the warden's questions (messages.h) until it is gone.
+/// The broker's work once it is confined: answers the warden's questions (messages.h) until it is
+/// gone.
 class Server {
  public:
   /// SOCKET is a blocking stream to the warden. SOURCES stand in the order of BrokerLaunch.

@@ -13,7 +13,8 @@ namespace sallyport::runtime {
 namespace {
 
 constexpr size_t kMaxValue = 64 * 1024;
-constexpr size_t kMaxVariables = 4 * 1024 * 1024;  // What the kernel lets an environment be, and more.
+constexpr size_t kMaxVariables =
+    4 * 1024 * 1024;  // What the kernel lets an environment be, and more.
 
 }  // namespace
 
@@ -40,7 +41,8 @@ Variables ReadVariables(const UniqueFd& values) {
     if (name == all.npos) break;
     const size_t value = all.find('\0', name + 1);
     if (value == all.npos) break;
-    variables.emplace(std::string(all.substr(at, name - at)), Wiped(std::string(all.substr(name + 1, value - name - 1))));
+    variables.emplace(std::string(all.substr(at, name - at)),
+                      Wiped(std::string(all.substr(name + 1, value - name - 1))));
     at = value + 1;
   }
   return variables;
@@ -55,7 +57,8 @@ Sources Sources::Open(const std::vector<SecretSource>& sources, Variables variab
     }
     const auto* source = std::get_if<FileSource>(&plain);
     if (source == nullptr) return;
-    File file{.file = UniqueFd(open(source->path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)), .problem = {}};
+    File file{.file = UniqueFd(open(source->path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)),
+              .problem = {}};
     if (!file.file.valid()) file.problem = "file " + source->path + ": " + std::strerror(errno);
     opened.files_.insert_or_assign(source->path, std::move(file));
   };
@@ -65,7 +68,8 @@ Sources Sources::Open(const std::vector<SecretSource>& sources, Variables variab
 
 Result<Wiped> Sources::Read(const EnvSource& source) const {
   const auto value = variables_.find(source.variable);
-  if (value == variables_.end()) return Fail(Code::kNotFound, "variable " + source.variable + " is not set");
+  if (value == variables_.end())
+    return Fail(Code::kNotFound, "variable " + source.variable + " is not set");
   return Wiped(value->second.text);
 }
 

@@ -27,8 +27,8 @@ class Sources {
 
   /// kNotFound: "variable GITHUB_TOKEN is not set".
   Result<Wiped> Read(const EnvSource& source) const;
-  /// Without its one trailing newline. kNotFound says what is wrong with the file, kLimit that it is
-  /// larger than 64 KiB.
+  /// Without its one trailing newline. kNotFound says what is wrong with the file, kLimit that it
+  /// is larger than 64 KiB.
   Result<Wiped> Read(const FileSource& source) const;
 
  private:

@@ -20,8 +20,8 @@ void AppendEncoded(std::string_view text, std::string& out) {
   constexpr char kDigits[] = "0123456789ABCDEF";
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-                       c == '.' || c == '_' || c == '*';
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '-' || c == '.' || c == '_' || c == '*';
     if (plain) {
       out.push_back(c);
     } else if (c == ' ') {
@@ -91,10 +91,13 @@ Wiped TakeText(json& object, const char* key) {
 
 /// Whether TOKEN can stand in a header (RFC 6749, A.12: visible ASCII).
 bool IsToken(std::string_view token) {
-  return !token.empty() && std::all_of(token.begin(), token.end(), [](char c) { return c >= 0x20 && c < 0x7f; });
+  return !token.empty() &&
+         std::all_of(token.begin(), token.end(), [](char c) { return c >= 0x20 && c < 0x7f; });
 }
 
-std::string Status(int status) { return "it answered " + std::to_string(status); }
+std::string Status(int status) {
+  return "it answered " + std::to_string(status);
+}
 
 /// Seconds, also where a server wrote them as text.
 Result<std::optional<std::chrono::milliseconds>> LifetimeOf(const json& object) {
@@ -104,15 +107,18 @@ Result<std::optional<std::chrono::milliseconds>> LifetimeOf(const json& object) 
   if (found->is_number()) seconds = found->get<double>();
   if (found->is_string()) {
     const std::string text = found->get<std::string>();
-    const bool digits = !text.empty() && text.size() < 12 && text.find_first_not_of("0123456789") == text.npos;
+    const bool digits =
+        !text.empty() && text.size() < 12 && text.find_first_not_of("0123456789") == text.npos;
     if (digits) seconds = static_cast<double>(std::stoll(text));
   }
-  if (!(seconds > 0)) return Fail(Code::kInvalid, "its answer has an expires_in that is no time ahead");
+  if (!(seconds > 0))
+    return Fail(Code::kInvalid, "its answer has an expires_in that is no time ahead");
   seconds = std::min(seconds, static_cast<double>(kMaxLifetimeSeconds));
   return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
 }
 
-std::optional<std::chrono::system_clock::time_point> ParseTime(const std::string& text, const char* format) {
+std::optional<std::chrono::system_clock::time_point> ParseTime(const std::string& text,
+                                                               const char* format) {
   std::tm fields = {};
   const char* end = strptime(text.c_str(), format, &fields);
   if (end == nullptr || *end != '\0') return std::nullopt;
@@ -132,8 +138,8 @@ HttpRequest OAuth2Request(const OAuth2Source& source, std::string_view client_se
   request.headers.Add("Accept", "application/json");
   request.headers.Add("User-Agent", "sallyport");
   std::string& body = request.body.text;
-  body.reserve(256 + 3 * (client_secret.size() + refresh_token.size() + scopes.size() + source.client_id.size() +
-                          source.audience.value_or("").size()));
+  body.reserve(256 + 3 * (client_secret.size() + refresh_token.size() + scopes.size() +
+                          source.client_id.size() + source.audience.value_or("").size()));
   AppendParameter("grant_type", refresh ? "refresh_token" : "client_credentials", body);
   if (refresh) AppendParameter("refresh_token", refresh_token, body);
   if (!scopes.empty()) AppendParameter("scope", scopes, body);
@@ -147,7 +153,8 @@ HttpRequest OAuth2Request(const OAuth2Source& source, std::string_view client_se
   return request;
 }
 
-Result<Token> ReadOAuth2Answer(const HttpAnswer& answer, const std::vector<std::string_view>& sent) {
+Result<Token> ReadOAuth2Answer(const HttpAnswer& answer,
+                               const std::vector<std::string_view>& sent) {
   json object = json::parse(answer.body.text, nullptr, false);
   const std::string code = TextOf(object, "error");
   if (answer.status != 200 || !code.empty()) {
@@ -163,20 +170,24 @@ Result<Token> ReadOAuth2Answer(const HttpAnswer& answer, const std::vector<std::
   if (!IsToken(token.value.text)) return Fail(Code::kInvalid, "its answer has no access_token");
   const std::string type = TextOf(object, "token_type");
   if (!type.empty() && !EqualsIgnoreCase(type, "bearer")) {
-    return Fail(Code::kUnsupported, "it gives tokens of the type " + Said(type, sent) + "; only Bearer can be used");
+    return Fail(Code::kUnsupported,
+                "it gives tokens of the type " + Said(type, sent) + "; only Bearer can be used");
   }
   auto lifetime = LifetimeOf(object);
   if (!lifetime) return tl::unexpected(std::move(lifetime).error());
   token.lifetime = *lifetime;
   if (!refresh_token.text.empty()) {
-    if (!IsToken(refresh_token.text)) return Fail(Code::kInvalid, "its answer has a refresh_token that is none");
+    if (!IsToken(refresh_token.text))
+      return Fail(Code::kInvalid, "its answer has a refresh_token that is none");
     token.refresh_token = std::move(refresh_token);
   }
   return token;
 }
 
-std::string GitHubAppClaims(const GitHubAppSource& source, std::chrono::system_clock::time_point now) {
-  const int64_t seconds = std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch()).count();
+std::string GitHubAppClaims(const GitHubAppSource& source,
+                            std::chrono::system_clock::time_point now) {
+  const int64_t seconds =
+      std::chrono::duration_cast<std::chrono::seconds>(now.time_since_epoch()).count();
   const json claims = {{"iat", seconds - 60}, {"exp", seconds + 540}, {"iss", source.app_id}};
   return claims.dump(-1, ' ', false, json::error_handler_t::replace);
 }
@@ -185,7 +196,9 @@ HttpRequest InstallationTokenRequest(const GitHubAppSource& source, std::string_
   HttpRequest request;
   request.url = source.base_url;
   if (!request.url.target.ends_with('/')) request.url.target.push_back('/');
-  request.url.target.append("app/installations/").append(source.installation_id).append("/access_tokens");
+  request.url.target.append("app/installations/")
+      .append(source.installation_id)
+      .append("/access_tokens");
   request.private_network = source.private_network;
   request.headers.Add("Accept", "application/vnd.github+json");
   request.headers.Add("Content-Type", "application/json");
@@ -202,7 +215,8 @@ HttpRequest InstallationTokenRequest(const GitHubAppSource& source, std::string_
   return request;
 }
 
-Result<Token> ReadInstallationToken(const HttpAnswer& answer, std::chrono::system_clock::time_point now) {
+Result<Token> ReadInstallationToken(const HttpAnswer& answer,
+                                    std::chrono::system_clock::time_point now) {
   json object = json::parse(answer.body.text, nullptr, false);
   if (answer.status != 201) {
     const std::string said = Said(TextOf(object, "message"), {});
@@ -218,7 +232,8 @@ Result<Token> ReadInstallationToken(const HttpAnswer& answer, std::chrono::syste
   }
   const auto lifetime = std::chrono::duration_cast<std::chrono::milliseconds>(*expires - now);
   if (lifetime.count() <= 0) return Fail(Code::kInvalid, "its token has expired already");
-  token.lifetime = std::min<std::chrono::milliseconds>(lifetime, std::chrono::seconds(kMaxLifetimeSeconds));
+  token.lifetime =
+      std::min<std::chrono::milliseconds>(lifetime, std::chrono::seconds(kMaxLifetimeSeconds));
   return token;
 }
 

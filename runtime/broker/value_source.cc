@@ -18,7 +18,8 @@ Pending Later(Loop& loop, std::function<void()> work) {
   return Pending([handle] { *handle = {}; });
 }
 
-Pending ReadPlain(const SourceTools& tools, const PlainSource& source, std::function<void(Result<Wiped>)> done) {
+Pending ReadPlain(const SourceTools& tools, const PlainSource& source,
+                  std::function<void(Result<Wiped>)> done) {
   if (const auto* command = std::get_if<CommandSource>(&source)) {
     return tools.errands->Run(*command, std::move(done));
   }
@@ -31,7 +32,8 @@ Pending ReadPlain(const SourceTools& tools, const PlainSource& source, std::func
 /// A variable, a file or a command.
 class PlainValue final : public ValueSource {
  public:
-  PlainValue(PlainSource source, const SourceTools& tools) : source_(std::move(source)), tools_(tools) {}
+  PlainValue(PlainSource source, const SourceTools& tools)
+      : source_(std::move(source)), tools_(tools) {}
 
   Pending Fetch(Done done) override {
     return ReadPlain(tools_, source_, [this, done = std::move(done)](Result<Wiped> read) {
@@ -72,10 +74,12 @@ class SteppedValue : public ValueSource {
     });
   }
   void Post(HttpRequest request, std::function<void(HttpAnswer)> next) {
-    step_ = tools_.http->Post(std::move(request), [this, next = std::move(next)](Result<HttpAnswer> answer) {
-      if (!answer) return Finish(tl::unexpected(std::move(answer).error()));
-      next(*std::move(answer));
-    });
+    step_ = tools_.http->Post(std::move(request),
+                              [this, next = std::move(next)](Result<HttpAnswer> answer) {
+                                if (!answer)
+                                  return Finish(tl::unexpected(std::move(answer).error()));
+                                next(*std::move(answer));
+                              });
   }
   void Finish(Result<Value> result) {
     const auto done = std::exchange(done_, nullptr);
@@ -98,7 +102,8 @@ class OAuth2Value final : public SteppedValue {
  private:
   void Begin() override {
     if (!source_.client_secret) return OnClientSecret({});
-    Read(*source_.client_secret, "client_secret", [this](Wiped secret) { OnClientSecret(std::move(secret)); });
+    Read(*source_.client_secret, "client_secret",
+         [this](Wiped secret) { OnClientSecret(std::move(secret)); });
   }
 
   void OnClientSecret(Wiped secret) {
@@ -125,7 +130,8 @@ class OAuth2Value final : public SteppedValue {
   void OnAnswer(const HttpAnswer& answer) {
     auto token = ReadOAuth2Answer(answer, {client_secret_.text, refresh_token_.text});
     client_secret_ = Wiped();
-    if (!token) return Finish(tl::unexpected(std::move(token).error().In(source_.token_url.ToString())));
+    if (!token)
+      return Finish(tl::unexpected(std::move(token).error().In(source_.token_url.ToString())));
     value_ = Value{.bytes = std::move(token->value), .lifetime = token->lifetime};
     const bool rotated = source_.refresh_token && token->refresh_token &&
                          token->refresh_token->text != refresh_token_.text;
@@ -142,8 +148,9 @@ class OAuth2Value final : public SteppedValue {
     if (replaced) {
       newer_refresh_token_ = Wiped();  // The file has it.
     } else {
-      std::fprintf(stderr, "sandbox-broker: secret %s: the new refresh token could not be kept: %s\n", name_.c_str(),
-                   replaced.error().message().c_str());
+      std::fprintf(stderr,
+                   "sandbox-broker: secret %s: the new refresh token could not be kept: %s\n",
+                   name_.c_str(), replaced.error().message().c_str());
     }
     Deliver();
   }
@@ -170,9 +177,11 @@ class GitHubAppValue final : public SteppedValue {
   }
 
   void OnKey(const Wiped& key) {
-    const auto jwt = SignRs256(GitHubAppClaims(source_, std::chrono::system_clock::now()), key.text);
+    const auto jwt =
+        SignRs256(GitHubAppClaims(source_, std::chrono::system_clock::now()), key.text);
     if (!jwt) return Finish(tl::unexpected(jwt.error()));
-    Post(InstallationTokenRequest(source_, jwt->text), [this](HttpAnswer answer) { OnAnswer(answer); });
+    Post(InstallationTokenRequest(source_, jwt->text),
+         [this](HttpAnswer answer) { OnAnswer(answer); });
   }
 
   void OnAnswer(const HttpAnswer& answer) {
@@ -191,10 +200,13 @@ class GitHubAppValue final : public SteppedValue {
 
 std::unique_ptr<ValueSource> MakeValueSource(const std::string& name, const SecretSource& source,
                                              const SourceTools& tools) {
-  if (const auto* oauth = std::get_if<OAuth2Source>(&source)) return std::make_unique<OAuth2Value>(name, *oauth, tools);
-  if (const auto* app = std::get_if<GitHubAppSource>(&source)) return std::make_unique<GitHubAppValue>(*app, tools);
+  if (const auto* oauth = std::get_if<OAuth2Source>(&source))
+    return std::make_unique<OAuth2Value>(name, *oauth, tools);
+  if (const auto* app = std::get_if<GitHubAppSource>(&source))
+    return std::make_unique<GitHubAppValue>(*app, tools);
   std::unique_ptr<ValueSource> made;
-  VisitPlainSources(source, [&](const PlainSource& plain) { made = std::make_unique<PlainValue>(plain, tools); });
+  VisitPlainSources(
+      source, [&](const PlainSource& plain) { made = std::make_unique<PlainValue>(plain, tools); });
   return made;
 }
 
@@ -202,11 +214,13 @@ Errands::Declared ErrandsOf(const std::vector<SecretSource>& sources) {
   Errands::Declared declared;
   for (const auto& source : sources) {
     VisitPlainSources(source, [&](const PlainSource& plain) {
-      if (const auto* command = std::get_if<CommandSource>(&plain)) declared.commands.push_back(*command);
+      if (const auto* command = std::get_if<CommandSource>(&plain))
+        declared.commands.push_back(*command);
     });
     const auto* oauth = std::get_if<OAuth2Source>(&source);
     if (oauth == nullptr || !oauth->refresh_token) continue;
-    if (const auto* file = std::get_if<FileSource>(&*oauth->refresh_token)) declared.files.push_back(file->path);
+    if (const auto* file = std::get_if<FileSource>(&*oauth->refresh_token))
+      declared.files.push_back(file->path);
   }
   return declared;
 }

@@ -30,11 +30,13 @@ class ValueSource {
 
   /// Gets a value, a new one where the source can give one. One Fetch() at a time, and
   /// none while the Pending of the one before lives. Every Fetch() ends
-  /// within a minute and a half. Errors say for people what is missing or was refused, without a secret.
+  /// within a minute and a half. Errors say for people what is missing or was refused, without a
+  /// secret.
   virtual Pending Fetch(std::function<void(Result<Value>)> done) = 0;
 };
 
-/// What sources work with. All outlive them. ERRANDS and HTTP may be null where no source needs them.
+/// What sources work with. All outlive them. ERRANDS and HTTP may be null where no source needs
+/// them.
 struct SourceTools {
   Loop& loop;
   const Sources& local;

@@ -6,8 +6,8 @@
 //     whatever it is in, at the end of its value: unavailable, until a value comes
 //
 // The margin is a fifth of the lifetime, at most kMostMargin: room for the clocks of two hosts, for
-// requests under way, and for a few tries. Tries that fail come kFirstRetry apart, then twice that, up
-// to kMostRetry.
+// requests under way, and for a few tries. Tries that fail come kFirstRetry apart, then twice that,
+// up to kMostRetry.
 
 #include "runtime/warden/secret_keeper.h"
 
@@ -36,7 +36,8 @@ milliseconds RetryAfter(int failures) {
 SecretKeeper::SecretKeeper(Loop& loop, secrets::Store& store, Ask ask)
     : loop_(loop), store_(store), ask_(std::move(ask)) {}
 
-void SecretKeeper::Add(uint16_t secret, std::string name, std::optional<milliseconds> lifetime, Renewable renewable) {
+void SecretKeeper::Add(uint16_t secret, std::string name, std::optional<milliseconds> lifetime,
+                       Renewable renewable) {
   Kept& kept = kept_.emplace_back();
   kept.secret = secret;
   kept.name = std::move(name);
@@ -45,7 +46,8 @@ void SecretKeeper::Add(uint16_t secret, std::string name, std::optional<millisec
 }
 
 SecretKeeper::Kept* SecretKeeper::Find(uint16_t secret) {
-  const auto found = std::find_if(kept_.begin(), kept_.end(), [&](const Kept& kept) { return kept.secret == secret; });
+  const auto found = std::find_if(kept_.begin(), kept_.end(),
+                                  [&](const Kept& kept) { return kept.secret == secret; });
   return found == kept_.end() ? nullptr : &*found;
 }
 
@@ -74,7 +76,8 @@ void SecretKeeper::Forget(std::string_view name) {
 
 void SecretKeeper::TakeValue(Kept& kept, BrokerAnswer& answer) {
   auto value = secrets::Secret::Create(answer.bytes.text);
-  auto rotated = value ? store_.Rotate(kept.name, *std::move(value)) : Status(tl::unexpected(value.error()));
+  auto rotated =
+      value ? store_.Rotate(kept.name, *std::move(value)) : Status(tl::unexpected(value.error()));
   if (!rotated) return TakeFailure(kept, rotated.error().message());
   kept.failures = 0;
   Schedule(kept, answer.lifetime);
@@ -111,7 +114,8 @@ Pending SecretKeeper::Renew(const std::vector<std::string>& names, std::function
   const uint64_t id = next_waiter_++;
   Waiter waiter{.id = id, .open = {}, .renewed = false, .done = std::move(done), .later = {}};
   for (Kept& kept : kept_) {
-    if (!kept.renewable || std::find(names.begin(), names.end(), kept.name) == names.end()) continue;
+    if (!kept.renewable || std::find(names.begin(), names.end(), kept.name) == names.end())
+      continue;
     const bool recent = kept.renewed && loop_.now() - *kept.renewed < kLeastBetween;
     if (recent && !kept.asked) continue;
     if (!recent) kept.renewed = loop_.now();
@@ -121,7 +125,8 @@ Pending SecretKeeper::Renew(const std::vector<std::string>& names, std::function
   const auto delay = waiter.open.empty() ? Clock::duration(0) : Clock::duration(kRenewDeadline);
   waiter.later = loop_.After(delay, [this, id] { Settle(id); });
   waiters_.push_back(std::move(waiter));
-  return Pending([this, id] { waiters_.remove_if([id](const Waiter& other) { return other.id == id; }); });
+  return Pending(
+      [this, id] { waiters_.remove_if([id](const Waiter& other) { return other.id == id; }); });
 }
 
 /// The answer for SECRET is there: whoever waits for it and nothing else hears so, later.
@@ -135,7 +140,8 @@ void SecretKeeper::Tell(uint16_t secret, bool renewed) {
 }
 
 void SecretKeeper::Settle(uint64_t waiter) {
-  const auto found = std::find_if(waiters_.begin(), waiters_.end(), [&](const Waiter& w) { return w.id == waiter; });
+  const auto found = std::find_if(waiters_.begin(), waiters_.end(),
+                                  [&](const Waiter& w) { return w.id == waiter; });
   if (found == waiters_.end()) return;
   const auto done = std::move(found->done);
   const bool renewed = found->renewed;

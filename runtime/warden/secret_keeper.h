@@ -21,27 +21,29 @@ namespace sallyport::runtime {
 /// ends; from then on the secret is unavailable, with the reason, until a refresh works again.
 class SecretKeeper {
  public:
-  /// Asks the broker for the value of a secret; the answer comes to OnAnswer(). Called only when none
-  /// is on its way for this secret.
+  /// Asks the broker for the value of a secret; the answer comes to OnAnswer(). Called only when
+  /// none is on its way for this secret.
   using Ask = std::function<void(uint16_t secret)>;
 
   /// Both outlive it.
   SecretKeeper(Loop& loop, secrets::Store& store, Ask ask);
 
-  /// SECRET, called NAME in the store, has a value of LIFETIME from now. RENEWABLE: asking again can
-  /// give another one.
+  /// SECRET, called NAME in the store, has a value of LIFETIME from now. RENEWABLE: asking again
+  /// can give another one.
   enum class Renewable { kNo, kYes };
-  void Add(uint16_t secret, std::string name, std::optional<std::chrono::milliseconds> lifetime, Renewable renewable);
+  void Add(uint16_t secret, std::string name, std::optional<std::chrono::milliseconds> lifetime,
+           Renewable renewable);
 
   void OnAnswer(BrokerAnswer answer);
 
-  /// The user has revoked NAME, or given it a value by hand: its source is not asked any more, and an
-  /// answer on its way changes nothing.
+  /// The user has revoked NAME, or given it a value by hand: its source is not asked any more, and
+  /// an answer on its way changes nothing.
   void Forget(std::string_view name);
 
-  /// A server answered 401 to a request with the secrets NAMES: those that can be renewed are, but none
-  /// more often than every kLeastBetween, as a 401 is also what a request without rights may get.
-  /// DONE(true) when at least one got another value; within kRenewDeadline, and never inside this call.
+  /// A server answered 401 to a request with the secrets NAMES: those that can be renewed are, but
+  /// none more often than every kLeastBetween, as a 401 is also what a request without rights may
+  /// get. DONE(true) when at least one got another value; within kRenewDeadline, and never inside
+  /// this call.
   Pending Renew(const std::vector<std::string>& names, std::function<void(bool)> done);
 
   static constexpr std::chrono::seconds kLeastBetween{30};
@@ -52,11 +54,11 @@ class SecretKeeper {
     uint16_t secret;
     std::string name;
     bool renewable = false;
-    bool asked = false;      ///< An answer is on its way.
-    int failures = 0;        ///< In a row.
+    bool asked = false;                        ///< An answer is on its way.
+    int failures = 0;                          ///< In a row.
     std::optional<Clock::time_point> ends;     ///< Of the value in use.
     std::optional<Clock::time_point> renewed;  ///< When a 401 last made us ask.
-    std::string why;         ///< The latest failure.
+    std::string why;                           ///< The latest failure.
     Loop::Handle refresh;
     Loop::Handle end;
   };

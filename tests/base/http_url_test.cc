@@ -27,9 +27,10 @@ TEST_CASE("a URL without port and path has those of its scheme") {
 }
 
 TEST_CASE("what is no URL of a server is refused") {
-  for (const char* text : {"", "a.example", "ftp://a.example/", "https:/a.example", "https://", "https:///x",
-                           "https://u@a.example/", "https://a.example:0/", "https://a.example:/", "https://a b/",
-                           "https://a.example/\r\nX: y", "https://a.example/#part", "https://a.example/\x7f"}) {
+  for (const char* text :
+       {"", "a.example", "ftp://a.example/", "https:/a.example", "https://", "https:///x",
+        "https://u@a.example/", "https://a.example:0/", "https://a.example:/", "https://a b/",
+        "https://a.example/\r\nX: y", "https://a.example/#part", "https://a.example/\x7f"}) {
     CAPTURE(text);
     CHECK_FALSE(HttpUrl::Parse(text));
   }

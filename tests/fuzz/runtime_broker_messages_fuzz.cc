@@ -1,4 +1,5 @@
-// What a broker is born to know, and what it answers: whatever is taken is written the same way again.
+// What a broker is born to know, and what it answers: whatever is taken is written the same way
+// again.
 
 #include <algorithm>
 #include <cstdint>

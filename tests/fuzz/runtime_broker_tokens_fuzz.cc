@@ -21,7 +21,9 @@ void Check(const Result<Token>& token) {
     return;
   }
   if (token->value.text.empty() || !IsFieldValue(token->value.text)) abort();
-  if (token->lifetime && (token->lifetime->count() < 0 || *token->lifetime > std::chrono::hours(24 * 365))) abort();
+  if (token->lifetime &&
+      (token->lifetime->count() < 0 || *token->lifetime > std::chrono::hours(24 * 365)))
+    abort();
 }
 
 }  // namespace

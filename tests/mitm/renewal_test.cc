@@ -20,7 +20,9 @@ void WantsNew(Origin::Connection& connection) {
     if (Contains(head, kNew)) {
       connection.Answer("welcome " + body);
     } else {
-      connection.Write("HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\nContent-Length: 4\r\n\r\nno!\n");
+      connection.Write(
+          "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\nContent-Length: "
+          "4\r\n\r\nno!\n");
     }
   }
 }
@@ -52,7 +54,9 @@ struct RenewalGate : TestGate {
   Loop::Handle later;
 };
 
-TEST_CASE("a request that a 401 answers is sent again with the new value, and the guest sees one answer") {
+TEST_CASE(
+    "a request that a 401 answers is sent again with the new value, and the guest sees one "
+    "answer") {
   RenewalGate gate;
   auto guest = gate.Open();
   guest->Send(Get("/", gate.fields));
@@ -94,7 +98,8 @@ TEST_CASE("a second 401 is the answer") {
 TEST_CASE("a request with a body is not sent again, but the next one carries the new value") {
   RenewalGate gate;
   auto guest = gate.Open();
-  const std::string post = "POST / HTTP/1.1\r\nHost: api.test\r\n" + gate.fields + "Content-Length: 2\r\n\r\nhi";
+  const std::string post =
+      "POST / HTTP/1.1\r\nHost: api.test\r\n" + gate.fields + "Content-Length: 2\r\n\r\nhi";
   CHECK(StatusOf(gate.Ask(*guest, post)) == 401);
   CHECK(gate.asked.size() == 1);
   gate.Rotate();
@@ -104,7 +109,8 @@ TEST_CASE("a request with a body is not sent again, but the next one carries the
 TEST_CASE("a request that may not be repeated is not, even without a body") {
   RenewalGate gate;
   auto guest = gate.Open();
-  CHECK(StatusOf(gate.Ask(*guest, "POST / HTTP/1.1\r\nHost: api.test\r\n" + gate.fields + "Content-Length: 0\r\n\r\n")) == 401);
+  CHECK(StatusOf(gate.Ask(*guest, "POST / HTTP/1.1\r\nHost: api.test\r\n" + gate.fields +
+                                      "Content-Length: 0\r\n\r\n")) == 401);
   CHECK(gate.asked.size() == 1);
   CHECK(gate.origin.connections() == 1);
 }

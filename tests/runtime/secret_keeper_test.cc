@@ -11,7 +11,9 @@ using Renewable = SecretKeeper::Renewable;
 
 /// A keeper of secrets A (0) and B (1), whose broker is the test.
 struct Bench {
-  Bench() : loop(*Loop::Create()), keeper(*loop, store, [this](uint16_t secret) { asked.push_back(secret); }) {
+  Bench()
+      : loop(*Loop::Create()),
+        keeper(*loop, store, [this](uint16_t secret) { asked.push_back(secret); }) {
     for (const char* name : {"A", "B"}) {
       SecretSpec spec;
       spec.name = name;
@@ -20,7 +22,8 @@ struct Bench {
     }
   }
 
-  void Answer(uint16_t secret, const std::string& value, std::optional<std::chrono::milliseconds> lifetime = {}) {
+  void Answer(uint16_t secret, const std::string& value,
+              std::optional<std::chrono::milliseconds> lifetime = {}) {
     BrokerAnswer answer;
     answer.kind = BrokerAnswer::Kind::kValue;
     answer.secret = secret;
@@ -44,9 +47,15 @@ struct Bench {
   }
   /// What a request with NAME's placeholder would carry, or why it is refused.
   std::string Use(const std::string& name) {
-    RequestHead head{.method = "GET", .scheme = "https", .authority = "api.test", .path = "/", .query = {}, .headers = {}};
+    RequestHead head{.method = "GET",
+                     .scheme = "https",
+                     .authority = "api.test",
+                     .path = "/",
+                     .query = {},
+                     .headers = {}};
     head.headers.Add("authorization", "Bearer " + *store.PlaceholderOf(name));
-    const secrets::RequestTarget target{.host = *HostName::Parse("api.test"), .port = 443, .encrypted = true};
+    const secrets::RequestTarget target{
+        .host = *HostName::Parse("api.test"), .port = 443, .encrypted = true};
     const auto examined = store.Examine(target, head);
     if (examined.refusal) return "(" + examined.refusal->detail + ")";
     store.Substitute(target, head);
@@ -59,7 +68,8 @@ struct Bench {
   SecretKeeper keeper;
 };
 
-TEST_CASE("a value is asked for before it ends, once, and replaced without a change of placeholder") {
+TEST_CASE(
+    "a value is asked for before it ends, once, and replaced without a change of placeholder") {
   Bench bench;
   const std::string placeholder = *bench.store.PlaceholderOf("A");
   bench.keeper.Add(0, "A", 50ms, Renewable::kYes);
@@ -86,7 +96,8 @@ TEST_CASE("a failed refresh keeps the value until it ends, then says why, and is
   bench.Refuse(0, "the server is on fire");
   CHECK(bench.Use("A") == "first-value-of-A");
   bench.RunUntil([&] { return bench.Use("A").starts_with("("); });
-  CHECK(bench.Use("A").find("its value has expired, and the server is on fire") != std::string::npos);
+  CHECK(bench.Use("A").find("its value has expired, and the server is on fire") !=
+        std::string::npos);
   bench.RunUntil([&] { return bench.asked.size() == 2; });
   bench.Answer(0, "second-value");
   CHECK(bench.Use("A") == "second-value");
@@ -115,7 +126,8 @@ TEST_CASE("a value that can't be used is a failed refresh") {
   CHECK(bench.Use("A") == "first-value-of-A");
 }
 
-TEST_CASE("after a 401 those secrets that can be renewed are, for all who wait, with one question") {
+TEST_CASE(
+    "after a 401 those secrets that can be renewed are, for all who wait, with one question") {
   Bench bench;
   bench.keeper.Add(0, "A", {}, Renewable::kYes);
   bench.keeper.Add(1, "B", {}, Renewable::kNo);
@@ -156,7 +168,9 @@ TEST_CASE("who waits no more is not told, and the value is renewed all the same"
   Bench bench;
   bench.keeper.Add(0, "A", {}, Renewable::kYes);
   bool told = false;
-  { const Pending dropped = bench.keeper.Renew({"A"}, [&](bool) { told = true; }); }
+  {
+    const Pending dropped = bench.keeper.Renew({"A"}, [&](bool) { told = true; });
+  }
   bench.Answer(0, "second-value");
   const auto turn = bench.loop->Post([] {});
   REQUIRE(bench.loop->RunOnce());

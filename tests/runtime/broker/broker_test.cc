@@ -40,7 +40,8 @@ struct Started {
 
 BrokerLaunch Launch(std::vector<SecretSource> sources) {
   BrokerLaunch launch;
-  for (auto& source : sources) launch.secrets.push_back({"S" + std::to_string(launch.secrets.size()), std::move(source)});
+  for (auto& source : sources)
+    launch.secrets.push_back({"S" + std::to_string(launch.secrets.size()), std::move(source)});
   return launch;
 }
 
@@ -54,7 +55,9 @@ TEST_CASE("the broker gives the value of a declared secret, and says what is mis
 }
 
 TEST_CASE("questions asked at once are each answered once") {
-  Started started(Launch({EnvSource{"TOKEN"}, CommandSource{{"echo", "printed"}, "/", {}}, EnvSource{"GONE"}}), kValues);
+  Started started(
+      Launch({EnvSource{"TOKEN"}, CommandSource{{"echo", "printed"}, "/", {}}, EnvSource{"GONE"}}),
+      kValues);
   for (const uint16_t secret : std::vector<uint16_t>{2, 1, 0}) REQUIRE(started.broker->Ask(secret));
   std::set<uint16_t> answered;
   for (int i = 0; i < 3; ++i) {
@@ -66,7 +69,9 @@ TEST_CASE("questions asked at once are each answered once") {
 }
 
 TEST_CASE("a command gets the user's variables, and its output is the value for its lifetime") {
-  Started started(Launch({CommandSource{{"sh", "-c", "echo got $TOKEN"}, "/", std::chrono::minutes(5)}}), kValues);
+  Started started(
+      Launch({CommandSource{{"sh", "-c", "echo got $TOKEN"}, "/", std::chrono::minutes(5)}}),
+      kValues);
   REQUIRE(started.broker->Ask(0));
   const auto answer = started.broker->Await(Clock::now() + std::chrono::seconds(60));
   REQUIRE(answer);

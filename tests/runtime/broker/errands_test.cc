@@ -25,7 +25,8 @@ struct Work {
   }
   ~Work() {
     errands.reset();
-    while (waitpid(-1, nullptr, 0) > 0) {}  // It ends because we are gone.
+    while (waitpid(-1, nullptr, 0) > 0) {
+    }  // It ends because we are gone.
   }
 
   std::string Turn(const Pending& pending, const std::string& result) {
@@ -34,7 +35,9 @@ struct Work {
     return result;
   }
   std::function<void(Result<Wiped>)> Into(std::string& result) {
-    return [&result](Result<Wiped> value) { result = value ? "=" + value->text : "!" + value.error().message(); };
+    return [&result](Result<Wiped> value) {
+      result = value ? "=" + value->text : "!" + value.error().message();
+    };
   }
   std::string Run(const CommandSource& command) {
     std::string result;
@@ -61,25 +64,29 @@ TEST_CASE("a command's output without its last newline is the value") {
 }
 
 TEST_CASE("arguments reach the program as they are") {
-  CHECK(RunOnce({.argv = {"printf", "%s|", "a b", "", "$(id)", "x;y"}, .folder = "/"}) == "=a b||$(id)|x;y|");
+  CHECK(RunOnce({.argv = {"printf", "%s|", "a b", "", "$(id)", "x;y"}, .folder = "/"}) ==
+        "=a b||$(id)|x;y|");
 }
 
 TEST_CASE("a command has the user's environment, its folder, and no input") {
   CHECK(RunOnce(Shell("echo $WORD")) == "=from the user");
   const Folder folder;
-  CHECK(RunOnce(Shell("pwd -P", folder.path)) == "=" + std::filesystem::canonical(folder.path).string());
+  CHECK(RunOnce(Shell("pwd -P", folder.path)) ==
+        "=" + std::filesystem::canonical(folder.path).string());
   CHECK(RunOnce(Shell("cat; echo end")) == "=end");
 }
 
 TEST_CASE("a command has no descriptor of ours") {
-  CHECK(RunOnce(Shell("ls /proc/self/fd | wc -l")) == "=4");  // Three, and the folder that ls reads.
+  CHECK(RunOnce(Shell("ls /proc/self/fd | wc -l")) ==
+        "=4");  // Three, and the folder that ls reads.
 }
 
 TEST_CASE("a command that fails is told with its status and its first complaint") {
   CHECK(RunOnce(Shell("echo secret; echo 'not logged in' >&2; echo more >&2; exit 4")) ==
         "!command sh failed with status 4: not logged in");
   CHECK(RunOnce(Shell("kill -9 $$")) == "!command sh was ended by signal 9");
-  CHECK_THAT(RunOnce({.argv = {"no-such-program"}, .folder = "/"}), Contains("no-such-program: No such file"));
+  CHECK_THAT(RunOnce({.argv = {"no-such-program"}, .folder = "/"}),
+             Contains("no-such-program: No such file"));
   CHECK_THAT(RunOnce(Shell("echo x", "/no/such/folder")), Contains("No such file"));
   CHECK(RunOnce(Shell("true")) == "!command sh printed nothing");
   CHECK(RunOnce(Shell("head -c 70000 /dev/zero")) == "!command sh printed more than 64 KiB");

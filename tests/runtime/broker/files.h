@@ -27,7 +27,8 @@ inline UniqueFd Pipe(std::string_view bytes) {
 /// A folder of the test's own, which goes with it.
 struct Folder {
   Folder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "sallyport-test-XXXXXX").string();
+    std::string pattern =
+        (std::filesystem::temp_directory_path() / "sallyport-test-XXXXXX").string();
     REQUIRE(mkdtemp(pattern.data()) != nullptr);
     path = pattern;
   }

@@ -68,7 +68,8 @@ TEST_CASE("a broker's launch message cut anywhere, or with something behind it, 
   CHECK_FALSE(BrokerLaunch::Decode(bytes + '\0'));
 }
 
-std::string Encoded(BrokerAnswer::Kind kind, uint16_t secret, const std::string& text, int64_t lifetime = -1) {
+std::string Encoded(BrokerAnswer::Kind kind, uint16_t secret, const std::string& text,
+                    int64_t lifetime = -1) {
   BrokerAnswer answer;
   answer.kind = kind;
   answer.secret = secret;
@@ -126,7 +127,8 @@ TEST_CASE("the largest answers fit, one behind the other") {
 
 TEST_CASE("an answer of an unknown kind, too long or ended before now is refused") {
   const std::string good = Encoded(BrokerAnswer::Kind::kValue, 1, "v", 5);
-  for (const auto& [at, byte] : {std::pair<size_t, char>{0, 3}, {1, 1}, {6, 2}, {7, 1}, {15, '\x80'}}) {
+  for (const auto& [at, byte] :
+       {std::pair<size_t, char>{0, 3}, {1, 1}, {6, 2}, {7, 1}, {15, '\x80'}}) {
     std::string bad = good;
     bad[at] = byte;
     BrokerAnswerReader reader;
@@ -138,7 +140,8 @@ TEST_CASE("an answer of an unknown kind, too long or ended before now is refused
 TEST_CASE("a question comes back as it was") {
   const std::string bytes = EncodeQuestion(513);
   REQUIRE(bytes.size() == 2);
-  const unsigned char question[2] = {static_cast<unsigned char>(bytes[0]), static_cast<unsigned char>(bytes[1])};
+  const unsigned char question[2] = {static_cast<unsigned char>(bytes[0]),
+                                     static_cast<unsigned char>(bytes[1])};
   CHECK(DecodeQuestion(question) == 513);
 }
 

@@ -33,15 +33,16 @@ inline std::string Text(BIO* bio) {
 /// "BEGIN RSA PRIVATE KEY", as GitHub gives it out.
 inline std::string Pkcs1Pem(EVP_PKEY* key) {
   const bssl::UniquePtr<BIO> bio(BIO_new(BIO_s_mem()));
-  REQUIRE(PEM_write_bio_RSAPrivateKey(bio.get(), EVP_PKEY_get0_RSA(key), nullptr, nullptr, 0, nullptr, nullptr) == 1);
+  REQUIRE(PEM_write_bio_RSAPrivateKey(bio.get(), EVP_PKEY_get0_RSA(key), nullptr, nullptr, 0,
+                                      nullptr, nullptr) == 1);
   return Text(bio.get());
 }
 /// "BEGIN PRIVATE KEY".
 inline std::string Pkcs8Pem(EVP_PKEY* key, const EVP_CIPHER* cipher = nullptr) {
   char passphrase[] = "pass";
   const bssl::UniquePtr<BIO> bio(BIO_new(BIO_s_mem()));
-  REQUIRE(PEM_write_bio_PKCS8PrivateKey(bio.get(), key, cipher, passphrase, cipher != nullptr ? 4 : 0, nullptr,
-                                        nullptr) == 1);
+  REQUIRE(PEM_write_bio_PKCS8PrivateKey(bio.get(), key, cipher, passphrase,
+                                        cipher != nullptr ? 4 : 0, nullptr, nullptr) == 1);
   return Text(bio.get());
 }
 
@@ -50,7 +51,8 @@ inline std::string FromBase64Url(const std::string& text) {
   unsigned bits = 0;
   int count = 0;
   for (const char c : text) {
-    constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    constexpr std::string_view kAlphabet =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     const size_t value = kAlphabet.find(c);
     if (value == kAlphabet.npos) return "(not base64url)";
     bits = bits << 6 | static_cast<unsigned>(value);
@@ -60,7 +62,8 @@ inline std::string FromBase64Url(const std::string& text) {
   return out;
 }
 
-/// The claims of JWT, if its signature is KEY's and its algorithm RS256; else nothing. Any thread may.
+/// The claims of JWT, if its signature is KEY's and its algorithm RS256; else nothing. Any thread
+/// may.
 inline nlohmann::json VerifiedClaims(const std::string& jwt, EVP_PKEY* key) {
   const size_t first = jwt.find('.');
   const size_t second = jwt.rfind('.');
@@ -70,11 +73,13 @@ inline nlohmann::json VerifiedClaims(const std::string& jwt, EVP_PKEY* key) {
   const std::string signature = FromBase64Url(jwt.substr(second + 1));
   bssl::ScopedEVP_MD_CTX context;
   if (EVP_DigestVerifyInit(context.get(), nullptr, EVP_sha256(), nullptr, key) != 1 ||
-      EVP_DigestVerify(context.get(), reinterpret_cast<const uint8_t*>(signature.data()), signature.size(),
-                       reinterpret_cast<const uint8_t*>(jwt.data()), second) != 1) {
+      EVP_DigestVerify(context.get(), reinterpret_cast<const uint8_t*>(signature.data()),
+                       signature.size(), reinterpret_cast<const uint8_t*>(jwt.data()),
+                       second) != 1) {
     return {};
   }
-  return nlohmann::json::parse(FromBase64Url(jwt.substr(first + 1, second - first - 1)), nullptr, false);
+  return nlohmann::json::parse(FromBase64Url(jwt.substr(first + 1, second - first - 1)), nullptr,
+                               false);
 }
 
 }  // namespace sallyport::runtime

@@ -9,7 +9,8 @@ namespace {
 
 TEST_CASE("a variable's value comes through the pipe, and only if a source names it") {
   const std::string values("ONE\0first\0TWO\0sec\nond\0", 22);
-  const auto sources = Sources::Open({EnvSource{"TWO"}, EnvSource{"NONE"}}, ReadVariables(Pipe(values)));
+  const auto sources =
+      Sources::Open({EnvSource{"TWO"}, EnvSource{"NONE"}}, ReadVariables(Pipe(values)));
   CHECK(sources.Read(EnvSource{"TWO"})->text == "sec\nond");
   const auto none = sources.Read(EnvSource{"NONE"});
   REQUIRE_FALSE(none);
@@ -23,7 +24,8 @@ TEST_CASE("the variables and files of a source's parts are read, too") {
   oauth.client_secret = EnvSource{"S"};
   GitHubAppSource app;
   app.private_key = FileSource{folder.Write("key", "line one\nline two\n")};
-  const auto sources = Sources::Open({oauth, app}, ReadVariables(Pipe(std::string_view("S\0x\0", 4))));
+  const auto sources =
+      Sources::Open({oauth, app}, ReadVariables(Pipe(std::string_view("S\0x\0", 4))));
   CHECK(sources.Read(EnvSource{"S"})->text == "x");
   CHECK(sources.Read(std::get<FileSource>(app.private_key))->text == "line one\nline two");
 }
@@ -63,8 +65,8 @@ TEST_CASE("a file that is absent, too large or no file is refused with its name"
   const FileSource fifo{folder.path / "fifo"};
   REQUIRE(mkfifo(fifo.path.c_str(), 0600) == 0);
   const std::vector<SecretSource> wrong = {FileSource{folder.path / "absent"},
-                                           FileSource{folder.Write("b", std::string(70'000, 'x'))}, fifo,
-                                           FileSource{folder.path}};
+                                           FileSource{folder.Write("b", std::string(70'000, 'x'))},
+                                           fifo, FileSource{folder.path}};
   const auto sources = Sources::Open(wrong, {});
   for (const auto& source : wrong) {
     const auto value = sources.Read(std::get<FileSource>(source));

@@ -26,14 +26,17 @@ HttpAnswer Answer(int status, const std::string& body) {
   return answer;
 }
 
-Result<Token> Read(int status, const std::string& body) { return ReadOAuth2Answer(Answer(status, body), {"hunter2"}); }
+Result<Token> Read(int status, const std::string& body) {
+  return ReadOAuth2Answer(Answer(status, body), {"hunter2"});
+}
 
 TEST_CASE("client credentials go in Basic, encoded as RFC 6749 has it") {
   OAuth2Source source = OAuth();
   source.scopes = {"read", "a:b"};
   source.audience = "https://api.test/";
   const auto request = OAuth2Request(source, "s:cret+/ü", "");
-  CHECK(request.body.text == "grant_type=client_credentials&scope=read+a%3Ab&audience=https%3A%2F%2Fapi.test%2F");
+  CHECK(request.body.text ==
+        "grant_type=client_credentials&scope=read+a%3Ab&audience=https%3A%2F%2Fapi.test%2F");
   const std::string pair = "the+client:s%3Acret%2B%2F%C3%BC";
   CHECK(*request.headers.Find("authorization") == "Basic " + Base64(pair).text);
   CHECK(*request.headers.Find("content-type") == "application/x-www-form-urlencoded");
@@ -53,7 +56,9 @@ TEST_CASE("auth = \"post\" and public clients name the client in the body") {
 }
 
 TEST_CASE("a token with its lifetime and its new refresh token is read") {
-  const auto token = Read(200, R"({"access_token":"abc","token_type":"bearer","expires_in":3600,"refresh_token":"new"})");
+  const auto token = Read(
+      200,
+      R"({"access_token":"abc","token_type":"bearer","expires_in":3600,"refresh_token":"new"})");
   REQUIRE(token);
   CHECK(token->value.text == "abc");
   CHECK(token->lifetime == seconds(3600));
@@ -61,15 +66,17 @@ TEST_CASE("a token with its lifetime and its new refresh token is read") {
   CHECK(Read(200, R"({"access_token":"abc","expires_in":"60"})")->lifetime == seconds(60));
   CHECK(Read(200, R"({"access_token":"abc","expires_in":0.5})")->lifetime == milliseconds(500));
   CHECK_FALSE(Read(200, R"({"access_token":"abc"})")->lifetime);
-  CHECK(Read(200, R"({"access_token":"abc","expires_in":1e300})")->lifetime == std::chrono::hours(24 * 365));
+  CHECK(Read(200, R"({"access_token":"abc","expires_in":1e300})")->lifetime ==
+        std::chrono::hours(24 * 365));
 }
 
 TEST_CASE("an answer that is no token is refused") {
-  for (const char* body : {"", "no", "[]", "null", "{}", R"({"access_token":5})", R"({"access_token":""})",
-                           "{\"access_token\":\"a\\nb\"}", R"({"access_token":"a","expires_in":-1})",
-                           R"({"access_token":"a","expires_in":0})", R"({"access_token":"a","expires_in":"soon"})",
-                           R"({"access_token":"a","expires_in":{}})", R"({"access_token":"a","token_type":"mac"})",
-                           "{\"access_token\":\"a\",\"refresh_token\":\"x\\ny\"}", R"({"access_token":"a"} x)"}) {
+  for (const char* body :
+       {"", "no", "[]", "null", "{}", R"({"access_token":5})", R"({"access_token":""})",
+        "{\"access_token\":\"a\\nb\"}", R"({"access_token":"a","expires_in":-1})",
+        R"({"access_token":"a","expires_in":0})", R"({"access_token":"a","expires_in":"soon"})",
+        R"({"access_token":"a","expires_in":{}})", R"({"access_token":"a","token_type":"mac"})",
+        "{\"access_token\":\"a\",\"refresh_token\":\"x\\ny\"}", R"({"access_token":"a"} x)"}) {
     CAPTURE(body);
     CHECK_FALSE(Read(200, body));
   }
@@ -78,14 +85,16 @@ TEST_CASE("an answer that is no token is refused") {
 }
 
 TEST_CASE("what the server says of an error is told, without what it repeats of our secrets") {
-  const auto refused =
-      Read(400, R"({"error":"invalid_client","error_description":"secret hunter2 is\nwrong","error_uri":"x"})");
+  const auto refused = Read(
+      400,
+      R"({"error":"invalid_client","error_description":"secret hunter2 is\nwrong","error_uri":"x"})");
   REQUIRE_FALSE(refused);
   CHECK(refused.error().message() == "it answered 400: invalid_client: secret … is wrong");
   CHECK(Read(503, "<html>").error().message() == "it answered 503");
   CHECK(Read(200, R"({"error":"bad_verification_code"})").error().message() ==
         "it answered 200: bad_verification_code");
-  CHECK(Read(400, R"({"error":")" + std::string(5000, 'x') + R"("})").error().message().size() < 400);
+  CHECK(Read(400, R"({"error":")" + std::string(5000, 'x') + R"("})").error().message().size() <
+        400);
 }
 
 TEST_CASE("an app's token has the claims that GitHub asks for, signed by its key") {
@@ -112,8 +121,10 @@ TEST_CASE("a key that can't sign is told, and not shown") {
       "-----END PRIVATE KEY-----\n";
   CHECK_THAT(SignRs256("{}", Pkcs1Pem(small.get())).error().message(), Contains("2048 bits"));
   CHECK_THAT(SignRs256("{}", curve).error().message(), Contains("not an RSA key"));
-  CHECK_THAT(SignRs256("{}", Pkcs8Pem(encrypted.get(), EVP_aes_128_cbc())).error().message(), Contains("passphrase"));
-  CHECK_THAT(SignRs256("{}", "hunter2").error().message(), Contains("not PEM") && !Contains("hunter2"));
+  CHECK_THAT(SignRs256("{}", Pkcs8Pem(encrypted.get(), EVP_aes_128_cbc())).error().message(),
+             Contains("passphrase"));
+  CHECK_THAT(SignRs256("{}", "hunter2").error().message(),
+             Contains("not PEM") && !Contains("hunter2"));
   CHECK_FALSE(SignRs256("{}", ""));
 }
 
@@ -134,7 +145,8 @@ TEST_CASE("an installation's token is asked for with what it is narrowed to") {
 
 TEST_CASE("an installation's token lives by the server's clock") {
   const auto now = std::chrono::system_clock::from_time_t(1'700'000'000);  // 2023-11-14T22:13:20Z
-  const std::string body = R"({"token":"ghs_x","expires_at":"2023-11-14T23:13:20Z","permissions":{}})";
+  const std::string body =
+      R"({"token":"ghs_x","expires_at":"2023-11-14T23:13:20Z","permissions":{}})";
   const auto token = ReadInstallationToken(Answer(201, body), now);
   REQUIRE(token);
   CHECK(token->value.text == "ghs_x");
@@ -156,7 +168,8 @@ TEST_CASE("an answer that is no installation's token is refused with GitHub's wo
     CAPTURE(body);
     CHECK_FALSE(ReadInstallationToken(Answer(201, body), now));
   }
-  CHECK_FALSE(ReadInstallationToken(Answer(200, R"({"token":"x","expires_at":"2030-01-01T00:00:00Z"})"), now));
+  CHECK_FALSE(ReadInstallationToken(
+      Answer(200, R"({"token":"x","expires_at":"2030-01-01T00:00:00Z"})"), now));
 }
 
 }  // namespace

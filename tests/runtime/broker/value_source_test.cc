@@ -23,7 +23,8 @@ using mitm::Origin;
 using mitm::TestCertificate;
 
 const TestCertificate& Roots() {
-  static const TestCertificate roots = mitm::MakeTestCertificate({.name = "Test roots", .authority = true});
+  static const TestCertificate roots =
+      mitm::MakeTestCertificate({.name = "Test roots", .authority = true});
   return roots;
 }
 const TestCertificate& Certificate() {
@@ -32,11 +33,14 @@ const TestCertificate& Certificate() {
   return certificate;
 }
 
-/// Answers request N with the Nth of its answers, the last one again and again, and keeps what it was asked.
+/// Answers request N with the Nth of its answers, the last one again and again, and keeps what it
+/// was asked.
 class TokenServer {
  public:
-  explicit TokenServer(std::vector<std::string> answers, const TestCertificate* certificate = &Certificate())
-      : answers_(std::move(answers)), origin_(certificate, [this](Origin::Connection& c) { Serve(c); }) {}
+  explicit TokenServer(std::vector<std::string> answers,
+                       const TestCertificate* certificate = &Certificate())
+      : answers_(std::move(answers)),
+        origin_(certificate, [this](Origin::Connection& c) { Serve(c); }) {}
 
   uint16_t port() const { return origin_.port(); }
   /// Heads with bodies.
@@ -69,7 +73,9 @@ std::string Json(const std::string& status, const std::string& body, const std::
   return "HTTP/1.1 " + status + "\r\nContent-Type: application/json\r\n" + more +
          "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
 }
-std::string Ok(const std::string& body) { return Json("200 OK", body); }
+std::string Ok(const std::string& body) {
+  return Json("200 OK", body);
+}
 
 /// All that a source works with. The errands' child is forked before the server has threads.
 struct Bench {
@@ -85,7 +91,8 @@ struct Bench {
     pending = {};
     value.reset();
     errands.reset();
-    while (waitpid(-1, nullptr, 0) > 0) {}
+    while (waitpid(-1, nullptr, 0) > 0) {
+    }
   }
 
   void Connect(Dialer& dialer, const SecretSource& source) {
@@ -93,8 +100,9 @@ struct Bench {
     REQUIRE(trusted);
     tls = std::move(*mitm::UpstreamTls::Create(*std::move(trusted), [] { return std::string(); }));
     http = std::make_unique<HttpClient>(*loop, dialer, *tls);
-    value = MakeValueSource("TOKEN", source,
-                            {.loop = *loop, .local = local, .errands = errands.get(), .http = http.get()});
+    value = MakeValueSource(
+        "TOKEN", source,
+        {.loop = *loop, .local = local, .errands = errands.get(), .http = http.get()});
   }
 
   /// "VALUE for N ms", "VALUE", or "(why not)".
@@ -169,26 +177,33 @@ TEST_CASE("a token is fetched from the endpoint, anew each time") {
 }
 
 TEST_CASE("what the endpoint refuses is told with its address and without the secret") {
-  const std::string told =
-      FetchOnce(OAuth(), Json("401 Unauthorized", R"({"error":"invalid_client","error_description":"not hunter2"})"));
+  const std::string told = FetchOnce(
+      OAuth(),
+      Json("401 Unauthorized", R"({"error":"invalid_client","error_description":"not hunter2"})"));
   CHECK(told == "(https://id.test/oauth/token: it answered 401: invalid_client: not …)");
 }
 
 TEST_CASE("a redirect is not followed") {
-  CHECK_THAT(FetchOnce(OAuth(), "HTTP/1.1 307 Temporary Redirect\r\nLocation: https://evil.test/\r\nContent-Length: 0\r\n\r\n"),
+  CHECK_THAT(FetchOnce(OAuth(),
+                       "HTTP/1.1 307 Temporary Redirect\r\nLocation: "
+                       "https://evil.test/\r\nContent-Length: 0\r\n\r\n"),
              Contains("it answered 307"));
 }
 
 TEST_CASE("an answer without end, bounds or sense is refused") {
   CHECK_THAT(FetchOnce(OAuth(), Ok(std::string(70'000, ' '))), Contains("larger than 64 KiB"));
-  CHECK_THAT(FetchOnce(OAuth(), "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"), Contains("closed the connection"));
-  CHECK_THAT(FetchOnce(OAuth(), "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"), Contains("not valid HTTP"));
+  CHECK_THAT(FetchOnce(OAuth(), "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"),
+             Contains("closed the connection"));
+  CHECK_THAT(FetchOnce(OAuth(), "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"),
+             Contains("not valid HTTP"));
   CHECK_THAT(FetchOnce(OAuth(), ""), Contains("closed the connection"));
 }
 
 TEST_CASE("an answer in chunks, behind an interim one, is read") {
-  CHECK(FetchOnce(OAuth(), "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-                           "10\r\n{\"access_token\":\r\n6\r\n\"one\"}\r\n0\r\n\r\n") == "one");
+  CHECK(FetchOnce(
+            OAuth(),
+            "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            "10\r\n{\"access_token\":\r\n6\r\n\"one\"}\r\n0\r\n\r\n") == "one");
 }
 
 TEST_CASE("a certificate for another name is refused before anything was sent") {
@@ -219,7 +234,8 @@ TEST_CASE("a rotated refresh token is written back, and used next") {
   source.client_secret.reset();
   source.refresh_token = FileSource{file};
   Bench bench(source);
-  TokenServer server({Ok(R"({"access_token":"one","refresh_token":"second"})"), Ok(R"({"access_token":"two"})")});
+  TokenServer server(
+      {Ok(R"({"access_token":"one","refresh_token":"second"})"), Ok(R"({"access_token":"two"})")});
   LoopbackDialer dialer(*bench.loop, server.port());
   bench.Connect(dialer, source);
   CHECK(bench.Fetch() == "one");
@@ -251,7 +267,8 @@ TEST_CASE("a refresh token that another sandbox has rotated is read anew") {
   CHECK_THAT(server.requests()[1], Contains("refresh_token=others&"));
 }
 
-TEST_CASE("a rotated refresh token that came from a variable, or can't be written, is used from memory") {
+TEST_CASE(
+    "a rotated refresh token that came from a variable, or can't be written, is used from memory") {
   OAuth2Source source = OAuth();
   source.grant = OAuth2Source::Grant::kRefreshToken;
   source.client_secret.reset();
@@ -267,7 +284,8 @@ TEST_CASE("a rotated refresh token that came from a variable, or can't be writte
 }
 
 TEST_CASE("an endpoint on a special address is refused unless it may be private") {
-  const auto fetch = [](const std::string& url, bool private_network, const std::vector<IpAddress>& addresses) {
+  const auto fetch = [](const std::string& url, bool private_network,
+                        const std::vector<IpAddress>& addresses) {
     OAuth2Source source = OAuth(url);
     source.private_network = private_network;
     Bench bench(source, Secret());
@@ -280,11 +298,14 @@ TEST_CASE("an endpoint on a special address is refused unless it may be private"
   const auto address = [](const char* text) { return *IpAddress::Parse(text); };
   for (const char* text : {"127.0.0.1", "10.1.2.3", "169.254.169.254", "::1", "fd00::1"}) {
     CAPTURE(text);
-    CHECK_THAT(fetch("https://id.test/t", false, {address(text)}), Contains("addresses that are refused"));
+    CHECK_THAT(fetch("https://id.test/t", false, {address(text)}),
+               Contains("addresses that are refused"));
   }
   // A name is never loopback or metadata, whatever it may be besides.
-  CHECK_THAT(fetch("https://id.test/t", true, {address("127.0.0.1")}), Contains("addresses that are refused"));
-  CHECK_THAT(fetch("https://id.test/t", true, {address("169.254.169.254")}), Contains("addresses that are refused"));
+  CHECK_THAT(fetch("https://id.test/t", true, {address("127.0.0.1")}),
+             Contains("addresses that are refused"));
+  CHECK_THAT(fetch("https://id.test/t", true, {address("169.254.169.254")}),
+             Contains("addresses that are refused"));
   CHECK_THAT(fetch("https://169.254.169.254/t", true, {}), Contains("addresses that are refused"));
   CHECK_THAT(fetch("https://10.1.2.3/t", false, {}), Contains("addresses that are refused"));
 }
@@ -313,9 +334,10 @@ TEST_CASE("an app's installation token is fetched with a token that its key sign
   source.installation_id = "34";
   source.private_key = FileSource{folder.Write("app.pem", Pkcs1Pem(key.get()))};
   Bench bench(source);
-  TokenServer server({Json("201 Created", R"({"token":"ghs_abc","expires_at":"2030-01-01T01:00:00Z"})",
-                           "Date: Tue, 01 Jan 2030 00:00:00 GMT\r\n"),
-                      Json("401 Unauthorized", R"({"message":"A JSON web token could not be decoded"})")});
+  TokenServer server(
+      {Json("201 Created", R"({"token":"ghs_abc","expires_at":"2030-01-01T01:00:00Z"})",
+            "Date: Tue, 01 Jan 2030 00:00:00 GMT\r\n"),
+       Json("401 Unauthorized", R"({"message":"A JSON web token could not be decoded"})")});
   LoopbackDialer dialer(*bench.loop, server.port());
   bench.Connect(dialer, source);
   CHECK(bench.Fetch() == "ghs_abc for 3600000 ms");
@@ -325,7 +347,9 @@ TEST_CASE("an app's installation token is fetched with a token that its key sign
   const auto claims = VerifiedClaims(request.substr(at, request.find("\r\n", at) - at), key.get());
   CHECK(claims["iss"] == "12");
   CHECK(claims["exp"].get<int64_t>() - claims["iat"].get<int64_t>() == 600);
-  CHECK(bench.Fetch() == "(https://id.test/ (installation 34): it answered 401: A JSON web token could not be decoded)");
+  CHECK(bench.Fetch() ==
+        "(https://id.test/ (installation 34): it answered 401: A JSON web token could not be "
+        "decoded)");
 }
 
 TEST_CASE("a fetch that is dropped at any step calls nobody") {
