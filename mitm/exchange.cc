@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "mitm/grpc_problem.h"
 #include "mitm/head_check.h"
 #include "mitm/http1/upstream.h"
 #include "mitm/limits.h"
@@ -299,7 +300,11 @@ void Exchange::Refuse(const Refusal& refusal) {
   Refusal told = refusal;
   if (told.rule.empty() && reason_ == Reason::kDeniedByRule) told.rule = record_.rule;
   if (told.status < 400 || told.status > 599) told.status = 403;
-  Answer(MakeProblem(told, flow_.facts().flow, flow_.gate().secrets));
+  const Headers& asked = request_.head.headers;
+  const uint64_t flow = flow_.facts().flow;
+  const secrets::Store& secrets = flow_.gate().secrets;
+  Answer(IsGrpc(asked) ? MakeGrpcProblem(asked, told, flow, secrets)
+                       : MakeProblem(told, flow, secrets));
 }
 
 /// Answers here; nothing, or nothing more, goes upstream.

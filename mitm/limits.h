@@ -36,6 +36,9 @@ constexpr size_t kDrainBytes = 1024 * 1024;
 constexpr size_t kMaxAuditPath = 512;
 constexpr size_t kMaxAuditDetail = 512;
 
+/// A gRPC refusal's message, before it is percent-encoded.
+constexpr size_t kMaxGrpcMessage = 2048;
+
 /// Leaf certificates kept (about 700 bytes each).
 constexpr size_t kMaxLeaves = 1024;
 /// Upstream TLS sessions kept for resumption (about 4 KiB each, with the peer's chain).
