@@ -1,6 +1,6 @@
 # Libraries that come ready from the system: tl::expected, CLI11::CLI11,
 # nlohmann_json::nlohmann_json, and from pkg-config PkgConfig::lua, ::cares,
-# ::idn2, ::psl, ::seccomp and ::curl.
+# ::idn2, ::psl, ::seccomp, ::nghttp2 and ::curl.
 
 find_package(PkgConfig REQUIRED)
 find_package(tl-expected REQUIRED)
@@ -12,6 +12,7 @@ pkg_check_modules(cares REQUIRED IMPORTED_TARGET libcares)
 pkg_check_modules(idn2 REQUIRED IMPORTED_TARGET libidn2)
 pkg_check_modules(psl REQUIRED IMPORTED_TARGET libpsl)
 pkg_check_modules(seccomp REQUIRED IMPORTED_TARGET libseccomp)
+pkg_check_modules(nghttp2 REQUIRED IMPORTED_TARGET libnghttp2)
 pkg_check_modules(curl REQUIRED IMPORTED_TARGET libcurl)
 
 # Links PkgConfig::<NAME> from the archives LIBRARIES, where all of them exist:
@@ -35,3 +36,4 @@ sallyport_prefer_static(cares cares)
 sallyport_prefer_static(idn2 idn2 unistring)
 sallyport_prefer_static(psl psl idn2 unistring)
 sallyport_prefer_static(seccomp seccomp)
+sallyport_prefer_static(nghttp2 nghttp2)

@@ -20,6 +20,7 @@ struct Gate {
   AuditSink& audit;
   UpstreamPool& pool;
   std::function<void(std::string)> terminate;  ///< Ends the sandbox, later in this turn.
+  size_t streams = 0;  ///< HTTP/2 requests under way, over all connections.
 };
 
 /// One guest connection as its requests see it.

@@ -31,6 +31,7 @@ GuestConnection::GuestConnection(Gate& gate, GuestTls& tls, std::unique_ptr<Stre
 
 GuestConnection::~GuestConnection() {
   session_.reset();
+  http2_session_.reset();
   if (stream_) stream_->SetListener(nullptr);
 }
 
@@ -98,6 +99,10 @@ void GuestConnection::Handshake() {
 void GuestConnection::Serve(std::string_view already_read) {
   step_ = Step::kServing;
   deadline_.Clear();
+  if (flow_.tls.alpn == "h2") {
+    http2_session_ = std::make_unique<http2::Session>(flow_, *stream_, already_read, *this);
+    return http2_session_->Run();
+  }
   session_ = std::make_unique<http1::Session>(flow_, *stream_, already_read, *this);
   session_->Run();
 }

@@ -7,6 +7,7 @@
 #include "mitm/flow_context.h"
 #include "mitm/guest_tls.h"
 #include "mitm/http1/session.h"
+#include "mitm/http2/session.h"
 
 namespace sallyport::mitm {
 
@@ -14,8 +15,11 @@ namespace sallyport::mitm {
 ///
 ///     Start -> Sniff -> (Handshake ->) Serve -> over
 ///
+/// HTTP/2 is spoken where ALPN chose it, and nowhere else: not by prior knowledge.
 /// The first byte tells TLS from plain HTTP; anything else ends the flow.
-class GuestConnection final : public Stream::Listener, public http1::Session::Owner {
+class GuestConnection final : public Stream::Listener,
+                              public http1::Session::Owner,
+                              public http2::Session::Owner {
  public:
   class Owner {
    public:
@@ -55,6 +59,7 @@ class GuestConnection final : public Stream::Listener, public http1::Session::Ow
   std::unique_ptr<Stream> stream_;
   TlsStream* tls_stream_ = nullptr;  // stream_, while its handshake is under way.
   std::unique_ptr<http1::Session> session_;
+  std::unique_ptr<http2::Session> http2_session_;  // Instead, if that was agreed on.
 };
 
 }  // namespace sallyport::mitm

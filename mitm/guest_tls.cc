@@ -13,7 +13,8 @@ namespace {
 using namespace std::string_view_literals;
 
 // What we speak, as ALPN writes it, the preferred one first.
-constexpr auto kProtocols = "\x08http/1.1"sv;
+constexpr auto kProtocols = "\x02h2\x08http/1.1"sv;
+constexpr auto kOnlyHttp1 = kProtocols.substr(3);
 
 GuestHello& HelloOf(const SSL* ssl) {
   return *static_cast<GuestHello*>(SSL_get_app_data(ssl));
@@ -52,10 +53,14 @@ ssl_select_cert_result_t OnClientHello(const SSL_CLIENT_HELLO* client_hello) noe
 int OnAlpn(SSL* ssl, const uint8_t** out, uint8_t* out_size, const uint8_t* offered,
            unsigned offered_size, void*) noexcept {
   uint8_t* selected = nullptr;
-  const auto* ours = reinterpret_cast<const uint8_t*>(kProtocols.data());
-  if (SSL_select_next_proto(&selected, out_size, ours, static_cast<unsigned>(kProtocols.size()),
+  GuestHello& hello = HelloOf(ssl);
+  const std::string_view protocols = hello.offer_h2 ? kProtocols : kOnlyHttp1;
+  const auto* ours = reinterpret_cast<const uint8_t*>(protocols.data());
+  if (SSL_select_next_proto(&selected, out_size, ours, static_cast<unsigned>(protocols.size()),
                             offered, offered_size) != OPENSSL_NPN_NEGOTIATED) {
-    HelloOf(ssl).refused = "the client offers no protocol that the gate speaks (http/1.1)";
+    hello.refused = hello.offer_h2
+                        ? "the client offers no protocol that the gate speaks (h2, http/1.1)"
+                        : "the client offers no protocol that the gate speaks (http/1.1)";
     return SSL_TLSEXT_ERR_ALERT_FATAL;
   }
   *out = selected;

@@ -18,6 +18,7 @@ namespace sallyport::mitm {
 struct GuestHello {
   std::optional<HostName> name;  ///< The name that the flow belongs to.
   IpAddress address;             ///< For a certificate where there is no name at all.
+  bool offer_h2 = false;         ///< HTTP/2 is chosen by ALPN, where the guest offers it.
 
   bool seen = false;      ///< A whole ClientHello was read.
   std::string sni;        ///< Canonical; empty when there was none.

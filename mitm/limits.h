@@ -5,7 +5,8 @@
 
 // Every bound of the interceptor in one place. What a guest can make the gate hold is, at worst,
 // kMaxConnections times what one connection holds: two heads under construction, one block of input
-// and one of output on each side (about 350 KiB while all of them are full, none while idle).
+// and one of output on each side (about 350 KiB while all of them are full, none while idle). A
+// request of HTTP/2 counts like a connection (kMaxStreamsOfGate) and holds about as much.
 
 namespace sallyport::mitm {
 
@@ -35,6 +36,25 @@ constexpr size_t kDrainBytes = 1024 * 1024;
 /// A path in the audit log.
 constexpr size_t kMaxAuditPath = 512;
 constexpr size_t kMaxAuditDetail = 512;
+
+/// HTTP/2. Requests under way on one guest connection, and of all HTTP/2 connections of a sandbox
+/// together: as many as there may be connections, so that multiplexing makes nothing larger.
+constexpr size_t kMaxStreams = 100;
+constexpr size_t kMaxStreamsOfGate = kMaxConnections;
+/// What a guest may send of a request's body ahead of its server; kept until that takes it. At worst
+/// 1 GiB for kMaxStreamsOfGate. The windows of a connection's streams share the connection's.
+constexpr size_t kStreamWindow = 256 * 1024;
+constexpr size_t kConnectionWindow = 1024 * 1024;
+/// What is kept of an answer's body that the guest has no window for: 256 MiB at worst.
+constexpr size_t kStreamOutput = 64 * 1024;
+/// Fields decoded for one head, kept or not, before its connection ends: a guest that goes on so
+/// far beyond kMaxHeadBytes is not one that is told so.
+constexpr size_t kMaxDecodedBytes = 4 * kMaxHeadBytes;
+/// Frames that wait to be sent, window-blocked data apart: kMaxStreams times head, data, trailers,
+/// window update and reset are 500. A guest that has more waiting asks and does not read.
+constexpr size_t kMaxQueuedFrames = 1000;
+/// A response's head as it is sent, names and values uncompressed, with nghttp2's own reserve.
+constexpr size_t kMaxSentHead = 4 * kMaxHeadBytes;
 
 /// A gRPC refusal's message, before it is percent-encoded.
 constexpr size_t kMaxGrpcMessage = 2048;
