@@ -211,7 +211,6 @@ bool GuestCodec::over() const {
 
 void GuestCodec::Reset(GuestStream& stream, uint32_t code) {
   stream.head_.reset();
-  stream.complete_ = true;
   nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream.id_, code);
 }
 
@@ -268,7 +267,7 @@ void GuestCodec::SubmitHead(GuestStream& stream) {
 bool GuestCodec::OnFrameHeader(const nghttp2_frame_hd& header) {
   begun_ = true;
   if (header.type == NGHTTP2_HEADERS || header.type == NGHTTP2_CONTINUATION) {
-    in_head_ = (header.flags & NGHTTP2_FLAG_END_HEADERS) == 0;
+    head_under_way_ = (header.flags & NGHTTP2_FLAG_END_HEADERS) != 0 ? 0 : header.stream_id;
   }
   if (guard_.OnFrame(header.type, header.flags, header.length, now_)) return true;
   Fail(NGHTTP2_ENHANCE_YOUR_CALM, guard_.detail());

@@ -60,9 +60,10 @@ class GuestCodec {
   /// Null when it is over.
   GuestStream* Find(int32_t id);
 
-  /// Whether the first frame has arrived, and whether a head is arriving now.
+  /// Whether the first frame has arrived.
   bool begun() const { return begun_; }
-  bool in_head() const { return in_head_; }
+  /// The stream whose head is arriving in several frames now; 0 for none.
+  int32_t head_under_way() const { return head_under_way_; }
 
   /// Ends STREAM with CODE.
   void Reset(GuestStream& stream, uint32_t code);
@@ -100,7 +101,7 @@ class GuestCodec {
   FloodGuard guard_;
   Clock::time_point now_;
   bool begun_ = false;
-  bool in_head_ = false;
+  int32_t head_under_way_ = 0;
   std::optional<Fault> fault_;
   bool deaf_ = false;  // Nothing is received any more.
 };

@@ -22,6 +22,8 @@ namespace {
 
 // Rounds of one turn: kInputBlock of input and what follows from it in each.
 constexpr int kRoundsPerTurn = 8;
+// Requests that begin in one turn; others wait for the next.
+constexpr int kRequestsPerTurn = 32;
 
 constexpr std::string_view SchemeOf(bool encrypted) {
   return encrypted ? "https" : "http";
@@ -69,6 +71,7 @@ void Session::Run() {
 }
 
 void Session::Serve() {
+  int begun = 0;
   for (int round = 0; state_ == State::kServing; ++round) {
     if (round == kRoundsPerTurn) {
       again_ = flow_.gate().loop.Post([this] { Run(); });
@@ -76,7 +79,7 @@ void Session::Serve() {
     }
     const bool received = Receive();
     if (state_ != State::kServing) return;
-    PumpReady();
+    PumpReady(begun);
     Send();
     if (codec_.fault()) return EndByFault();
     if (codec_.over()) return Close(kResponseBodyTimeout);
@@ -105,11 +108,18 @@ bool Session::Receive() {
   return true;
 }
 
-void Session::PumpReady() {
+void Session::PumpReady(int& begun) {
   for (const int32_t id : codec_.TakeReady()) {
     GuestStream* stream = codec_.Find(id);
     if (stream == nullptr) continue;
-    if (!requests_.contains(id)) Begin(*stream);
+    if (!requests_.contains(id)) {
+      if (begun == kRequestsPerTurn) {
+        codec_.MarkReady(*stream);
+        continue;
+      }
+      ++begun;
+      Begin(*stream);
+    }
     if (const auto place = requests_.find(id); place != requests_.end()) {
       Pump(place->second);
     }
@@ -163,22 +173,26 @@ void Session::OnClosed(GuestStream& stream) {
 void Session::Wait() {
   if (state_ != State::kServing) return;
   Waiting now = Waiting::kNothing;
-  if (!codec_.begun() || codec_.in_head()) {
+  const int32_t head = codec_.head_under_way();
+  if (!codec_.begun()) {
+    now = Waiting::kPreface;
+  } else if (head != 0) {
     now = Waiting::kHead;
   } else if (requests_.empty()) {
     now = Waiting::kRequest;
   }
-  if (now == waiting_) return;
+  if (now == waiting_ && head == head_) return;
   waiting_ = now;
+  head_ = head;
   if (now == Waiting::kNothing) return deadline_.Clear();
-  deadline_.Set(now == Waiting::kHead ? kHeadTimeout : kKeepAliveTimeout);
+  deadline_.Set(now == Waiting::kRequest ? kKeepAliveTimeout : kHeadTimeout);
 }
 
 void Session::OnDeadline() {
   if (state_ == State::kClosing) {
     state_ = State::kOver;
   } else {
-    if (waiting_ == Waiting::kHead && codec_.in_head()) {
+    if (waiting_ == Waiting::kHead) {
       RecordFault(Reason::kBadRequest, "the request's head did not arrive in time");
     }
     codec_.Terminate(NGHTTP2_NO_ERROR);

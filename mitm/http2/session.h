@@ -57,7 +57,7 @@ class Session final : public Stream::Listener, private GuestCodec::Listener {
 
   void Serve();
   bool Receive();
-  void PumpReady();
+  void PumpReady(int& begun);
   void Begin(GuestStream& stream);
   static void Pump(Request& request);
   void Send();
@@ -74,7 +74,8 @@ class Session final : public Stream::Listener, private GuestCodec::Listener {
   InputBuffer input_;
   OutputBuffer output_;
   Deadline deadline_;
-  enum class Waiting { kNothing, kHead, kRequest } waiting_ = Waiting::kHead;
+  enum class Waiting { kNothing, kPreface, kHead, kRequest } waiting_ = Waiting::kPreface;
+  int32_t head_ = 0;  // The stream of kHead.
   GuestCodec codec_;
   std::unordered_map<int32_t, Request> requests_;
   size_t drained_ = 0;

@@ -4,6 +4,8 @@
 #include <future>
 #include <string>
 
+#include "mitm/authority.h"
+#include "mitm/guest_tls.h"
 #include "mitm/limits.h"
 #include "tests/mitm/http2/harness.h"
 
@@ -422,6 +424,73 @@ TEST_CASE("fields with credentials stay out of the compression table") {
   CHECK(Contains(guest->client.wire, "\x1f\x28"));
   CHECK(Contains(second, "\x1f\x28"));
   CHECK(second.size() < 50);
+}
+
+/// A guest whose TLS ends where GuestConnection's does; the session is the protocol's.
+struct TlsGuest final : public Stream::Listener, public Session::Owner {
+  TlsGuest(TestSessions& gate, const std::string& alpn, bool offer_h2)
+      : authority(std::move(*Authority::Create())),
+        tls(std::move(*GuestTls::Create(*authority))),
+        flow(gate.gate, TestSessions::Flow()) {
+    hello.name = flow.facts().name;
+    hello.offer_h2 = offer_h2;
+    flow.tls.encrypted = true;
+    auto ends = MemoryStream::Make(*gate.loop, {});
+    stream = tls->Accept(*gate.loop, std::move(ends.a), "", hello);
+    client = std::make_unique<GuestClient>(
+        std::move(ends.b),
+        GuestClient::Options{.trusted = authority->trust_anchor().pem, .alpn = alpn});
+    stream->SetListener(this);
+    client->Pump();
+  }
+  void OnStreamReady() override {
+    phase = stream->Handshake();
+    if (phase != TlsStream::Phase::kOpen) return;
+    flow.tls.alpn = AlpnOf(stream->ssl());
+    if (flow.tls.alpn != "h2") return;
+    session = std::make_unique<Session>(flow, *stream, "", *this);
+    session->Run();
+  }
+  void OnSessionOver() override {
+    session.reset();
+    stream.reset();
+  }
+
+  std::unique_ptr<Authority> authority;
+  std::unique_ptr<GuestTls> tls;
+  FlowContext flow;
+  GuestHello hello;
+  TlsStream::Phase phase = TlsStream::Phase::kHandshake;
+  std::unique_ptr<TlsStream> stream;
+  std::unique_ptr<Session> session;
+  std::unique_ptr<GuestClient> client;
+};
+
+TEST_CASE("ALPN chooses HTTP/2 where it is offered on both sides") {
+  TestSessions gate;
+  const std::string both = "\x08http/1.1\x02h2";
+  const auto chosen = [&gate](const std::string& alpn, bool offer_h2) {
+    TlsGuest guest(gate, alpn, offer_h2);
+    gate.RunUntil([&] { return guest.phase != TlsStream::Phase::kHandshake; });
+    return guest.phase == TlsStream::Phase::kOpen ? guest.flow.tls.alpn : guest.hello.refused;
+  };
+  CHECK(chosen(both, true) == "h2");
+  CHECK(chosen(both, false) == "http/1.1");
+  CHECK(chosen("\x08http/1.1", true) == "http/1.1");
+  CHECK(chosen("\x02h2", true) == "h2");
+  CHECK(chosen("", true).empty());
+  CHECK(Contains(chosen("\x02h2", false), "(http/1.1)"));
+  CHECK(Contains(chosen("\x02h3", true), "(h2, http/1.1)"));
+}
+
+TEST_CASE("HTTP/2 goes over TLS") {
+  TestSessions gate;
+  TlsGuest guest(gate, "\x02h2", true);
+  guest.client->Send(Preface() + Head(1, Asking()));
+  gate.RunUntil(
+      [&] { return Contains(guest.client->received, "GET / HTTP/1.1\r\nHost: api.test\r\n\r\n"); });
+  guest.client->CloseWrite();
+  gate.RunUntil([&] { return guest.session == nullptr; });
 }
 
 TEST_CASE("a guest may leave at any moment, and a session be destroyed at any moment") {
