@@ -261,6 +261,38 @@ TEST_CASE("trailers may follow a head alone") {
   CHECK(answer.ended);
 }
 
+TEST_CASE("a head of many frames reaches the guest whole") {
+  const std::string value(15'000, 'v');
+  TestSessions gate([&](Origin::Connection& connection) {
+    connection.ReadHead();
+    std::string head = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n";
+    for (int i = 0; i < 4; ++i) head += "X-" + std::to_string(i) + ": " + value + "\r\n";
+    connection.Write(head + "\r\nok");
+  });
+  auto guest = gate.Open();
+  const auto& answer = gate.Await(*guest, guest->client.Get("/"));
+  CHECK(answer.status == 200);
+  CHECK(answer.Field("x-3") == value);
+  CHECK(answer.body == "ok");
+}
+
+TEST_CASE("a guest that does not read goes on being read") {
+  TestSessions gate;
+  auto guest = gate.Open({}, {.capacity = 20 * 1024});
+  gate.Await(*guest, guest->client.Get("/"));
+  const std::string body(200'000, 'b');
+  guest->client.reading = false;
+  const int32_t first = guest->client.Ask(Asking({}, "POST"), &body);
+  const int32_t second = guest->client.Ask(Asking({}, "POST"), &body);
+  gate.Settle();
+  // Both uploads went as far as the window that the guest knew, with answers on their way.
+  CHECK(guest->client.unsent(first) + guest->client.unsent(second) < 2 * body.size() - 60'000);
+  guest->client.reading = true;
+  guest->client.Pump();
+  CHECK(gate.Await(*guest, first).body.ends_with(body));
+  CHECK(gate.Await(*guest, second).body.ends_with(body));
+}
+
 TEST_CASE("an answer before the request is complete is relayed, then the stream is reset") {
   TestSessions gate([](Origin::Connection& connection) {
     connection.ReadHead();
