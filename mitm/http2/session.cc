@@ -82,13 +82,15 @@ void Session::Serve() {
     PumpReady(begun);
     Send();
     if (codec_.fault()) return EndByFault();
-    if (codec_.over()) return Close(kResponseBodyTimeout);
+    // A guest that ended its direction still gets what it asked for.
+    const bool done = input_ended_ && requests_.empty() && !codec_.has_ready();
+    if (done) codec_.Terminate(NGHTTP2_NO_ERROR);
+    if (done || codec_.over()) return Close(kResponseBodyTimeout);
     if (!received && !codec_.has_ready()) return;
   }
 }
 
-/// Takes a block of input; whether there was one. A guest that ended its direction can't open a
-/// window any more, so that it is treated as gone.
+/// Takes a block of input; whether there was one.
 bool Session::Receive() {
   if (input_.empty()) {
     switch (input_.Fill(stream_)) {
@@ -97,6 +99,8 @@ bool Session::Receive() {
       case ReadResult::Kind::kWouldBlock:
         return false;
       case ReadResult::Kind::kEnd:
+        input_ended_ = true;
+        return false;
       case ReadResult::Kind::kBroken:
         requests_.clear();
         state_ = State::kOver;
@@ -254,6 +258,7 @@ void Session::FinishClosing() {
     if (drained_ > kDrainBytes) break;
     const ReadResult::Kind kind = input_.Fill(stream_);
     if (kind == ReadResult::Kind::kWouldBlock) return;
+    if (kind == ReadResult::Kind::kEnd && !write_closed_) return;
     if (kind != ReadResult::Kind::kBytes) break;
   }
   state_ = State::kOver;

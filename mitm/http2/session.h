@@ -78,6 +78,7 @@ class Session final : public Stream::Listener, private GuestCodec::Listener {
   int32_t head_ = 0;  // The stream of kHead.
   GuestCodec codec_;
   std::unordered_map<int32_t, Request> requests_;
+  bool input_ended_ = false;
   size_t drained_ = 0;
   bool write_closed_ = false;
   Loop::Handle again_;

@@ -114,6 +114,7 @@ class Client final : public Stream::Listener {
     unsent_ += bytes;
     Pump();
   }
+  void CloseWrite() { stream_->CloseWrite(); }
   void Abort() { stream_->Abort(); }
 
   const Answer& answer(int32_t id) { return answers_[id]; }

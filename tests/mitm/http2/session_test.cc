@@ -388,6 +388,28 @@ TEST_CASE("a guest that says goodbye gets its answers first") {
   gate.RunUntil([&] { return guest->client.ended; });
 }
 
+TEST_CASE("a guest that ends its direction gets its answers first") {
+  TestSessions gate;
+  auto guest = gate.Open();
+  const int32_t id = guest->client.Get("/");
+  guest->client.CloseWrite();
+  const auto& answer = gate.Await(*guest, id);
+  CHECK(answer.status == 200);
+  CHECK(answer.ended);
+  gate.RunUntil([&] { return guest->session == nullptr; });
+  CHECK(guest->client.goaway_code == NGHTTP2_NO_ERROR);
+}
+
+TEST_CASE("more requests than begin in a turn are all answered, also to a guest that said no more") {
+  TestSessions gate;
+  gate.Deny();
+  auto guest = gate.Open();
+  std::vector<int32_t> ids;
+  for (int i = 0; i < 100; ++i) ids.push_back(guest->client.Get("/"));
+  guest->client.CloseWrite();
+  for (const int32_t id : ids) CHECK(gate.Await(*guest, id).status == 403);
+}
+
 TEST_CASE("a session that is destroyed says GOAWAY") {
   TestSessions gate;
   auto guest = gate.Open();
