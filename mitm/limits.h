@@ -67,6 +67,23 @@ constexpr size_t kMaxSessions = 256;
 constexpr size_t kMaxIdlePerKey = 32;
 constexpr size_t kMaxIdle = 256;
 
+/// HTTP/2 connections to servers: idle ones in all, and those for one target that are opened while
+/// the others are full. More requests than these carry wait.
+constexpr size_t kMaxSharedIdle = 256;
+constexpr size_t kMaxSharedPerTarget = 4;
+/// Exchanges under way on one of them; fewer where the server says so.
+constexpr size_t kMaxUpstreamStreams = 100;
+/// What a server may send before it is read, to one exchange and on one connection: the bound of
+/// what waits in memory, and of the speed over a long way (10 MB/s at 100 ms).
+constexpr int kUpstreamStreamWindow = 1024 * 1024;
+constexpr int kUpstreamConnectionWindow = 16 * 1024 * 1024;
+/// What waits of one request's body for the server's window to open.
+constexpr size_t kUpstreamStreamOutput = 64 * 1024;
+/// Frames in a row that carry nothing of an exchange (PING, SETTINGS, empty DATA, ...).
+constexpr int kMaxControlFrames = 1000;
+/// Targets whose protocol is remembered (about 150 bytes each).
+constexpr size_t kMaxLearntProtocols = 1024;
+
 using std::chrono::seconds;
 /// From a guest's first byte to the end of its TLS handshake.
 constexpr seconds kGuestHandshakeTimeout{10};
@@ -84,6 +101,13 @@ constexpr seconds kResponseBodyTimeout{600};
 constexpr seconds kConnectTimeout{30};
 constexpr seconds kUpstreamHandshakeTimeout{10};
 constexpr seconds kUpstreamIdleTimeout{30};
+/// For a request until a full HTTP/2 connection has room for it.
+constexpr seconds kUpstreamRoomTimeout{60};
+/// A server that has sent nothing for so long while a request was given up gets no more requests
+/// on that connection.
+constexpr seconds kUpstreamSilence{10};
+/// How long a ClientHello that offers HTTP/2 waits for the upstream's protocol. Clients wait longer.
+constexpr seconds kProtocolTimeout{8};
 /// For a guest to close after an answer that ends the connection.
 constexpr seconds kDrainTimeout{5};
 
