@@ -6,6 +6,7 @@
 #include "mitm/grpc_problem.h"
 #include "mitm/head_check.h"
 #include "mitm/http1/upstream.h"
+#include "mitm/http2/upstream_connection.h"
 #include "mitm/limits.h"
 
 namespace sallyport::mitm {
@@ -25,6 +26,15 @@ Refusal Refused(Reason reason, int status, std::string detail) {
 bool IsIdempotent(std::string_view method) {
   return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "PUT" ||
          method == "DELETE";
+}
+
+/// gRPC, which needs HTTP/2 (its trailers, its streams in both directions); not gRPC-Web.
+bool NeedsHttp2(const RequestHead& head) {
+  const std::string* type = head.headers.Find("content-type");
+  constexpr std::string_view kGrpc = "application/grpc";
+  if (type == nullptr || !EqualsIgnoreCase(std::string_view(*type).substr(0, kGrpc.size()), kGrpc))
+    return false;
+  return type->size() == kGrpc.size() || (*type)[kGrpc.size()] != '-';
 }
 
 /// What a response may not tell a guest: other ways to the same server, which the gate would not
@@ -140,13 +150,14 @@ bool Exchange::Examine() {
 
 void Exchange::Connect() {
   const std::string key = own_target_ ? own_target_->Key() : flow_.target_key();
+  const Protocols protocols = flow_.protocols();
   UpstreamPool& pool = flow_.gate().pool;
   if (!retried_) {
-    if (auto idle = pool.TakeIdle(key)) return UseConnection(std::move(idle));
+    if (auto idle = pool.TakeIdle(key, protocols)) return UseConnection(std::move(idle));
   }
   step_ = Step::kConnecting;
   deadline_.Clear();  // The pool keeps its own.
-  connecting_ = pool.Connect(own_target_ ? *own_target_ : flow_.target(), key,
+  connecting_ = pool.Connect(own_target_ ? *own_target_ : flow_.target(), key, protocols,
                              [this](UpstreamPool::Connected c) { OnConnected(std::move(c)); });
 }
 
@@ -162,7 +173,15 @@ void Exchange::OnConnected(UpstreamPool::Connected connected) {
 
 void Exchange::UseConnection(std::unique_ptr<UpstreamConnection> connection) {
   record_.address = connection->peer.address;
-  upstream_ = std::make_unique<http1::Upstream>(flow_.gate().pool, std::move(connection), *this);
+  if (connection->shared != nullptr) {
+    upstream_ = connection->shared->Open(*this);
+  } else if (NeedsHttp2(request_.head)) {
+    flow_.gate().pool.PutBack(std::move(connection));
+    return Refuse(Refused(Reason::kUpstreamProtocol, 502,
+                          "this is a gRPC request, but the server speaks only HTTP/1.1"));
+  } else {
+    upstream_ = std::make_unique<http1::Upstream>(flow_.gate().pool, std::move(connection), *this);
+  }
   Send();
   step_ = Step::kRelaying;
 }
@@ -205,6 +224,7 @@ void Exchange::PumpRequest(size_t& budget) {
     switch (event.kind) {
       case Kind::kBody:
         upstream_->WriteBody(event.piece);
+        body_begun_ = true;
         record_.bytes_up += event.piece.size();
         budget -= event.piece.size();
         deadline_.Set(head_sent_ ? kResponseBodyTimeout : kResponseHeadTimeout);
@@ -274,9 +294,12 @@ void Exchange::OnResponseHead() {
 }
 
 void Exchange::OnUpstreamFailed(MessageEvent::Kind kind) {
-  const std::string detail =
-      kind == Kind::kError ? "the server's answer is not valid HTTP: " + upstream_->error().detail
-                           : "the server closed the connection before its answer was complete";
+  std::string detail = upstream_->error().detail;
+  if (kind == Kind::kError) {
+    detail = "the server's answer is not valid HTTP: " + detail;
+  } else if (detail.empty()) {
+    detail = "the server closed the connection before its answer was complete";
+  }
   if (head_sent_) return CutOff(Reason::kUpstreamProtocol, detail);
   if (kind == Kind::kBroken && MayRetry()) {
     retried_ = true;
@@ -287,10 +310,12 @@ void Exchange::OnUpstreamFailed(MessageEvent::Kind kind) {
   Refuse(Refused(Reason::kUpstreamProtocol, 502, detail));
 }
 
-/// A connection from the pool may have been closed by the server while the request was on its way.
+/// A connection from the pool may have been closed by the server while the request was on its way;
+/// and an HTTP/2 server can say that it did nothing with it.
 bool Exchange::MayRetry() const {
-  return !retried_ && upstream_->may_be_stale() && request_.body.empty() &&
-         IsIdempotent(request_.head.method);
+  if (retried_) return false;
+  if (upstream_->unprocessed()) return !body_begun_;
+  return upstream_->may_be_stale() && request_.body.empty() && IsIdempotent(request_.head.method);
 }
 
 void Exchange::Refuse(const Refusal& refusal) {

@@ -73,6 +73,7 @@ class Exchange final : public UpstreamSide::Listener {
   std::unique_ptr<UpstreamSide> upstream_;
   bool retried_ = false;
   bool request_done_ = false;
+  bool body_begun_ = false;  // Some of the body went upstream.
   bool head_sent_ = false;  // To the guest; not an interim one.
   int interim_ = 0;
   std::string body_;  // Of an answer made here, from body_sent_ on still to be written.

@@ -50,6 +50,11 @@ class FlowContext {
   const UpstreamTarget& target();
   const std::string& target_key();
 
+  /// What a server may be offered for this flow's requests: HTTP/2 only for a guest that speaks it.
+  Protocols protocols() const {
+    return tls.alpn == kAlpnHttp2 ? Protocols::kAny : Protocols::kHttp1;
+  }
+
   /// What every record of this flow says.
   AuditRecord Record() const;
   /// Completes RECORD with REASON and DETAIL, which is bounded and freed of secrets, and writes it.
