@@ -1,6 +1,6 @@
 #pragma once
 
-#include <functional>
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -42,8 +42,8 @@ class Asking final : public UpstreamSide::Listener {
                http1::Describe(side->response().head.headers));
           break;
         case MessageEvent::Kind::kBody:
-          transcript_.Body(event.piece);
           body += event.piece;
+          transcript_.Body(one_line ? OneLine(event.piece) : std::string(event.piece));
           break;
         case MessageEvent::Kind::kEnd:
           End("end" + http1::Describe(side->trailers()));
@@ -65,10 +65,16 @@ class Asking final : public UpstreamSide::Listener {
   std::unique_ptr<UpstreamSide> side;
   std::string body;
   bool reading = true;
+  bool one_line = false;  ///< Line ends of a body are written down as '?'.
   bool over = false;
   int told = 0;
 
  private:
+  static std::string OneLine(std::string_view piece) {
+    std::string text(piece);
+    std::replace(text.begin(), text.end(), '\n', '?');
+    return text;
+  }
   void Line(const std::string& line) { transcript_.Line(line); }
   void End(const std::string& line) {
     Line(line);
@@ -156,15 +162,17 @@ inline std::string Literal(std::string_view name, std::string_view value) {
   return bytes;
 }
 
-/// What comes of requests with METHODS on one connection when the server sends PIECES, and ends.
-inline std::string ReadAnswers(const std::vector<std::string_view>& pieces,
-                               const std::vector<std::string>& methods = {"GET"},
-                               size_t max_body = 1000) {
+/// What comes of each of the requests with METHODS on one connection when the server sends PIECES,
+/// and ends.
+inline std::vector<std::string> ReadEach(const std::vector<std::string_view>& pieces,
+                                         const std::vector<std::string>& methods,
+                                         size_t max_body = 1000) {
   Wire wire;
   std::vector<std::unique_ptr<Asking>> asked;
   for (const std::string& method : methods) {
     asked.push_back(std::make_unique<Asking>(*wire.connection, Head(method)));
     asked.back()->reading = false;
+    asked.back()->one_line = true;
   }
   wire.Settle(2);
   const auto read = [&] {
@@ -180,11 +188,19 @@ inline std::string ReadAnswers(const std::vector<std::string_view>& pieces,
   }
   wire.peer->CloseWrite();
   read();
-  std::string text;
+  std::vector<std::string> texts;
   for (size_t i = 0; i < asked.size(); ++i) {
-    text += methods[i] + ":\n" + asked[i]->Text();
+    texts.push_back(methods[i] + ":\n" + asked[i]->Text());
   }
   asked.clear();
+  return texts;
+}
+
+inline std::string ReadAnswers(const std::vector<std::string_view>& pieces,
+                               const std::vector<std::string>& methods = {"GET"},
+                               size_t max_body = 1000) {
+  std::string text;
+  for (const std::string& one : ReadEach(pieces, methods, max_body)) text += one;
   return text;
 }
 
