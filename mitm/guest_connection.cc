@@ -27,6 +27,7 @@ GuestConnection::GuestConnection(Gate& gate, GuestTls& tls, std::unique_ptr<Stre
       stream_(std::move(guest)) {
   hello_.name = flow_.facts().name;
   hello_.address = flow_.facts().destination.address;
+  hello_.offer_h2 = hello_.hold = true;
 }
 
 GuestConnection::~GuestConnection() {
