@@ -46,7 +46,7 @@ TEST_CASE("UTF-8 is told from what only looks like it") {
   }
 }
 
-TEST_CASE("making room leaves nothing of the text where it stood before") {
+TEST_CASE("making room keeps the text, on the heap, and lets it grow in place") {
   std::string text = "a value that is long enough to be on the heap";
   const std::string before = text;
   ReserveWiped(text, 1000);
