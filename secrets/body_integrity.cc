@@ -73,8 +73,8 @@ std::string_view ConflictOf(const HeaderField& field, bool unsigned_payload) {
   }
   const std::string value = Lowered(field.value);
   if (name == "authorization" && value.starts_with("aws4-")) {
-    const bool covers = !unsigned_payload || CoversBody(value) ||
-                        value.find(kAmzChecksums) != std::string::npos;
+    const bool covers =
+        !unsigned_payload || CoversBody(value) || value.find(kAmzChecksums) != std::string::npos;
     return covers ? "an AWS signature that covers the body" : "";
   }
   if (name == "content-encoding" && value.find("aws-chunked") != std::string::npos) {
@@ -98,7 +98,8 @@ std::optional<Refusal> BodyIntegrityConflict(const Headers& headers) {
     refusal.detail = "A secret may be put into this request's body, but the request carries ";
     refusal.detail += conflict;
     refusal.detail += ", so the server would refuse the changed body.";
-    refusal.how_to_allow = "send it without (for AWS: UNSIGNED-PAYLOAD), or narrow the secret's paths";
+    refusal.how_to_allow =
+        "send it without (for AWS: UNSIGNED-PAYLOAD), or narrow the secret's paths";
     return refusal;
   }
   return std::nullopt;

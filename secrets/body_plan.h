@@ -18,7 +18,7 @@ namespace sallyport::secrets {
 struct BodyPlan {
   MediaType type;
   std::vector<std::optional<Refusal>> violations;  ///< By id: why it is not to be replaced.
-  bool needed = false;        ///< Some secret asks that the body be looked at.
+  bool needed = false;                             ///< Some secret asks that the body be looked at.
   bool keeps_length = false;  ///< Only what takes as many bytes as it replaces is put in.
 };
 

@@ -16,8 +16,8 @@ Spelling SpellingOf(Format format) {
   return format == Format::kUrlEncoded ? Spelling::kPercent : Spelling::kPlain;
 }
 
-/// A body that is one section: JSON, a form, text, or one of no kind that is put into, which is only
-/// looked at.
+/// A body that is one section: JSON, a form, text, or one of no kind that is put into, which is
+/// only looked at.
 class PlainBody final : public BodyFilter {
  public:
   PlainBody(const Entries& entries, const PlaceholderIndex& index, BodyPlan plan)

@@ -20,8 +20,8 @@ struct MediaType {
   std::string boundary;  ///< For kMultipart: 1 to 70 characters of RFC 2046.
 };
 
-/// What HEADERS say of their body. kOther where they say nothing, contradict themselves (two fields,
-/// two boundaries), or break the form of RFC 9110, 8.3.
+/// What HEADERS say of their body. kOther where they say nothing, contradict themselves (two
+/// fields, two boundaries), or break the form of RFC 9110, 8.3.
 MediaType MediaTypeOf(const Headers& headers);
 
 /// Whether FORMAT is one that a secret with BODY is put into.

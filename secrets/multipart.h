@@ -48,11 +48,11 @@ class MultipartReader {
 
   const std::string delimiter_;
   State state_ = State::kPreamble;
-  bool line_start_ = true;     // The line that begins here, or has begun, may be a boundary line.
-  size_t matched_ = 0;         // Meanwhile: so many bytes of the delimiter were kept.
-  size_t dashes_ = 0;          // In kBoundaryLine: '-' that directly follow, up to the two that close.
+  bool line_start_ = true;  // The line that begins here, or has begun, may be a boundary line.
+  size_t matched_ = 0;      // Meanwhile: so many bytes of the delimiter were kept.
+  size_t dashes_ = 0;       // In kBoundaryLine: '-' that directly follow, up to the two that close.
   bool dashes_over_ = false;
-  bool line_empty_ = true;     // In kFields: the line has had nothing but CR.
+  bool line_empty_ = true;  // In kFields: the line has had nothing but CR.
 };
 
 }  // namespace sallyport::secrets

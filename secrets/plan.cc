@@ -10,7 +10,8 @@
 // 4. A field that carries credentials to a host with a bound secret, and has something in it that
 //    is no placeholder, is foreign: refused, removed or let through, by the strictest bound secret.
 // 5. Placeholders in field names and in the authority are never replaced.
-// 6. Where the body may be changed (body_plan.h), fields that vouch for it go or refuse the request.
+// 6. Where the body may be changed (body_plan.h), fields that vouch for it go or refuse the
+// request.
 //
 // Paths and queries are judged, and matched with `paths`, as they are before anything is put in.
 // Messages are made of declarations only, never of what the guest sent.

@@ -24,8 +24,8 @@ enum class Spelling {
 class SpelledText {
  public:
   enum class End {
-    kFinal,     ///< The text is whole.
-    kMayGoOn,   ///< An escape that its end cuts is left out.
+    kFinal,    ///< The text is whole.
+    kMayGoOn,  ///< An escape that its end cuts is left out.
   };
   enum class Start { kOutside, kInString };
 

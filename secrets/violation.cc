@@ -41,11 +41,11 @@ Refusal WrongPlace(const Entry& entry, std::string_view where, std::string how_t
 
 Refusal WrongField(const Entry& entry) {
   const auto& places = entry.spec.headers;
-  return WrongPlace(entry,
-                    "in that header field" +
-                        (places ? "; its headers are: " + Enumerated(*places)
-                                : ", only in Authorization and the usual API-key headers"),
-                    "name the header in the headers of " + SecretOf(entry));
+  return WrongPlace(
+      entry,
+      "in that header field" + (places ? "; its headers are: " + Enumerated(*places)
+                                       : ", only in Authorization and the usual API-key headers"),
+      "name the header in the headers of " + SecretOf(entry));
 }
 
 Refusal WrongBody(const Entry& entry) {

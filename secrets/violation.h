@@ -14,7 +14,7 @@ namespace sallyport::secrets {
 /// Where in a request a placeholder stands.
 struct Place {
   enum class Kind {
-    kField,      ///< The value of a field `field`.
+    kField,  ///< The value of a field `field`.
     kPath,
     kQuery,
     kBody,       ///< Of the kind that the entry declares.
@@ -40,8 +40,8 @@ std::optional<std::string> OutOfScope(const Entry& entry, const RequestTarget& t
 void RecordViolation(const Entry& entry, const Place& place, Refusal refusal,
                      Examination& examination);
 
-/// Why ENTRY's placeholder stays where it stands in a body: that is not data there, or it is spelled
-/// so that its value would change a length that is announced.
+/// Why ENTRY's placeholder stays where it stands in a body: that is not data there, or it is
+/// spelled so that its value would change a length that is announced.
 Refusal MisplacedInBody(const Entry& entry);
 
 /// The refusal of a use of ENTRY, which has no value.

@@ -95,8 +95,9 @@ TEST_CASE("a digest of a body that may change does not reach the origin") {
   SecretGate gate(spec);
   auto guest = gate.Open();
   const auto post = [&](const std::string& fields) {
-    return gate.Ask(*guest, "POST / HTTP/1.1\r\nHost: api.test\r\nContent-Type: application/json\r\n" +
-                                fields + "Content-Length: 2\r\n\r\n{}");
+    return gate.Ask(
+        *guest, "POST / HTTP/1.1\r\nHost: api.test\r\nContent-Type: application/json\r\n" + fields +
+                    "Content-Length: 2\r\n\r\n{}");
   };
   const std::string answer = post("Content-MD5: mZFLky/tTvoJdR2BnDL0jg==\r\n");
   CHECK(StatusOf(answer) == 200);

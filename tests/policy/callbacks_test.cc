@@ -450,7 +450,8 @@ TEST_CASE("a secret's handle is its placeholder in callbacks") {
 }
 
 TEST_CASE("a secret's handle can be put wherever a hook may write") {
-  Policy policy(R"(local token = secret "TOKEN" { from = env "TOKEN", hosts = "a.example", expose = false,
+  Policy policy(
+      R"(local token = secret "TOKEN" { from = env "TOKEN", hosts = "a.example", expose = false,
                                                  query = true, path = true }
     local other = secret "OTHER" { from = env "OTHER", hosts = "a.example" }
     on.connect(function(conn)
@@ -472,16 +473,16 @@ TEST_CASE("a secret's handle can be put wherever a hook may write") {
   CHECK(policy.Request("a.example", head).action == RequestAction::kForward);
   CHECK(head.Target() == "/botph_123/me?key=ph_123&n=1");
   CHECK(*head.headers.Find("x-two") == "ph_123:ph_456");
-  CHECK(head.headers.FindAll("x-list") ==
-        std::vector<std::string_view>{"a", "ph_123", "b ph_456"});
+  CHECK(head.headers.FindAll("x-list") == std::vector<std::string_view>{"a", "ph_123", "b ph_456"});
   CHECK(*head.headers.Find("x-format") == "Bearer ph_123");
   CHECK(*head.headers.Find("x-same") == "yes");
 }
 
 TEST_CASE("a secret's handle is nothing but its placeholder") {
-  for (const char* use : {"local x = token + 1", "local x = token.value", "token.value = 'x'",
-                          "local x = token .. {}", "local x = token .. nil", "token { hosts = 'b' }",
-                          "local x = getmetatable(token).__index", "req.method = token .. '\\n'"}) {
+  for (const char* use :
+       {"local x = token + 1", "local x = token.value", "token.value = 'x'",
+        "local x = token .. {}", "local x = token .. nil", "token { hosts = 'b' }",
+        "local x = getmetatable(token).__index", "req.method = token .. '\\n'"}) {
     INFO(use);
     Policy policy(R"(local token = secret "TOKEN" { from = env "TOKEN", hosts = "a.example" }
       allow.http { host = "a.example" }

@@ -438,7 +438,8 @@ TEST_CASE("a secret is checked") {
       {"secret 'A' { from = env 'A', hosts = 'a.example', body = 'jsno' }", "did you mean 'json'?"},
       {"secret 'A' { from = env 'A', hosts = 'a.example', body = true }", "'body'"},
       {"secret 'A' { from = env 'A', hosts = 'a.example', qurey = true }", "did you mean 'query'?"},
-      {"secret 'A' { from = env 'A', hosts = 'a.example', query = true, placeholder = '%{random}' }",
+      {"secret 'A' { from = env 'A', hosts = 'a.example', query = true, placeholder = '%{random}' "
+       "}",
        "can't have a '%'"},
       {"secret 'A' { from = env 'A', host = 'a.example' }", "did you mean 'hosts'?"},
   });

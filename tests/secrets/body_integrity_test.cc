@@ -46,7 +46,8 @@ TEST_CASE("digests of a body that may change go, and others stay") {
 TEST_CASE("a request whose body is signed is refused where its body may change, with the reason") {
   const IntegrityStore integrity;
   for (const HeaderField& field : std::vector<HeaderField>{
-           {"x-amz-content-sha256", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
+           {"x-amz-content-sha256",
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
            {"x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"},
            {"authorization", "AWS4-HMAC-SHA256 Credential=A/b, SignedHeaders=host, Signature=x"},
            {"content-encoding", "aws-chunked"},

@@ -56,8 +56,7 @@ TEST_CASE("a placeholder in a JSON string becomes its value, escaped") {
   const JsonStore json;
   const std::string body = "{\"token\": \"" + json.key + "\", \"n\": [1, \"x " + json.key + "\"]}";
   const Passed passed = PassBody(json.store, json.head, {body});
-  CHECK(passed.out ==
-        "{\"token\": \"" + kEscaped + "\", \"n\": [1, \"x " + kEscaped + "\"]}");
+  CHECK(passed.out == "{\"token\": \"" + kEscaped + "\", \"n\": [1, \"x " + kEscaped + "\"]}");
   CHECK(passed.found.used == Names{"KEY"});
   CHECK(passed.found.inert.empty());
   CHECK(passed.error.empty());
@@ -78,9 +77,9 @@ TEST_CASE("a placeholder is found in every spelling that JSON has for it") {
 TEST_CASE("however a JSON body is cut, it becomes the same") {
   const JsonStore json;
   const std::string body = "{\"a\\\\\":\"" + json.key + "\",\"\\\"" + json.slashed.substr(0, 9) +
-                           "\":\"\\u00e9" + WithEscapedSlashes(json.slashed) + "\\\\\",b:" +
-                           json.key + ",\"" + Unicode(json.key.substr(0, 9)) + json.key.substr(9) +
-                           json.other + "\\u12\"";
+                           "\":\"\\u00e9" + WithEscapedSlashes(json.slashed) +
+                           "\\\\\",b:" + json.key + ",\"" + Unicode(json.key.substr(0, 9)) +
+                           json.key.substr(9) + json.other + "\\u12\"";
   const std::string expected = NaiveJson(json.pairs, body);
   REQUIRE(expected.find(kEscaped) != std::string::npos);
   CheckEveryCut(json.store, json.head, body, expected);
@@ -88,9 +87,9 @@ TEST_CASE("however a JSON body is cut, it becomes the same") {
 
 TEST_CASE("random pieces of JSON give what the plain way gives") {
   const JsonStore json;
-  const std::vector<std::string> words = {"\"",        "\\",       "\\\"",    "\\u",   "\\u003",
-                                          "\\u0031",   "/",        "\\/",     "{",     "12",
-                                          json.key,    json.other, json.slashed, "\xc3", "\\u12"};
+  const std::vector<std::string> words = {"\"",      "\\",       "\\\"",       "\\u",  "\\u003",
+                                          "\\u0031", "/",        "\\/",        "{",    "12",
+                                          json.key,  json.other, json.slashed, "\xc3", "\\u12"};
   std::mt19937 random(7);
   for (int round = 0; round < 5000; ++round) {
     std::string body;
@@ -114,8 +113,9 @@ TEST_CASE("random pieces of JSON give what the plain way gives") {
 TEST_CASE("malformed JSON is not repaired: nothing but placeholders in strings changes") {
   const JsonStore json;
   for (const std::string& body :
-       {std::string("{\"a\": "), "\"" + json.key.substr(0, 20), std::string("\\\"\\"), std::string("\"\\u00"),
-        "\"a\nb\x01\" } ] " + json.key, std::string("\"\\x41\\\n\"\0\"", 10)}) {
+       {std::string("{\"a\": "), "\"" + json.key.substr(0, 20), std::string("\\\"\\"),
+        std::string("\"\\u00"), "\"a\nb\x01\" } ] " + json.key,
+        std::string("\"\\x41\\\n\"\0\"", 10)}) {
     CAPTURE(body);
     CHECK(PassBody(json.store, json.head, {body}).out == body);
   }

@@ -61,8 +61,8 @@ TEST_CASE("however a multipart body is cut, it becomes the same") {
 
 TEST_CASE("random lines give what the plain way gives") {
   const MultipartStore parts;
-  const std::vector<std::string> words = {"\r\n", "\n",  "\r",  "----b=1", "\r\n----b=1\r\n\r\n",
-                                          "--",   "n:x", "-",   parts.key, "\n----b=1--",
+  const std::vector<std::string> words = {"\r\n", "\n",   "\r", "----b=1", "\r\n----b=1\r\n\r\n",
+                                          "--",   "n:x",  "-",  parts.key, "\n----b=1--",
                                           "----", "\n--", "b=1"};
   std::mt19937 random(3);
   for (int round = 0; round < 5000; ++round) {
@@ -86,10 +86,12 @@ TEST_CASE("random lines give what the plain way gives") {
 TEST_CASE("a form of parts without one good boundary is left alone") {
   const MultipartStore parts;
   for (const char* type :
-       {"multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=\"a",
+       {"multipart/form-data",
+        "multipart/form-data; boundary=", "multipart/form-data; boundary=\"a",
         "multipart/form-data; boundary=a; boundary=b", "multipart/form-data; boundary=\"a \"",
         "multipart/form-data; boundary=a\"", "multipart/mixed; boundary=a",
-        "multipart/form-data; boundary=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+        "multipart/form-data; "
+        "boundary=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
         "aaaaaaa"}) {
     CAPTURE(type);
     const std::string body = "--a\r\n\r\n" + parts.key + "\r\n--a--\r\n";

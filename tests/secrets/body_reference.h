@@ -18,9 +18,8 @@ struct Character {
 };
 
 inline bool AreHex(std::string_view digits, size_t wanted) {
-  return digits.size() >= wanted &&
-         digits.substr(0, wanted).find_first_not_of("0123456789abcdefABCDEF") ==
-             std::string_view::npos;
+  return digits.size() >= wanted && digits.substr(0, wanted).find_first_not_of(
+                                        "0123456789abcdefABCDEF") == std::string_view::npos;
 }
 
 inline int HexOf(std::string_view digits) {

@@ -152,17 +152,15 @@ TEST_CASE("the length is kept exactly where it is promised") {
     std::string value;
     bool keeps;
   };
-  for (const Row& row : std::vector<Row>{{Body::kText, "text/plain", plain, true},
-                                         {Body::kText, "text/plain", quoted, true},
-                                         {Body::kText, "text/plain", "shorter", false},
-                                         {Body::kJson, "application/json", plain, true},
-                                         {Body::kJson, "application/json", quoted, false},
-                                         {Body::kForm, "application/x-www-form-urlencoded", plain,
-                                          true},
-                                         {Body::kForm, "application/x-www-form-urlencoded", quoted,
-                                          false},
-                                         {Body::kForm, "multipart/form-data;boundary=b", quoted,
-                                          true}}) {
+  for (const Row& row :
+       std::vector<Row>{{Body::kText, "text/plain", plain, true},
+                        {Body::kText, "text/plain", quoted, true},
+                        {Body::kText, "text/plain", "shorter", false},
+                        {Body::kJson, "application/json", plain, true},
+                        {Body::kJson, "application/json", quoted, false},
+                        {Body::kForm, "application/x-www-form-urlencoded", plain, true},
+                        {Body::kForm, "application/x-www-form-urlencoded", quoted, false},
+                        {Body::kForm, "multipart/form-data;boundary=b", quoted, true}}) {
     CAPTURE(row.type, row.value);
     Store store;
     AddTo(store, BodySpec("KEY", row.body), row.value == "shorter" ? "8 bytes!" : row.value);

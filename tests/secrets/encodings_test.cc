@@ -38,9 +38,9 @@ TEST_CASE("UTF-8 is told from what only looks like it") {
                            "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {
     CHECK(IsUtf8(good));
   }
-  for (const char* bad :
-       {"\x80", "\xc3", "\xc0\xaf", "\xc1\xbf", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xe2\x82", "\xff",
-        "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xc3(", "\xe2\x82(", "a\xfe"}) {
+  for (const char* bad : {"\x80", "\xc3", "\xc0\xaf", "\xc1\xbf", "\xe0\x9f\xbf", "\xed\xa0\x80",
+                          "\xe2\x82", "\xff", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80",
+                          "\xf5\x80\x80\x80", "\xc3(", "\xe2\x82(", "a\xfe"}) {
     CAPTURE(bad);
     CHECK_FALSE(IsUtf8(bad));
   }

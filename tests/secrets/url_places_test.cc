@@ -147,8 +147,8 @@ TEST_CASE("a path is matched as it was before the value is in it") {
 }
 
 TEST_CASE("on_violation decides about a URL, which passes where nothing is said") {
-  for (const OnViolation asked : {OnViolation::kDefault, OnViolation::kPass, OnViolation::kBlock,
-                                  OnViolation::kTerminate}) {
+  for (const OnViolation asked :
+       {OnViolation::kDefault, OnViolation::kPass, OnViolation::kBlock, OnViolation::kTerminate}) {
     const bool passes = asked == OnViolation::kDefault || asked == OnViolation::kPass;
     SecretSpec spec = UrlSpec();
     spec.path = false;
@@ -161,9 +161,9 @@ TEST_CASE("on_violation decides about a URL, which passes where nothing is said"
       CHECK(examination.terminate == (asked == OnViolation::kTerminate));
       CHECK(examination.inert.empty() != passes);
       if (!examination.refusal) continue;
-      CHECK(examination.refusal->reason == (host == std::string("api.test")
-                                                ? Reason::kSecretWrongPlace
-                                                : Reason::kSecretWrongHost));
+      CHECK(
+          examination.refusal->reason ==
+          (host == std::string("api.test") ? Reason::kSecretWrongPlace : Reason::kSecretWrongHost));
     }
   }
 }
