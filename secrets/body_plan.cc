@@ -25,13 +25,22 @@ bool IsPlain(std::string_view text) {
   });
 }
 
-/// Whether ENTRY asks that a body be looked at in which it has VIOLATION, or none. One whose
-/// placeholder may stand in no body and may pass does not: it is worth nothing there.
+/// Whether a placeholder of ENTRY in a wrong place ends the request, wherever it goes.
+bool EndsRequests(const Entry& entry) {
+  return entry.spec.on_violation == OnViolation::kBlock ||
+         entry.spec.on_violation == OnViolation::kTerminate;
+}
+
+/// Whether ENTRY may ask that some body be looked at. Most stores have none that does.
+bool MayConcern(const Entry& entry) {
+  return entry.spec.body != Body::kNone || EndsRequests(entry);
+}
+
+/// Whether ENTRY asks that a body to TARGET be looked at in which it has VIOLATION, or none: to put
+/// it in, to refuse, or, at its own hosts, to report that this is no body for it.
 bool IsConcerned(const Entry& entry, const RequestTarget& target,
                  const std::optional<Refusal>& violation) {
-  if (!violation) return true;
-  const OnViolation asked = entry.spec.on_violation;
-  if (asked == OnViolation::kBlock || asked == OnViolation::kTerminate) return true;
+  if (!violation || EndsRequests(entry)) return true;
   return entry.spec.body != Body::kNone && target.host && MayReceive(entry, *target.host);
 }
 
@@ -40,8 +49,9 @@ bool IsConcerned(const Entry& entry, const RequestTarget& target,
 BodyPlan MakeBodyPlan(const Entries& entries, const PlaceholderIndex& index,
                       const RequestTarget& target, const RequestHead& request) {
   BodyPlan plan;
-  plan.type = MediaTypeOf(request.headers);
   plan.keeps_length = true;
+  if (std::none_of(entries.begin(), entries.end(), MayConcern)) return plan;
+  plan.type = MediaTypeOf(request.headers);
   for (size_t id = 0; id < entries.size(); ++id) {
     const Entry& entry = entries[id];
     plan.violations.push_back(

@@ -26,7 +26,7 @@
 #include "secrets/body_plan.h"
 #include "secrets/credential_headers.h"
 #include "secrets/foreign.h"
-#include "secrets/spelling.h"
+#include "secrets/spelled_text.h"
 #include "secrets/violation.h"
 
 namespace sallyport::secrets {

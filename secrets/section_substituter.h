@@ -6,7 +6,7 @@
 
 #include "base/result.h"
 #include "secrets/body_plan.h"
-#include "secrets/spelling.h"
+#include "secrets/spelled_text.h"
 
 namespace sallyport::secrets {
 
