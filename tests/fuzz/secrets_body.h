@@ -120,7 +120,8 @@ int FuzzBodySubstituter(const FuzzBody& format, const uint8_t* data, size_t size
   }
   SALLYPORT_CHECK(filter->Finish(out).has_value());
   const Pairs pairs = {{*store.PlaceholderOf("FIRST"), format.first},
-                       {*store.PlaceholderOf("SECOND"), format.second}};
+                       {*store.PlaceholderOf("SECOND"), format.second},
+                       {*store.PlaceholderOf("ELSEWHERE"), std::nullopt}};
   SALLYPORT_CHECK(out == reference(pairs, whole));
   SALLYPORT_CHECK(!filter->found().refusal && !filter->found().terminate);
   SALLYPORT_CHECK(out == whole || !filter->found().used.empty());

@@ -21,7 +21,7 @@ struct FormStore {
     key = *store.PlaceholderOf("KEY");
     odd_one = *store.PlaceholderOf("ODD");
     json = *store.PlaceholderOf("JSON");
-    pairs = {{key, kEncoded}, {odd_one, "short%2F+%2B"}};
+    pairs = {{key, kEncoded}, {odd_one, "short%2F+%2B"}, {json, std::nullopt}};
   }
   Store store;
   std::string key;

@@ -22,7 +22,7 @@ struct JsonStore {
     key = *store.PlaceholderOf("KEY");
     slashed = *store.PlaceholderOf("SLASHES");
     other = *store.PlaceholderOf("OTHER");
-    pairs = {{key, kEscaped}, {slashed, "short/ +"}};
+    pairs = {{key, kEscaped}, {slashed, "short/ +"}, {other, std::nullopt}};
   }
   Store store;
   std::string key;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -8,8 +9,9 @@
 
 namespace sallyport::secrets {
 
-/// Placeholders and what each becomes, spelled for its place.
-using Pairs = std::vector<std::pair<std::string, std::string>>;
+/// All placeholders and what each becomes, spelled for its place; nothing: it stays as it is
+/// spelled. Those count too: one may end with the character that another one begins with.
+using Pairs = std::vector<std::pair<std::string, std::optional<std::string>>>;
 
 /// How many bytes of TEXT spell one character, and which.
 struct Character {
@@ -58,8 +60,9 @@ std::string TakeOne(std::string_view& text, const Pairs& pairs, Reader read) {
   for (const auto& [placeholder, value] : pairs) {
     const size_t size = SpelledSize(text, placeholder, read);
     if (size == 0) continue;
+    const std::string becomes = value.value_or(std::string(text.substr(0, size)));
     text.remove_prefix(size);
-    return value;
+    return becomes;
   }
   const std::string same(text.substr(0, read(text).size));
   text.remove_prefix(same.size());
