@@ -40,7 +40,7 @@ struct SecretSpec {
   std::vector<uint16_t> ports;       ///< Empty: all.
   bool expose = true;                ///< The guest gets the placeholder in its environment.
   bool plaintext = false;            ///< May go over unencrypted HTTP.
-  bool scrub = true;                 ///< Responses show the placeholder in the value's place.
+  bool scrub = true;                 ///< Replaced in every answer; not for less than 8 bytes.
   Foreign foreign = Foreign::kBlock;
   OnViolation on_violation = OnViolation::kDefault;
   std::optional<std::string> placeholder;  ///< The form a user asked for; nothing for the default.

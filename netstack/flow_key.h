@@ -19,14 +19,21 @@ struct FlowKey {
   uint16_t destination_port = 0;
   uint32_t v6 = 0;  // 0 or 1; this wide so that no byte of the key is padding.
 
-  static FlowKey Of(const Packet& packet, uint16_t source_port, uint16_t destination_port) {
+  /// IP is a whole header at least.
+  static FlowKey Of(std::span<const uint8_t> ip, bool v6, uint16_t source_port,
+                    uint16_t destination_port) {
     FlowKey key;
-    std::memcpy(key.source, packet.source().data(), packet.source().size());
-    std::memcpy(key.destination, packet.destination().data(), packet.destination().size());
+    const size_t size = v6 ? 16 : 4;
+    const size_t source = v6 ? 8 : 12;
+    std::memcpy(key.source, &ip[source], size);
+    std::memcpy(key.destination, &ip[source + size], size);
     key.source_port = source_port;
     key.destination_port = destination_port;
-    key.v6 = packet.v6 ? 1 : 0;
+    key.v6 = v6 ? 1 : 0;
     return key;
+  }
+  static FlowKey Of(const Packet& packet, uint16_t source_port, uint16_t destination_port) {
+    return Of(packet.whole, packet.v6, source_port, destination_port);
   }
 
   /// The key of the flow that PACKET, on its way to the guest, belongs to.

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "netstack/datagram_cutter.h"
 #include "netstack/vnet_header.h"
 #include "netstack/vnet_offload.h"
 
@@ -28,16 +29,25 @@ class PacketLink final : public Link {
   bool has_offload() const override { return vnet_; }
 
   Result<Loop::Handle> Watch(Loop& loop, std::function<void()> on_readable) override {
-    return loop.Watch(socket_.get(), EPOLLIN,
-                      [call = std::move(on_readable)](uint32_t) { call(); });
+    loop_ = &loop;
+    on_readable_ = std::move(on_readable);
+    return loop.Watch(socket_.get(), EPOLLIN, [this](uint32_t) { on_readable_(); });
   }
 
   Received Read(std::span<uint8_t> buffer) override;
   bool Write(std::span<iovec> parts, const Offload& offload) override;
 
  private:
+  Received NextPiece(std::span<uint8_t> buffer);
+  void OnMore();
+
   UniqueFd socket_;
   const bool vnet_;
+  Loop* loop_ = nullptr;
+  std::function<void()> on_readable_;
+  DatagramCutter cutter_;
+  bool more_posted_ = false;
+  Loop::Handle more_;  // Says that pieces are left, which the socket can't.
 };
 
 // Without vnet headers the kernel says beside the frame that its checksum is not filled in.
@@ -51,7 +61,22 @@ bool ChecksumNotReady(msghdr& message) {
   return false;
 }
 
+Link::Received PacketLink::NextPiece(std::span<uint8_t> buffer) {
+  const size_t length = cutter_.Next(buffer);
+  if (cutter_.pending() && !more_posted_) {
+    more_posted_ = true;
+    more_ = loop_->Post([this] { OnMore(); });
+  }
+  return {.kind = Received::Kind::kFrame, .length = length, .checksum_trusted = true};
+}
+
+void PacketLink::OnMore() {
+  more_posted_ = false;
+  on_readable_();
+}
+
 Link::Received PacketLink::Read(std::span<uint8_t> buffer) {
+  if (cutter_.pending()) return NextPiece(buffer);
   for (;;) {
     VnetHeader header;
     const size_t header_size = vnet_ ? kPacketVnetHeader : 0;
@@ -67,6 +92,8 @@ Link::Received PacketLink::Read(std::span<uint8_t> buffer) {
     message.msg_controllen = sizeof control;
     const ssize_t got = recvmsg(socket_.get(), &message, MSG_DONTWAIT);
     if (got < 0) {
+      // Of a frame that vnet headers have no words for nothing is left; it counts as malformed.
+      if (errno == EINVAL) return {.kind = Received::Kind::kFrame};
       // An interface that is down is reported once; it may come up again.
       const bool again = errno == EAGAIN || errno == EINTR || errno == ENETDOWN;
       return {.kind = again ? Received::Kind::kNothing : Received::Kind::kGone};
@@ -75,8 +102,11 @@ Link::Received PacketLink::Read(std::span<uint8_t> buffer) {
     if (cut || from.sll_pkttype == PACKET_OUTGOING || got < static_cast<ssize_t>(header_size)) {
       continue;
     }
+    const size_t length = static_cast<size_t>(got) - header_size;
+    const bool several = vnet_ && header.gso_type == VnetHeader::kGsoUdp && loop_ != nullptr;
+    if (several && cutter_.Start(buffer.first(length), header.gso_size)) return NextPiece(buffer);
     return {.kind = Received::Kind::kFrame,
-            .length = static_cast<size_t>(got) - header_size,
+            .length = length,
             .checksum_trusted = vnet_ ? ChecksumTrusted(header) : ChecksumNotReady(message)};
   }
 }

@@ -83,7 +83,15 @@ class Stack::Impl {
   }
 
  private:
+  struct Arrived {
+    RxBufferPtr buffer;
+    Link::Received received;
+    std::span<uint8_t> bytes() const { return buffer->bytes().first(received.length); }
+  };
+
   void OnReadable();
+  Arrived ReadFrame(RxBufferPtr buffer);
+  void Handle(Arrived& frame);
   void EndOfTurn();
   void OnFrame(std::span<uint8_t> frame, bool checksum_trusted, RxBufferPtr& buffer);
   void OnIp(EtherType type, std::span<uint8_t> bytes, bool checksum_trusted, RxBufferPtr& buffer);
@@ -100,6 +108,7 @@ class Stack::Impl {
   Budget budget_;
   Shared shared_;
   RxPool rx_pool_;
+  RxBufferPtr spare_;
   TcpLayer tcp_;
   Fragments fragments_;
   UdpLayer udp_;
@@ -112,19 +121,38 @@ void Stack::Impl::EndOfTurn() {
   udp_.EndOfTurn();
 }
 
+// Each frame is handled when the next one has been read: meanwhile its flow comes into the cache.
 void Stack::Impl::OnReadable() {
-  RxBufferPtr buffer;
+  Arrived frame;
   for (int frames = 0; frames < kFramesPerTurn; ++frames) {
-    if (!buffer) buffer = rx_pool_.Take();
-    const Link::Received received = link_->Read(buffer->bytes());
-    if (received.kind == Link::Received::Kind::kNothing) return;
-    if (received.kind == Link::Received::Kind::kGone) {
+    Arrived next = ReadFrame(std::move(spare_));
+    if (next.received.kind == Link::Received::Kind::kFrame) tcp_.Anticipate(next.bytes());
+    Handle(frame);
+    spare_ = std::move(frame.buffer);
+    frame = std::move(next);
+    if (frame.received.kind != Link::Received::Kind::kFrame) break;
+  }
+  Handle(frame);
+  spare_ = std::move(frame.buffer);
+}
+
+Stack::Impl::Arrived Stack::Impl::ReadFrame(RxBufferPtr buffer) {
+  if (!buffer) buffer = rx_pool_.Take();
+  const Link::Received received = link_->Read(buffer->bytes());
+  return {std::move(buffer), received};
+}
+
+void Stack::Impl::Handle(Arrived& frame) {
+  switch (frame.received.kind) {
+    case Link::Received::Kind::kNothing:
+      return;
+    case Link::Received::Kind::kGone:
       stats_.link_failed = true;
       watch_ = {};
       return;
-    }
-    ++stats_.frames_in;
-    OnFrame(buffer->bytes().first(received.length), received.checksum_trusted, buffer);
+    case Link::Received::Kind::kFrame:
+      ++stats_.frames_in;
+      return OnFrame(frame.bytes(), frame.received.checksum_trusted, frame.buffer);
   }
 }
 

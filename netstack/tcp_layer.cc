@@ -19,6 +19,9 @@ constexpr int kMaxRounds = 8;
 // Starving flows are woken together; waking each for a few free bytes would be quadratic.
 constexpr size_t kWakeFraction = 8;
 
+// Fewer flows than this are in the caches anyway.
+constexpr size_t kWorthPrefetching = 512;
+
 constexpr size_t kTcpChecksum = 16;
 
 }  // namespace
@@ -46,10 +49,22 @@ TcpLayer::~TcpLayer() {
   Bury();
 }
 
+void TcpLayer::Anticipate(std::span<const uint8_t> frame) const {
+  constexpr size_t kPorts = 4;
+  if (table_.size() < kWorthPrefetching) return;
+  if (frame.size() < kEthernetHeader + kIpv6Header + kPorts) return;
+  const std::span<const uint8_t> ip = frame.subspan(kEthernetHeader);
+  const bool v6 = ip[0] >> 4 == 6;
+  if (ip[v6 ? 6 : 9] != kProtocolTcp) return;
+  const uint8_t* ports = &ip[v6 ? kIpv6Header : kIpv4Header];
+  table_.Prefetch(FlowKey::Of(ip, v6, Load16(ports), Load16(ports + 2)));
+}
+
 void TcpLayer::Input(const Packet& packet, RxBufferPtr& frame) {
   const std::optional<TcpSegment> segment = ParseTcp(packet);
   if (!segment) return shared_.stats.Count(Drop::kMalformed);
   TcpFlow* flow = table_.Find(FlowKey::Of(packet, segment->source_port, segment->destination_port));
+  if (flow != nullptr && table_.size() >= kWorthPrefetching) flow->Prefetch();
   if (flow == nullptr || flow->dead) return OnUnknown(packet, *segment);
   flow->Input(packet, *segment, frame);
 }
@@ -135,7 +150,9 @@ void TcpLayer::RunTouched() {
   for (int round = 0; round < kMaxRounds; ++round) {
     WakeStarved();
     if (touched_.empty()) return;
-    for (TcpFlow* flow : std::exchange(touched_, {})) {
+    const std::vector<TcpFlow*> flows = std::exchange(touched_, {});
+    for (const TcpFlow* flow : flows) flow->PrefetchListener();
+    for (TcpFlow* flow : flows) {
       flow->touched = false;
       flow->Service();
     }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/loop.h"
@@ -21,6 +22,8 @@ class TcpLayer final : private LwipPort::Output {
   TcpLayer(Shared& shared, RxPool& rx_pool);
   ~TcpLayer();
 
+  /// FRAME, of which nothing is known yet, will be handled next: has the processor fetch its flow.
+  void Anticipate(std::span<const uint8_t> frame) const;
   /// Takes a TCP packet of the guest's. FRAME holds it, and is null afterwards if it was kept.
   void Input(const Packet& packet, RxBufferPtr& frame);
   /// Runs what this turn has touched.

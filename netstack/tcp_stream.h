@@ -24,6 +24,7 @@ class TcpStream final : public Stream {
 
   // For the flow.
 
+  const Listener* listener() const { return listener_; }
   /// Tells the listener, who may destroy the stream. Called from the flow's turn.
   void Notify();
   /// Whether the caller was refused room that is there now.

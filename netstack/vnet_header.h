@@ -13,6 +13,7 @@ struct VnetHeader {
   static constexpr uint8_t kGsoNone = 0;
   static constexpr uint8_t kGsoTcp4 = 1;
   static constexpr uint8_t kGsoTcp6 = 4;
+  static constexpr uint8_t kGsoUdp = 5;  // Datagrams of gso_size bytes each; Linux 6.2.
 
   uint8_t flags = 0;
   uint8_t gso_type = kGsoNone;

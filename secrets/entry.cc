@@ -6,13 +6,12 @@
 #include "base/http_message.h"
 #include "secrets/credential_headers.h"
 #include "secrets/encodings.h"
+#include "secrets/rendering.h"
 
 namespace sallyport::secrets {
 namespace {
 
 constexpr std::string_view kSlot = "{}";
-/// A shorter value would be found all over any text that is redacted.
-constexpr size_t kMinValue = 8;
 
 bool IsName(std::string_view name) {
   const auto letter = [](char c) {
@@ -148,9 +147,11 @@ Status CheckSpec(const SecretSpec& spec, const Entries& entries) {
   return {};
 }
 
-Status CheckValue(std::string_view value) {
-  if (value.size() < kMinValue) {
-    return Fail(Code::kInvalid, "the value is shorter than 8 bytes: it would be found in any text");
+Status CheckValue(std::string_view value, const SecretSpec& spec) {
+  if (spec.scrub && value.size() < kShortestValue) {
+    return Fail(Code::kInvalid,
+                "the value is shorter than 8 bytes: it would be found in any text; scrub = false "
+                "takes it, and lets answers show it");
   }
   if (!IsFieldValue(value) || value.find('\t') != std::string_view::npos) {
     return Fail(Code::kInvalid,

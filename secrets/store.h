@@ -110,24 +110,28 @@ class Store {
   bool KeepsBodyLength(const RequestTarget& target, const RequestHead& request) const;
 
   /// What a response's body, free of content codings, must pass on its way to the guest: replaces
-  /// every value in any of its renderings by its placeholder. Null when no secret is to be scrubbed.
-  /// Good for as long as the store is, also while secrets change: a filter knows those of its birth.
+  /// every value in any of its renderings (see rendering.h) by its placeholder. Null when no secret
+  /// is to be scrubbed. Needs the store no longer: a filter knows the values of its birth.
   std::unique_ptr<ByteFilter> Scrubber() const;
 
-  /// The same for a response's fields or trailers. Returns whether something was replaced.
+  /// The same for a response's fields or trailers; a field goes whose name has a value in it, and
+  /// what held a value is wiped. Returns whether something changed.
   bool Scrub(Headers& fields) const;
 
   /// Whether Scrubber() would be other than null.
   bool scrubs() const;
 
-  /// Gives NAME another value, from the next request on; its placeholder stays, whatever the length.
-  /// The old value is scrubbed, too, as long as the store lives. kNotFound, or as Add().
+  /// Gives NAME another value, from the next request on, also where it had none any more; its
+  /// placeholder stays, whatever the length. The old value is still scrubbed, until 256 later ones
+  /// of this store have gone (ScrubBook::kMaxRetired). kNotFound, or as Add(), without a change.
   Status Rotate(std::string_view name, Secret value);
 
-  /// From now on the use of NAME is refused (kSecretUnavailable); its values are still scrubbed.
+  /// From now on, until Rotate(), the use of NAME is refused (kSecretUnavailable); its values are
+  /// still scrubbed, as after Rotate(). kNotFound.
   Status Revoke(std::string_view name);
 
-  /// TEXT with every value of a secret replaced by its placeholder: for messages and logs.
+  /// TEXT with every rendering of a value replaced, as Scrubber() does, also of secrets that are
+  /// not scrubbed (unless shorter than 8 bytes): for messages and logs.
   std::string Redact(std::string_view text) const;
 
  private:

@@ -5,6 +5,7 @@
 #include "fixture.h"
 #include "netstack/byte_order.h"
 #include "netstack/checksum.h"
+#include "netstack/datagram_cutter.h"
 #include "netstack/tcp_segment.h"
 
 namespace sallyport::netstack {
@@ -123,6 +124,53 @@ TEST_CASE("a TCP option that is cut off makes the segment malformed") {
   CHECK_FALSE(parse({1, 1, 2, 4}));  // No value.
   CHECK_FALSE(parse({3, 1, 1, 1}));  // A length that does not count itself.
   CHECK_FALSE(parse({3, 0, 1, 1}));
+}
+
+// ---- Datagrams that a kernel left in one frame.
+
+Bytes NextOf(DatagramCutter& cutter) {
+  Bytes frame(2000);
+  frame.resize(cutter.Next(frame));
+  return frame;
+}
+
+TEST_CASE("a frame with several datagrams becomes frames with one each") {
+  for (const Ip ip : {Ip::kV4, Ip::kV6}) {
+    const std::string data(1100, 'q');
+    Bytes frame = IpFrame(Far(ip), kProtocolUdp, UdpMessage(Far(ip), 1000, 53, data));
+    frame.resize(frame.size() + 3);  // Padding is no payload.
+    DatagramCutter cutter;
+    REQUIRE(cutter.Start(frame, 500));
+    for (const size_t expected : {500, 500, 100}) {
+      REQUIRE(cutter.pending());
+      Bytes piece = NextOf(cutter);
+      const auto type = static_cast<EtherType>(Load16(&piece[12]));
+      const auto parsed = ParseIp(type, std::span(piece).subspan(kEthernetHeader));
+      REQUIRE(std::holds_alternative<Packet>(parsed));
+      const Packet& packet = std::get<Packet>(parsed);
+      CHECK(packet.protocol == kProtocolUdp);
+      CHECK(ToIpAddress(packet.destination()) == Far(ip));
+      CHECK(packet.payload.size() == 8 + expected);
+      CHECK(Load16(&packet.payload[4]) == 8 + expected);
+      CHECK(Load16(packet.payload.data()) == 1000);
+      CHECK(packet.payload.back() == 'q');
+    }
+    CHECK_FALSE(cutter.pending());
+  }
+}
+
+TEST_CASE("what is not several datagrams stays as it is") {
+  DatagramCutter cutter;
+  const auto udp = IpFrame(Far(Ip::kV4), kProtocolUdp,
+                           UdpMessage(Far(Ip::kV4), 1000, 53, std::string(500, 'q')));
+  CHECK_FALSE(cutter.Start(udp, 500));
+  CHECK_FALSE(cutter.Start(udp, 0));
+  CHECK_FALSE(cutter.Start(IpFrame(Far(Ip::kV4), kProtocolTcp, Bytes(600)), 500));
+  CHECK_FALSE(cutter.Start(EthernetFrame(0x0806, Bytes(600)), 500));
+  for (size_t size = 0; size < udp.size(); ++size) {
+    CHECK_FALSE(cutter.Start(std::span(udp).first(size), 100));
+    CHECK_FALSE(cutter.pending());
+  }
 }
 
 }  // namespace

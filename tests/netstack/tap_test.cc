@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -19,6 +20,7 @@
 #include <cstring>
 #include <vector>
 
+#include "faulty_link.h"
 #include "fixture.h"
 #include "netstack/packet_link.h"
 #include "tap_guest.h"
@@ -27,19 +29,19 @@ namespace sallyport::netstack {
 namespace {
 
 constexpr size_t kBulk = 48 * 1024 * 1024;
-constexpr int kWaitMs = 10'000;
+constexpr size_t kEchoed = kBulk / 4;
+constexpr uint32_t kFaultSeed = 1;
 
 uint8_t PatternAt(size_t at) {
   return static_cast<uint8_t>(at * 131 ^ at >> 13);
 }
 
-// ---- What guests do. Blocking; results are exit statuses, 0 for success.
+// ---- What guests do. Blocking; results are exit statuses, 0 for success. The deadline is
+// RunGuest's: a socket with one of its own (SO_RCVTIMEO) fails with EINTR when its process is
+// stopped and continued, by a debugger or a freezer as by a signal; one without goes on waiting.
 
 UniqueFd GuestSocket(Ip ip, int type, uint16_t port) {
   UniqueFd fd(socket(ip == Ip::kV4 ? AF_INET : AF_INET6, type | SOCK_CLOEXEC, 0));
-  const timeval wait{.tv_sec = kWaitMs / 1000, .tv_usec = 0};
-  setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
-  setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
   sockaddr_storage address;
   const socklen_t size = Endpoint{Far(ip), port}.ToSockaddr(address);
   if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0) return {};
@@ -97,6 +99,19 @@ int Download(Ip ip) {
   return ReceivePattern(fd.get()) == kBulk ? 0 : 2;
 }
 
+// A writer that half-closes, and a reader at the same time.
+int SendAndGetBack() {
+  const UniqueFd fd = GuestSocket(Ip::kV4, SOCK_STREAM, 80);
+  const pid_t writer = fork();
+  if (writer == 0) {
+    _exit(SendPattern(fd.get(), kEchoed) && shutdown(fd.get(), SHUT_WR) == 0 ? 0 : 1);
+  }
+  const size_t got = ReceivePattern(fd.get());
+  int status = 0;
+  waitpid(writer, &status, 0);
+  return got == kEchoed && status == 0 ? 0 : 1;
+}
+
 int RefusedWith(Ip ip, uint16_t port, int error) {
   const UniqueFd fd = GuestSocket(ip, SOCK_STREAM, port);
   return !fd.valid() && errno == error ? 0 : 1;
@@ -109,6 +124,20 @@ int AskOverUdp(Ip ip, size_t size) {
   if (send(fd.get(), question.data(), size, 0) != static_cast<ssize_t>(size)) return 1;
   const ssize_t got = recv(fd.get(), answer.data(), answer.size(), 0);
   return got == static_cast<ssize_t>(size) && answer.substr(0, size) == question ? 0 : 2;
+}
+
+// As clients of QUIC send: one call for many datagrams, which the kernel cuts as late as it can.
+int AskThreeTimesAtOnce(Ip ip) {
+  const UniqueFd fd = GuestSocket(ip, SOCK_DGRAM, 53);
+  const int piece = 500;
+  if (setsockopt(fd.get(), SOL_UDP, UDP_SEGMENT, &piece, sizeof piece) != 0) return 1;
+  const std::string question(1100, 'q');
+  if (send(fd.get(), question.data(), question.size(), 0) != 1100) return 2;
+  std::string answer(65535, '\0');
+  for (const ssize_t expected : {500, 500, 100}) {
+    if (recv(fd.get(), answer.data(), answer.size(), 0) != expected) return 3;
+  }
+  return 0;
 }
 
 int RefusedOverUdp(Ip ip) {
@@ -172,12 +201,25 @@ struct Parrot final : DatagramService {
   }
 };
 
-// Runs JOB in a guest against a stack, and returns its exit status; -1 if it doesn't end.
 enum class Grant { kSplice, kStream };
-int RunGuest(const std::function<int()>& job, Grant grant = Grant::kSplice,
-             GuestLink kind = GuestLink::kTap) {
+enum class Pace { kSteady, kStoppedAndContinued };
+
+struct Circumstances {
+  Grant grant = Grant::kSplice;
+  GuestLink kind = GuestLink::kTap;
+  Faults faults{};
+  Pace pace = Pace::kSteady;
+};
+
+// Stops the guest in every other turn of the stack's, and lets it go on in those between.
+void StopOrContinue(pid_t guest, Pace pace, int turn) {
+  if (pace == Pace::kStoppedAndContinued) kill(guest, turn % 2 == 0 ? SIGSTOP : SIGCONT);
+}
+
+// Runs JOB in a guest against a stack, and returns its exit status; -1 if it doesn't end.
+int RunGuest(const std::function<int()>& job, const Circumstances& when = {}) {
   const Host host;
-  auto guest = StartTapGuest(kind, job);
+  auto guest = StartTapGuest(when.kind, job);
   if (!guest) {
     WARN("skipped: " << guest.error().message());
     return 0;
@@ -190,20 +232,22 @@ int RunGuest(const std::function<int()>& job, Grant grant = Grant::kSplice,
     if (flow.destination.port == 53) return ServeFlow{&parrot};
     if (flow.destination.port == 81) return DenyFlow{DenyFlow::As::kUnreachable};
     if (flow.destination.port != 80) return DenyFlow{};
-    if (grant == Grant::kSplice) return SpliceFlow{host.Connect()};
+    if (when.grant == Grant::kSplice) return SpliceFlow{host.Connect()};
     return AcceptFlow{[&](std::unique_ptr<Stream> stream) {
       echoes.push_back(std::make_unique<Echo>(std::move(stream)));
     }};
   };
-  auto link = kind == GuestLink::kTap ? MakeTapLink(std::move(guest->link))
-                                      : MakePacketLink(std::move(guest->link));
+  auto link = when.kind == GuestLink::kTap ? MakeTapLink(std::move(guest->link))
+                                           : MakePacketLink(std::move(guest->link));
   REQUIRE(link);
-  auto stack = Stack::Create(**loop, std::move(*link), decider, TestOptions());
+  auto stack =
+      Stack::Create(**loop, std::make_unique<FaultyLink>(std::move(*link), when.faults, kFaultSeed),
+                    decider, TestOptions());
   REQUIRE(stack);
 
   int status = -1;
   const auto limit = Clock::now() + std::chrono::seconds(60);
-  while (waitpid(guest->pid, &status, WNOHANG) == 0) {
+  for (int turn = 0; waitpid(guest->pid, &status, WNOHANG) == 0; ++turn) {
     if (Clock::now() > limit) {
       kill(guest->pid, SIGKILL);
       waitpid(guest->pid, &status, 0);
@@ -211,6 +255,7 @@ int RunGuest(const std::function<int()>& job, Grant grant = Grant::kSplice,
     }
     const Loop::Handle guard = (*loop)->After(std::chrono::milliseconds(20), [] {});
     REQUIRE((*loop)->RunOnce());
+    StopOrContinue(guest->pid, when.pace, turn);
   }
   CHECK((*stack)->stats().dropped(Drop::kLinkFull) == 0);
   CHECK((*stack)->stats().dropped(Drop::kMemoryLimit) == 0);
@@ -226,26 +271,26 @@ TEST_CASE("a kernel's bulk upload and download arrive whole, spliced") {
 }
 
 TEST_CASE("a kernel's bytes come back from an accepted stream, though it half-closes") {
-  CHECK(RunGuest(
-            [] {
-              const UniqueFd fd = GuestSocket(Ip::kV4, SOCK_STREAM, 80);
-              const pid_t writer = fork();
-              if (writer == 0) {
-                _exit(SendPattern(fd.get(), kBulk / 4) && shutdown(fd.get(), SHUT_WR) == 0 ? 0 : 1);
-              }
-              const size_t got = ReceivePattern(fd.get());
-              int status = 0;
-              waitpid(writer, &status, 0);
-              return got == kBulk / 4 && status == 0 ? 0 : 1;
-            },
-            Grant::kStream) == 0);
+  CHECK(RunGuest(SendAndGetBack, {.grant = Grant::kStream}) == 0);
+}
+
+TEST_CASE("a kernel's bytes come back though its program is stopped again and again") {
+  CHECK(RunGuest(SendAndGetBack, {.grant = Grant::kStream, .pace = Pace::kStoppedAndContinued}) ==
+        0);
+}
+
+TEST_CASE("a kernel's bytes come back over a link that loses, repeats and reorders frames") {
+  const Faults faults{.lost = 200, .repeated = 100, .overtaken = 100};
+  for (const GuestLink kind : {GuestLink::kTap, GuestLink::kVeth}) {
+    CHECK(RunGuest(SendAndGetBack, {.grant = Grant::kStream, .kind = kind, .faults = faults}) == 0);
+  }
 }
 
 TEST_CASE("a packet socket on a veth pair carries the same") {
   for (const Ip ip : {Ip::kV4, Ip::kV6}) {
-    CHECK(RunGuest([ip] { return Upload(ip); }, Grant::kSplice, GuestLink::kVeth) == 0);
-    CHECK(RunGuest([ip] { return Download(ip); }, Grant::kSplice, GuestLink::kVeth) == 0);
-    CHECK(RunGuest([ip] { return AskOverUdp(ip, 100); }, Grant::kSplice, GuestLink::kVeth) == 0);
+    CHECK(RunGuest([ip] { return Upload(ip); }, {.kind = GuestLink::kVeth}) == 0);
+    CHECK(RunGuest([ip] { return Download(ip); }, {.kind = GuestLink::kVeth}) == 0);
+    CHECK(RunGuest([ip] { return AskOverUdp(ip, 100); }, {.kind = GuestLink::kVeth}) == 0);
   }
 }
 
@@ -261,6 +306,14 @@ TEST_CASE("a kernel's datagrams are answered, fragmented ones too") {
   CHECK(RunGuest([] { return AskOverUdp(Ip::kV4, 100); }) == 0);
   CHECK(RunGuest([] { return AskOverUdp(Ip::kV6, 100); }) == 0);
   CHECK(RunGuest([] { return AskOverUdp(Ip::kV4, 65000); }) == 0);
+}
+
+TEST_CASE("datagrams that a kernel would have its link cut apart arrive one by one") {
+  for (const GuestLink kind : {GuestLink::kTap, GuestLink::kVeth}) {
+    for (const Ip ip : {Ip::kV4, Ip::kV6}) {
+      CHECK(RunGuest([ip] { return AskThreeTimesAtOnce(ip); }, {.kind = kind}) == 0);
+    }
+  }
 }
 
 }  // namespace

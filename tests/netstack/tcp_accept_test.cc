@@ -51,6 +51,31 @@ struct Accepting {
   ReadResult::Kind last = ReadResult::Kind::kWouldBlock;
 };
 
+TEST_CASE("among a thousand connections each gets its own bytes, many in one turn") {
+  constexpr uint16_t kConnections = 1000;
+  Fixture net;
+  std::vector<std::unique_ptr<Echo>> echoes;
+  net.decider.answer = [&](const FlowInfo&) {
+    return AcceptFlow{[&](std::unique_ptr<Stream> stream) {
+      echoes.push_back(std::make_unique<Echo>(std::move(stream)));
+    }};
+  };
+  std::vector<std::unique_ptr<GuestTcp>> guests;
+  for (uint16_t i = 0; i < kConnections; ++i) {
+    const Ip ip = i % 2 == 0 ? Ip::kV4 : Ip::kV6;
+    guests.push_back(net.NewGuest(ip, static_cast<uint16_t>(20'000 + i)));
+    guests.back()->Syn();
+  }
+  REQUIRE(net.RunUntil([&] { return echoes.size() == kConnections; }));
+  for (size_t i = 0; i < guests.size(); ++i) guests[i]->Send("from " + std::to_string(i));
+  REQUIRE(net.RunUntil([&] {
+    return std::ranges::none_of(guests, [](const auto& guest) { return guest->received.empty(); });
+  }));
+  for (size_t i = 0; i < guests.size(); ++i) {
+    CHECK(guests[i]->received == "from " + std::to_string(i));
+  }
+}
+
 TEST_CASE("an accepted connection echoes, over IPv4 and IPv6") {
   for (const Ip ip : {Ip::kV4, Ip::kV6}) {
     Fixture net;
