@@ -6,8 +6,8 @@
 #include "secrets/secret.h"
 
 // A step takes one piece from the source, or a slice's worth of output from the decoder, and passes
-// it through the filter. Steps are made only while no output waits, so one slice's output is all
-// that is ever held; Gather() is the exception that says so.
+// it through the filter. Steps are made only while less than a fill of output waits, so this and
+// one slice's output is all that is ever held; Gather() is the exception that says so.
 
 namespace sallyport::mitm {
 namespace {
@@ -25,16 +25,20 @@ Error Shows() {
 
 MessageEvent FilteredBody::Read(const Source& source, size_t max) {
   DropReturned();
-  for (int step = 0; held() == 0; ++step) {
-    if (ended_) return {Kind::kEnd, {}};
-    if (stopped_) return {*stopped_, {}};
-    if (step == kMaxIdleSteps) return kWentOn;
+  for (int idle = 0; held() < options_.fill && idle < kMaxIdleSteps && !ended_ && !stopped_;) {
+    const size_t before = held();
     const MessageEvent event = Step(source);
-    if (event.kind != Kind::kBody && event.kind != Kind::kEnd) return event;
+    if (event.kind == Kind::kWouldBlock && held() == 0) return event;
+    if (event.kind == Kind::kWouldBlock) break;
+    if (held() == before) ++idle;
   }
-  const std::string_view piece = std::string_view(out_).substr(used_, max);
-  returned_ = piece.size();
-  return {Kind::kBody, piece};
+  if (held() > 0) {
+    const std::string_view piece = std::string_view(out_).substr(used_, max);
+    returned_ = piece.size();
+    return {Kind::kBody, piece};
+  }
+  if (stopped_) return {*stopped_, {}};
+  return ended_ ? MessageEvent{Kind::kEnd, {}} : kWentOn;
 }
 
 MessageEvent::Kind FilteredBody::Gather(const Source& source, size_t bound) {
@@ -51,6 +55,19 @@ MessageEvent::Kind FilteredBody::Gather(const Source& source, size_t bound) {
 
 MessageEvent FilteredBody::Step(const Source& source) {
   if (out_.capacity() < options_.reserve) out_.reserve(options_.reserve);
+  const size_t before = out_.size();
+  const MessageEvent event = Advance(source);
+  if (event.kind == Kind::kError) return event;
+  settled_ += out_.size() - before;
+  if (!options_.length) return event;
+  // Never given out: on a connection, what is beyond the length would be another message.
+  if (settled_ > *options_.length || (ended_ && settled_ < *options_.length)) {
+    return Fail({400, "its length is not what was announced"});
+  }
+  return event;
+}
+
+MessageEvent FilteredBody::Advance(const Source& source) {
   if (decoding_) return Decode();
   const MessageEvent event = source(options_.slice);
   switch (event.kind) {

@@ -19,7 +19,8 @@ namespace sallyport::mitm {
 /// A body as it is read through its content codings and a filter. It stands where the body itself
 /// would be read, gives what is settled at once, and waits for nothing but what the filter holds.
 ///
-/// What it holds: one slice of input, what one slice became, and what Gather() was asked to gather.
+/// What it holds: one slice of input, `fill` bytes and what one slice became, and what Gather() was
+/// asked to gather.
 class FilteredBody {
  public:
   /// Reads the next of the body, as GuestSide::ReadBody() does.
@@ -37,6 +38,9 @@ class FilteredBody {
     std::unique_ptr<ByteFilter> filter = {};                ///< Never null.
     Output output = Output::kFiltered;
     size_t slice = kInputBlock;  ///< What the filter is given at a time.
+    size_t fill = 1;             ///< Slices are put together up to this while the source has more.
+    /// What the output is announced to be; any other length of it is an error.
+    std::optional<uint64_t> length = {};
     /// The output gets values of secrets: it is wiped, and up to `reserve` bytes of it never move.
     bool wipe = false;
     size_t reserve = 0;
@@ -79,6 +83,7 @@ class FilteredBody {
   };
 
   MessageEvent Step(const Source& source);
+  MessageEvent Advance(const Source& source);
   MessageEvent Take(std::string_view piece);
   MessageEvent Decode();
   MessageEvent Finish();
@@ -99,7 +104,8 @@ class FilteredBody {
   uint64_t coded_bytes_ = 0;
   uint64_t decoded_bytes_ = 0;
 
-  std::string out_;  // Output, from used_ on not given yet.
+  uint64_t settled_ = 0;  // Bytes of output so far.
+  std::string out_;       // Output, from used_ on not given yet.
   size_t used_ = 0;
   size_t returned_ = 0;  // Given by the last call, and still looked at.
   bool ended_ = false;

@@ -7,7 +7,9 @@
 
 #include "base/audit.h"
 #include "base/loop.h"
+#include "mitm/content/memory.h"
 #include "mitm/interceptor.h"
+#include "mitm/limits.h"
 #include "mitm/upstream_pool.h"
 
 namespace sallyport::mitm {
@@ -20,6 +22,7 @@ struct Gate {
   AuditSink& audit;
   UpstreamPool& pool;
   std::function<void(std::string)> terminate;  ///< Ends the sandbox, later in this turn.
+  content::DecoderMemory decoder_memory{kMaxDecoderMemory};
 };
 
 /// One guest connection as its requests see it.

@@ -144,6 +144,34 @@ TEST_CASE("no more is read from the source while output waits") {
   CHECK_FALSE(arriving.taken());
 }
 
+TEST_CASE("slices are put together as long as there are more at once") {
+  const std::string text(1000, 'a');
+  Arriving arriving({text, "", text + kText});
+  Options options = Replacing();
+  options.slice = 10;
+  options.fill = 500;
+  FilteredBody body(std::move(options));
+  CHECK(body.Read(arriving.source(), 1000).piece.size() == 500);
+  CHECK(body.Read(arriving.source(), 300).piece.size() == 300);
+  CHECK(body.Read(arriving.source(), 1000).piece.size() == 200);  // Nothing more at once.
+  CHECK(ReadAll(body, arriving).text == text + kScrubbed);
+}
+
+TEST_CASE("output of another length than was announced is an error before it is given") {
+  const auto read = [](std::string to, uint64_t length) {
+    Arriving arriving({kText.substr(0, 14), kText.substr(14)});
+    Options options = Replacing("sesame-sesame", std::move(to));
+    options.length = length;
+    FilteredBody body(std::move(options));
+    const Read all = ReadAll(body, arriving);
+    CHECK(all.text.size() <= length);
+    return all.end;
+  };
+  CHECK(read("SESAME-SESAME", kText.size()) == Kind::kEnd);
+  CHECK(read("SESAME-SESAME+", kText.size()) == Kind::kError);
+  CHECK(read("SESAME-SESAM", kText.size()) == Kind::kError);
+}
+
 TEST_CASE("a bomb is given in slices, and nothing is held beyond one") {
   const std::string bomb = content::BrotliEncode(std::string(20'000'000, '\0'));
   Arriving arriving({bomb});

@@ -14,6 +14,7 @@ SecretSpec Spec(const std::string& host) {
   SecretSpec spec;
   spec.name = "TOKEN";
   spec.hosts = {*HostPattern::Parse(host)};
+  spec.scrub = false;  // The origin's echo shows what it was given.
   return spec;
 }
 
