@@ -41,3 +41,8 @@ sallyport_prefer_static(seccomp seccomp)
 sallyport_prefer_static(zlib z)
 sallyport_prefer_static(brotli brotlidec brotlicommon)
 sallyport_prefer_static(zstd zstd)
+# As BoringSSL's, their symbols stay inside: a library that brings shared ones must not bind to these.
+foreach(name zlib brotli zstd)
+  target_link_options(PkgConfig::${name} INTERFACE
+    "LINKER:--exclude-libs,libz.a:libbrotlidec.a:libbrotlicommon.a:libzstd.a")
+endforeach()
