@@ -1,4 +1,5 @@
-// How fast placeholders are found in bytes, and what a request's decision costs.
+// How fast placeholders are found in bytes, what a request's decision costs, and how fast values
+// are found in answers that have none.
 
 #include <benchmark/benchmark.h>
 
@@ -106,6 +107,75 @@ void Request(benchmark::State& state) {
   }
 }
 BENCHMARK(Request);
+
+std::string RandomValue(std::mt19937& random, size_t size) {
+  constexpr std::string_view kAlphabet =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+  std::string value;
+  while (value.size() < size) value += kAlphabet[random() % kAlphabet.size()];
+  return value;
+}
+
+// A store with so many secrets; tokens of 40 characters, or passwords of SIZE with punctuation.
+void Declare(Store& store, int64_t count, size_t size) {
+  std::mt19937 random(2);
+  for (int64_t i = 0; i < count; ++i) {
+    SecretSpec spec;
+    spec.name = "TOKEN_" + std::to_string(i);
+    spec.hosts = {Must(HostPattern::Parse("api.example.com"))};
+    std::string value = RandomValue(random, size);
+    if (size < 20) value[3] = "$!/+"[random() % 4];
+    if (!store.Add(std::move(spec), Must(Secret::Create(value)))) std::exit(1);
+  }
+}
+
+enum AnswerKind { kRandomBytes, kJson, kNonAscii };
+
+// 1 MiB of an answer without a value in it.
+std::string AnswerOf(int64_t kind) {
+  std::mt19937 random(4);
+  std::string bytes;
+  while (bytes.size() < (size_t{1} << 20)) {
+    if (kind == kRandomBytes) {
+      bytes += static_cast<char>(random());
+    } else if (kind == kJson) {
+      bytes += "{\"id\":" + std::to_string(random()) + ",\"node\":\"" + RandomValue(random, 24) +
+               "\",\"url\":\"https:\\/\\/api.example.com\\/items\\/" +
+               std::to_string(random() % 10000) + "?page=2&q=a%20b\",\"text\":\"an answer\"},\n";
+    } else {
+      bytes += "\\u04" + std::to_string(10 + random() % 90);  // JSON of text that is not ASCII.
+    }
+  }
+  return bytes;
+}
+
+void Scrub(benchmark::State& state) {
+  Store store;
+  Declare(store, state.range(0), static_cast<size_t>(state.range(2)));
+  const std::string bytes = AnswerOf(state.range(1));
+  std::string out;
+  for (auto _ : state) {
+    const auto filter = store.Scrubber();
+    for (size_t at = 0; at < bytes.size(); at += kPiece) {
+      out.clear();
+      if (!filter->Feed(std::string_view(bytes).substr(at, kPiece), out)) std::exit(1);
+      benchmark::DoNotOptimize(out.data());
+    }
+  }
+  state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(bytes.size()));
+}
+BENCHMARK(Scrub)
+    ->ArgNames({"secrets", "kind", "size"})
+    ->ArgsProduct({{1, 4, 32}, {0, 1, 2}, {40, 12}});
+
+// What declaring so many secrets costs.
+void Declaring(benchmark::State& state) {
+  for (auto _ : state) {
+    Store store;
+    Declare(store, state.range(0), 40);
+  }
+}
+BENCHMARK(Declaring)->Arg(4)->Arg(32)->Arg(256)->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace sallyport::secrets

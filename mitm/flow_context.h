@@ -7,7 +7,9 @@
 
 #include "base/audit.h"
 #include "base/loop.h"
+#include "mitm/content/memory.h"
 #include "mitm/interceptor.h"
+#include "mitm/limits.h"
 #include "mitm/upstream_pool.h"
 
 namespace sallyport::mitm {
@@ -21,6 +23,7 @@ struct Gate {
   UpstreamPool& pool;
   std::function<void(std::string)> terminate;  ///< Ends the sandbox, later in this turn.
   size_t streams = 0;  ///< HTTP/2 requests under way, over all connections.
+  content::DecoderMemory decoder_memory{kMaxDecoderMemory};
 };
 
 /// One guest connection as its requests see it.

@@ -2,11 +2,15 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 
 // Every bound of the interceptor in one place. What a guest can make the gate hold is, at worst,
 // kMaxConnections times what one connection holds: two heads under construction, one block of input
 // and one of output on each side (about 350 KiB while all of them are full, none while idle). A
-// request of HTTP/2 counts like a connection (kMaxStreamsOfGate) and holds about as much.
+// request of HTTP/2 counts like a connection (kMaxStreamsOfGate) and holds about as much. A
+// body that passes a filter adds its largest of kMaxBufferedBody, kMaxWholeAnswer and
+// kMaxHeldOriginal, and the windows of its decoders, which are bounded for all connections
+// together.
 
 namespace sallyport::mitm {
 
@@ -58,6 +62,36 @@ constexpr size_t kMaxSentHead = 4 * kMaxHeadBytes;
 
 /// A gRPC refusal's message, before it is percent-encoded.
 constexpr size_t kMaxGrpcMessage = 2048;
+/// A request's body with a Content-Length up to this is read before it is sent, when secrets may be
+/// put into it, so that it keeps one: some servers refuse a body of unknown length.
+constexpr size_t kMaxBufferedBody = 256 * 1024;
+/// An answer's body up to this keeps its Content-Length while secrets are scrubbed, if it is all
+/// there when its head is.
+constexpr size_t kMaxWholeAnswer = 64 * 1024;
+/// What a filter that puts secrets in is given at a time. The output of one step is at most this,
+/// divided by the shortest placeholder (28 bytes), times the longest value in its rendering.
+constexpr size_t kSubstituteSlice = 1024;
+/// The largest value of a secret: room for one is kept ready, so that no string grows with it
+/// inside.
+constexpr size_t kLargestValue = 64 * 1024;
+/// Steps of a filtered body that bring nothing, before other connections get their turn.
+constexpr int kMaxIdleSteps = 16;
+/// What is held back of a coded answer that is only looked through.
+constexpr size_t kMaxHeldOriginal = 256 * 1024;
+
+/// Content codings of one message. Two are seen; more are made to cost.
+constexpr size_t kMaxCodings = 3;
+/// Bytes between two codings in one step of a decoder.
+constexpr size_t kMaxDecoderWork = 256 * 1024;
+/// zstd windows: 8 MiB, what RFC 9659 allows on the web.
+constexpr int kMaxZstdWindowLog = 23;
+/// All decoders of an interceptor: 16 of brotli's largest windows, or 60 of its usual ones.
+constexpr size_t kMaxDecoderMemory = 256 * 1024 * 1024;
+/// A coded request body, decoded: its size, and from kDecodeRatioFrom on how many times its coded
+/// size. gzip can't exceed 1032, text rarely reaches 30.
+constexpr uint64_t kMaxDecodedRequest = 64 * 1024 * 1024;
+constexpr uint64_t kMaxDecodeRatio = 100;
+constexpr uint64_t kDecodeRatioFrom = 1024 * 1024;
 
 /// Leaf certificates kept (about 700 bytes each).
 constexpr size_t kMaxLeaves = 1024;

@@ -28,8 +28,12 @@ using Entries = std::deque<Entry>;
 /// Whether SPEC can hold, alone and beside ENTRIES; kInvalid says what to write instead.
 Status CheckSpec(const SecretSpec& spec, const Entries& entries);
 
-/// Whether VALUE can be sent in a header and told apart in a text. The message does not show it.
-Status CheckValue(std::string_view value);
+/// Whether VALUE can be sent in a header and, where SPEC has it scrubbed, told apart in a text. The
+/// message does not show it.
+Status CheckValue(std::string_view value, const SecretSpec& spec);
+
+/// Whether VALUE can stand in the places of SPEC. The message does not show it.
+Status CheckValueFits(const SecretSpec& spec, std::string_view value);
 
 /// SPEC with its parts compiled and without a value. kInvalid for a bad path glob.
 Result<Entry> MakeEntry(SecretSpec spec);

@@ -3,26 +3,33 @@
 #include <algorithm>
 #include <utility>
 
+#include "secrets/body_plan.h"
 #include "secrets/entry.h"
 #include "secrets/placeholder.h"
 #include "secrets/placeholder_index.h"
 #include "secrets/plan.h"
+#include "secrets/scrub_book.h"
+#include "secrets/scrub_filter.h"
 
 namespace sallyport::secrets {
 namespace {
 
-/// Each value locks a page of its own, and 8 MiB may be locked on most hosts.
-constexpr size_t kMaxSecrets = 1024;
+/// Each locks a page for its value, one to look for it, and its part of the sets; the values that
+/// are retired (ScrubBook) lock another MiB. 8 MiB may be locked on most hosts.
+constexpr size_t kMaxSecrets = 512;
 /// A placeholder that meets another one in 96 random bits is our generator's fault, not chance.
 constexpr int kTries = 8;
 /// What a placeholder is made like when there is no value: 40 letters and digits.
 constexpr std::string_view kTypicalValue = "aA00000000000000000000000000000000000000";
 
+using Scope = ScrubBook::Scope;
+
+Scope ScopeOf(const SecretSpec& spec) {
+  return spec.scrub ? Scope::kAnswers : Scope::kMessages;
+}
+
 Result<PlaceholderShape> ShapeFor(const SecretSpec& spec, std::string_view value) {
   if (!spec.placeholder) return ShapeOf(value);
-  if (spec.placeholder->find(value) != std::string::npos) {
-    return Fail(Code::kInvalid, "placeholder has the value itself in it");
-  }
   return ShapeOfForm(*spec.placeholder, value.size());
 }
 
@@ -31,26 +38,35 @@ Result<PlaceholderShape> ShapeFor(const SecretSpec& spec, std::string_view value
 struct Store::Impl {
   Entries entries;
   std::optional<PlaceholderIndex> index;  ///< None before the first secret.
+  ScrubBook book;                         ///< Each value, by the same ids.
+
+  using ToFind = std::shared_ptr<const ScrubValue>;
 
   Status Declare(SecretSpec spec, std::optional<Secret> value, std::string why);
   Status Prepare();
-  Status AddPlaceholder(const PlaceholderShape& shape);
+  Status AddPlaceholder(const PlaceholderShape& shape, const ToFind& value, Scope scope);
+  Result<ToFind> PrepareValue(std::string_view value) const;
+  Result<size_t> IdOf(std::string_view name) const;
 };
 
-/// Everything that can fail comes before the placeholder, whose id is the entry's place.
+/// Everything else that can fail comes before the placeholder, whose id is the entry's place.
 Status Store::Impl::Declare(SecretSpec spec, std::optional<Secret> value, std::string why) {
-  if (entries.size() >= kMaxSecrets) return Fail(Code::kLimit, "more than 1024 secrets");
+  if (entries.size() >= kMaxSecrets) return Fail(Code::kLimit, "more than 512 secrets");
   if (Status checked = CheckSpec(spec, entries); !checked) return checked;
   const std::string_view bytes = value ? value->Reveal() : kTypicalValue;
-  if (Status checked = CheckValue(bytes); !checked) return checked;
+  if (Status checked = CheckValue(bytes, spec); !checked) return checked;
+  if (Status checked = CheckValueFits(spec, bytes); !checked) return checked;
   const Result<PlaceholderShape> shape = ShapeFor(spec, bytes);
   if (!shape) return tl::unexpected(shape.error());
   Result<Entry> entry = MakeEntry(std::move(spec));
   if (!entry) return tl::unexpected(std::move(entry).error());
+  Result<ToFind> to_find = value ? PrepareValue(bytes) : Result<ToFind>(nullptr);
+  if (!to_find) return tl::unexpected(std::move(to_find).error());
+  if (Status ready = Prepare(); !ready) return ready;
+  Status added = AddPlaceholder(*shape, *to_find, ScopeOf(entry->spec));
+  if (!added) return added;
   entry->value = std::move(value);
   entry->unavailable = std::move(why);
-  if (Status ready = Prepare(); !ready) return ready;
-  if (Status added = AddPlaceholder(*shape); !added) return added;
   entries.push_back(*std::move(entry));
   return {};
 }
@@ -65,15 +81,44 @@ Status Store::Impl::Prepare() {
   return {};
 }
 
-Status Store::Impl::AddPlaceholder(const PlaceholderShape& shape) {
+Status Store::Impl::AddPlaceholder(const PlaceholderShape& shape, const ToFind& value,
+                                   Scope scope) {
   Status added;
   for (int i = 0; i < kTries; ++i) {
     Result<std::string> placeholder = MakePlaceholder(shape, index->anchor());
     if (!placeholder) return tl::unexpected(std::move(placeholder).error());
+    if (Status known = book.Put(index->size(), value, *placeholder, scope); !known) return known;
+    if (book.Shows(*placeholder)) {
+      added = Fail(Code::kInvalid, "the placeholder would have a secret's value in it");
+      continue;
+    }
     added = index->Add(*std::move(placeholder));
-    if (added) break;
+    if (added) return added;
   }
+  book.Retire(index->size());
   return added;
+}
+
+/// VALUE, which was checked, for the book. No placeholder may have it in it: scrubbing would take
+/// the placeholder from answers that repeat what the guest sent.
+Result<Store::Impl::ToFind> Store::Impl::PrepareValue(std::string_view value) const {
+  Result<ToFind> prepared = ScrubBook::Prepare(value);
+  if (!prepared || !*prepared || entries.empty()) return prepared;
+  const auto alone = ScrubSet::Compile({{*prepared, std::string()}});
+  if (!alone) return tl::unexpected(alone.error());
+  for (size_t id = 0; id < entries.size(); ++id) {
+    if (!Contains(**alone, index->placeholder(id))) continue;
+    return Fail(Code::kInvalid,
+                "the value stands in the placeholder of secret " + entries[id].spec.name);
+  }
+  return prepared;
+}
+
+Result<size_t> Store::Impl::IdOf(std::string_view name) const {
+  for (size_t id = 0; id < entries.size(); ++id) {
+    if (entries[id].spec.name == name) return id;
+  }
+  return Fail(Code::kNotFound, "there is no secret " + std::string(name));
 }
 
 Store::Store() : impl_(std::make_unique<Impl>()) {}
@@ -137,65 +182,66 @@ void Store::Substitute(const RequestTarget& target, RequestHead& request) const 
   Apply(plan, *impl_->index, request);
 }
 
-std::unique_ptr<ByteFilter> Store::BodySubstituter(const RequestTarget&, const RequestHead&) const {
-  return nullptr;
+std::unique_ptr<BodyFilter> Store::BodySubstituter(const RequestTarget& target,
+                                                   const RequestHead& request) const {
+  if (empty()) return nullptr;
+  BodyPlan plan = MakeBodyPlan(impl_->entries, *impl_->index, target, request);
+  if (!plan.needed) return nullptr;
+  return MakeBodySubstituter(impl_->entries, *impl_->index, std::move(plan));
+}
+
+bool Store::KeepsBodyLength(const RequestTarget& target, const RequestHead& request) const {
+  return empty() || MakeBodyPlan(impl_->entries, *impl_->index, target, request).keeps_length;
 }
 
 std::unique_ptr<ByteFilter> Store::Scrubber() const {
-  return nullptr;
+  if (!scrubs()) return nullptr;
+  return std::make_unique<ScrubFilter>(impl_->book.for_answers());
 }
 
-bool Store::Scrub(Headers&) const {
-  return false;
+bool Store::Scrub(Headers& fields) const {
+  return scrubs() && ScrubFields(*impl_->book.for_answers(), fields);
 }
 
 bool Store::scrubs() const {
-  return false;
+  return impl_->book.for_answers() != nullptr;
 }
 
 Status Store::Rotate(std::string_view name, Secret value) {
-  if (Status checked = CheckValue(value.Reveal()); !checked) return checked;
-  for (Entry& entry : impl_->entries) {
-    if (entry.spec.name != name) continue;
-    entry.value = std::move(value);
-    entry.unavailable.clear();
-    return {};
-  }
-  return Fail(Code::kNotFound, "there is no secret " + std::string(name));
+  const Result<size_t> id = impl_->IdOf(name);
+  if (!id) return tl::unexpected(id.error());
+  Entry& entry = impl_->entries[*id];
+  const std::string context = "secret " + entry.spec.name;
+  const auto fail = [&context](Error error) {
+    return tl::unexpected(std::move(error).In(context));
+  };
+  Status checked = CheckValue(value.Reveal(), entry.spec);
+  if (!checked) return fail(std::move(checked).error());
+  Status fits = CheckValueFits(entry.spec, value.Reveal());
+  if (!fits) return fail(std::move(fits).error());
+  auto to_find = impl_->PrepareValue(value.Reveal());
+  if (!to_find) return fail(std::move(to_find).error());
+  Status known = impl_->book.Put(*id, *std::move(to_find), impl_->index->placeholder(*id),
+                                 ScopeOf(entry.spec));
+  if (!known) return fail(std::move(known).error());
+  entry.value = std::move(value);
+  entry.unavailable.clear();
+  return {};
 }
 
 Status Store::Revoke(std::string_view name) {
-  for (Entry& entry : impl_->entries) {
-    if (entry.spec.name != name) continue;
-    entry.value.reset();
-    entry.unavailable = "it was revoked";
-    return {};
-  }
-  return Fail(Code::kNotFound, "there is no secret " + std::string(name));
+  const Result<size_t> id = impl_->IdOf(name);
+  if (!id) return tl::unexpected(id.error());
+  impl_->book.Retire(*id);
+  impl_->entries[*id].value.reset();
+  impl_->entries[*id].unavailable = "it was revoked";
+  return {};
 }
 
 std::string Store::Redact(std::string_view text) const {
-  std::string out;
-  while (!text.empty()) {
-    // The value that comes first; of those in one place the longest, which may begin with another.
-    size_t first = text.size();
-    size_t size = 0;
-    size_t id = 0;
-    for (size_t i = 0; i < impl_->entries.size(); ++i) {
-      const Entry& entry = impl_->entries[i];
-      if (!entry.value) continue;
-      const size_t at = text.find(entry.value->Reveal());
-      if (at == std::string_view::npos) continue;
-      if (at > first || (at == first && entry.value->size() <= size)) continue;
-      first = at;
-      size = entry.value->size();
-      id = i;
-    }
-    out += text.substr(0, first);
-    if (size != 0) out += impl_->index->placeholder(id);
-    text.remove_prefix(first + size);
-  }
-  return out;
+  const auto& set = impl_->book.for_messages();
+  std::optional<std::string> scrubbed = set ? Scrubbed(*set, text) : std::nullopt;
+  return scrubbed ? *std::move(scrubbed) : std::string(text);
 }
 
 void WipeHead(RequestHead& head) {

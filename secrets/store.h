@@ -40,6 +40,17 @@ struct SecretSummary {
   std::string unavailable;  ///< Why there is no value; empty while there is one.
 };
 
+/// Puts values into the body of one request. Its Feed() and Finish() fail with kDenied where the
+/// request must go no further: found().refusal says why, and the message says it, too.
+class BodyFilter : public ByteFilter {
+ public:
+  /// What was met so far: names that were put in, names whose placeholder stays as it is.
+  const Examination& found() const { return found_; }
+
+ protected:
+  Examination found_;
+};
+
 /// Every secret of one sandbox: declarations, placeholders and values.
 class Store {
  public:
@@ -75,39 +86,52 @@ class Store {
   bool Binds(const HostName& host) const;
 
   /// Decides what REQUEST may carry to TARGET: finds placeholders in the head (Basic decoded),
-  /// checks hosts, methods, paths, ports and places, foreign credentials, and what to inject.
+  /// checks hosts, methods, paths, ports and places, foreign credentials, what to inject, and
+  /// whether a body that may change is signed.
   /// Nothing is changed. Takes the request as the guest and the hooks left it.
   Examination Examine(const RequestTarget& target, const RequestHead& request) const;
 
-  /// Puts the values in: call only after Examine() allowed REQUEST for the same TARGET and the
+  /// Puts the values in, each spelled for its place, and takes away the digests of a body that may
+  /// change: call only after Examine() allowed REQUEST for the same TARGET and the
   /// upstream was verified. The caller wipes the head (WipeHead) once it is serialised and sent.
   void Substitute(const RequestTarget& target, RequestHead& request) const;
 
-  /// What REQUEST's body to TARGET must pass after Examine() allowed it, on its way out: puts values
-  /// in where a secret's `body` allows. Null when nothing in it may be changed. Refers to nothing of
-  /// REQUEST. The bytes fed must be free of content codings.
-  std::unique_ptr<ByteFilter> BodySubstituter(const RequestTarget& target,
+  /// What REQUEST's body to TARGET must pass on its way out, once Examine() allowed REQUEST: puts
+  /// values in where a secret's `body` allows, and finds what may not stand there. REQUEST is as
+  /// Examine() saw it, without values. Null when no secret asks for it: the body passes as it is.
+  /// Refers to nothing of REQUEST; the store outlives it. The bytes fed must be free of content
+  /// codings. A value that is rotated meanwhile is put in as it is then, one that is revoked ends
+  /// the body with an error.
+  std::unique_ptr<BodyFilter> BodySubstituter(const RequestTarget& target,
                                               const RequestHead& request) const;
 
+  /// Whether what BodySubstituter() gives for the same arguments puts out exactly as many bytes as
+  /// it is fed, whatever they are: the body's length may be announced as it was. True for none.
+  bool KeepsBodyLength(const RequestTarget& target, const RequestHead& request) const;
+
   /// What a response's body, free of content codings, must pass on its way to the guest: replaces
-  /// every value in any of its renderings by its placeholder. Null when no secret is to be scrubbed.
-  /// Good for as long as the store is, also while secrets change: a filter knows those of its birth.
+  /// every value in any of its renderings (see rendering.h) by its placeholder. Null when no secret
+  /// is to be scrubbed. Needs the store no longer: a filter knows the values of its birth.
   std::unique_ptr<ByteFilter> Scrubber() const;
 
-  /// The same for a response's fields or trailers. Returns whether something was replaced.
+  /// The same for a response's fields or trailers; a field goes whose name has a value in it, and
+  /// what held a value is wiped. Returns whether something changed.
   bool Scrub(Headers& fields) const;
 
   /// Whether Scrubber() would be other than null.
   bool scrubs() const;
 
-  /// Gives NAME another value, from the next request on; its placeholder stays, whatever the length.
-  /// The old value is scrubbed, too, as long as the store lives. kNotFound, or as Add().
+  /// Gives NAME another value, from the next request on, also where it had none any more; its
+  /// placeholder stays, whatever the length. The old value is still scrubbed, until 256 later ones
+  /// of this store have gone (ScrubBook::kMaxRetired). kNotFound, or as Add(), without a change.
   Status Rotate(std::string_view name, Secret value);
 
-  /// From now on the use of NAME is refused (kSecretUnavailable); its values are still scrubbed.
+  /// From now on, until Rotate(), the use of NAME is refused (kSecretUnavailable); its values are
+  /// still scrubbed, as after Rotate(). kNotFound.
   Status Revoke(std::string_view name);
 
-  /// TEXT with every value of a secret replaced by its placeholder: for messages and logs.
+  /// TEXT with every rendering of a value replaced, as Scrubber() does, also of secrets that are
+  /// not scrubbed (unless shorter than 8 bytes): for messages and logs.
   std::string Redact(std::string_view text) const;
 
  private:

@@ -10,19 +10,21 @@ POLICY = """
 secret "TOKEN" { from = env "TOKEN", hosts = { "grpc.example.test" } }
 allow.http { host = { "api.example.test", "whoami.example.test", "grpc.example.test" } }
 """
-TOKEN = "tok_0123456789abcdefghij"
+# As long as its placeholder: a gRPC message says its length before a value in it is replaced.
+TOKEN = "tok_" + "0123456789abcdefghij" * 2
 
 SERVER = """
 import sys, grpc
 from concurrent import futures
-address, certificate, key = sys.argv[1:]
+address, certificate, key, token = sys.argv[1:]
 
 def unary(request, context):
     metadata = dict(context.invocation_metadata())
     context.set_trailing_metadata((("x-trailer", "kept"),))
     if request == b"fail":
         context.abort(grpc.StatusCode.FAILED_PRECONDITION, "as you wish")
-    return request + b" " + metadata.get("authorization", "-").encode()
+    sent = metadata.get("authorization", "-")
+    return request + (b" right " if sent == "Bearer " + token else b" wrong ") + sent.encode()
 
 def stream(requests, context):
     for request in requests:
@@ -47,7 +49,7 @@ stream = channel.stream_stream("/Test/Stream")
 try:
     answer, call = unary.with_call(b"hello", timeout=20,
                                    metadata=(("authorization", "Bearer " + os.environ["TOKEN"]),))
-    print(answer.decode(), dict(call.trailing_metadata()).get("x-trailer"), call.code().name)
+    print(answer.decode().replace(os.environ["TOKEN"], "PLACEHOLDER"), dict(call.trailing_metadata()).get("x-trailer"), call.code().name)
     print(b" ".join(stream(iter([b"a", b"b", b"c"]), timeout=20)).decode())
     unary(b"fail", timeout=20)
 except grpc.RpcError as error:
@@ -68,7 +70,8 @@ def grpc_server(world):
         world.dns.zone["grpc.example.test"] = ["11.0.0.85"]
         certificate, key = world.ca.issue("grpc", ["grpc.example.test"])
         world.grpc = subprocess.Popen(
-            ["/usr/bin/python3", "-B", "-c", SERVER, "11.0.0.85:443", str(certificate), str(key)],
+            ["/usr/bin/python3", "-B", "-c", SERVER, "11.0.0.85:443", str(certificate), str(key),
+             TOKEN],
             stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
         assert world.grpc.stdout.readline() == b"ready\n"
     return world.grpc
@@ -117,7 +120,7 @@ def _(world):
 def _(world):
     grpc_server(world)
     lines = call(world, "grpc.example.test").splitlines()
-    assert lines == [f"hello Bearer {TOKEN} kept OK", "A B C",
+    assert lines == ["hello right Bearer PLACEHOLDER kept OK", "A B C",
                      "FAILED_PRECONDITION as you wish"], lines
 
 

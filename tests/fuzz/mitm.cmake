@@ -4,3 +4,4 @@ sallyport_fuzz(mitm_http1_response mitm_http1_response_fuzz.cc ${mitm_libraries}
 sallyport_fuzz(mitm_http2_session mitm_http2_session_fuzz.cc ${mitm_libraries} PkgConfig::nghttp2)
 sallyport_fuzz(mitm_guest_hello mitm_guest_hello_fuzz.cc ${mitm_libraries})
 sallyport_fuzz(mitm_http2_upstream mitm_http2_upstream_fuzz.cc ${mitm_libraries} PkgConfig::nghttp2)
+sallyport_fuzz(mitm_content mitm_content_fuzz.cc ${mitm_libraries})

@@ -1,0 +1,101 @@
+#include "secrets/scrub_filter.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "secrets/secret.h"
+
+namespace sallyport::secrets {
+namespace {
+
+/// Strings of less live inside the std::string object, and each move would leave a copy behind.
+constexpr size_t kAlwaysOnHeap = 32;
+
+/// Appends to OUT what is settled of TEXT, and returns how much of TEXT that was.
+size_t Settle(const ScrubSet& set, std::string_view text, ScrubSet::Ending ending,
+              std::string& out) {
+  size_t done = 0;
+  while (const auto match = set.Find(text, done, ending)) {
+    out += text.substr(done, match->at - done);
+    done = match->at;
+    if (match->open) return done;
+    out += set.Replacement(match->pattern);
+    done += match->size;
+  }
+  out += text.substr(done);
+  return text.size();
+}
+
+}  // namespace
+
+bool Contains(const ScrubSet& set, std::string_view text) {
+  return set.Find(text, 0, ScrubSet::Ending::kFinal).has_value();
+}
+
+std::optional<std::string> Scrubbed(const ScrubSet& set, std::string_view text) {
+  if (!Contains(set, text)) return std::nullopt;
+  std::string out;
+  Settle(set, text, ScrubSet::Ending::kFinal, out);
+  return out;
+}
+
+bool ScrubFields(const ScrubSet& set, Headers& fields) {
+  bool changed = false;
+  for (HeaderField& field : fields.fields()) {
+    std::optional<std::string> value = Scrubbed(set, field.value);
+    const bool named = Contains(set, field.name);
+    if (!value && !named) continue;
+    changed = true;
+    WipeString(field.value);
+    if (value) field.value = *std::move(value);
+    if (named) WipeString(field.name);  // It goes below.
+  }
+  if (!changed) return false;
+  std::erase_if(fields.fields(), [](const HeaderField& field) { return field.name.empty(); });
+  return true;
+}
+
+ScrubFilter::~ScrubFilter() {
+  WipeString(held_);
+}
+
+// What is held back is looked at together with as much of the input as the longest spelling may
+// take; behind that the input is looked at where it is, and a body without values is never copied
+// but to OUT.
+Status ScrubFilter::Feed(std::string_view input, std::string& out) {
+  if (!held_.empty()) {
+    std::string joint;
+    const std::string_view more = input.substr(0, set_->longest_spelling());
+    joint.reserve(std::max(held_.size() + more.size(), kAlwaysOnHeap));
+    joint.append(held_).append(more);
+    const size_t settled = Settle(*set_, joint, ScrubSet::Ending::kMayGoOn, out);
+    const size_t held = held_.size();
+    if (settled < held) {
+      Hold(std::string_view(joint).substr(settled));  // All of the input is in it.
+      input = {};
+    } else {
+      Hold({});
+      input.remove_prefix(settled - held);
+    }
+    WipeString(joint);
+  }
+  const size_t settled = Settle(*set_, input, ScrubSet::Ending::kMayGoOn, out);
+  if (settled < input.size()) Hold(input.substr(settled));
+  return {};
+}
+
+Status ScrubFilter::Finish(std::string& out) {
+  Settle(*set_, held_, ScrubSet::Ending::kFinal, out);
+  Hold({});
+  return {};
+}
+
+void ScrubFilter::Hold(std::string_view bytes) {
+  std::string held;
+  if (!bytes.empty()) held.reserve(std::max(bytes.size(), kAlwaysOnHeap));
+  held += bytes;
+  WipeString(held_);
+  held_ = std::move(held);
+}
+
+}  // namespace sallyport::secrets

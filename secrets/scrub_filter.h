@@ -1,0 +1,50 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "base/byte_filter.h"
+#include "base/http_message.h"
+#include "secrets/scrub_set.h"
+
+namespace sallyport::secrets {
+
+/// Whether TEXT has a rendering of a value in SET in it.
+bool Contains(const ScrubSet& set, std::string_view text);
+
+/// TEXT with every rendering of a value in SET replaced; nothing when there is none. The result has
+/// no value in it.
+std::optional<std::string> Scrubbed(const ScrubSet& set, std::string_view text);
+
+/// Scrubs the values of FIELDS, wipes what they were, and removes the fields whose name has a value
+/// in it. Returns whether something changed.
+bool ScrubFields(const ScrubSet& set, Headers& fields);
+
+/// Scrubs a stream: leftmost first, the longest of those at one place, and then goes on behind it.
+/// The whole output is Scrubbed() of the whole input. Never fails.
+///
+/// Held back is what a rendering may have begun with, and only that: at most longest_spelling() of
+/// the set, less one. It is wiped when it goes. Pieces of one byte cost as many comparisons as are
+/// held back.
+class ScrubFilter final : public ByteFilter {
+ public:
+  /// SET is not null.
+  explicit ScrubFilter(std::shared_ptr<const ScrubSet> set) : set_(std::move(set)) {}
+  ~ScrubFilter() override;
+
+  Status Feed(std::string_view input, std::string& out) override;
+  Status Finish(std::string& out) override;
+
+  size_t held() const { return held_.size(); }
+
+ private:
+  void Hold(std::string_view bytes);
+
+  std::shared_ptr<const ScrubSet> set_;
+  std::string held_;  // As it arrived.
+};
+
+}  // namespace sallyport::secrets

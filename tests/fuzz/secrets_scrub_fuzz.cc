@@ -1,0 +1,123 @@
+// The input is a little program: it makes values over a small alphabet, so that near misses and
+// second readings are common, then a stream in pieces. What comes out of the stream must be what
+// the whole gives, and what the plain way gives.
+//
+//   byte 0        how many values (1 to 4); each then takes 2 bytes: how many characters beyond
+//                 eight, and what fills them
+//   each other    0x00-0x3f: one character; 0x40-0x7f: the end of a piece; 0x80-0xff: a value
+//   byte          (low 2 bits) rendered as the next 3 bits say, from and up to the next bytes
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/check.h"
+#include "secrets/scrub_filter.h"
+#include "tests/secrets/scrub_reference.h"
+
+using namespace sallyport::secrets;
+
+namespace {
+
+constexpr std::string_view kCharacters = "ab%25&\\/+= -u0a\xc3\xa4\xf0\x9f\x94\x91z#;3";
+/// Enough for every kind of overlap; the plain way is slow.
+constexpr size_t kMaxText = 300;
+
+class Bytes {
+ public:
+  Bytes(const uint8_t* data, size_t size) : data_(data), size_(size) {}
+  bool empty() const { return size_ == 0; }
+  uint8_t Next() {
+    if (empty()) return 0;
+    --size_;
+    return *data_++;
+  }
+
+ private:
+  const uint8_t* data_;
+  size_t size_;
+};
+
+std::string ValueOf(size_t size, size_t fill) {
+  std::string value;
+  for (size_t i = 0; i < size; ++i) {
+    value += kCharacters[(fill + i * (fill % 7 + 1)) % kCharacters.size()];
+  }
+  return value;
+}
+
+/// The KINDth spelling of each character, as far as it has so many.
+std::string Spelled(const std::string& value, size_t kind) {
+  std::string text;
+  for (const auto& [raw, code] : NaiveCharacters(value)) {
+    Spellings scratch;
+    const Spellings& spellings = SpellingsOf(
+        code < 0 ? kLoneByte + static_cast<unsigned char>(raw[0]) : static_cast<Symbol>(code),
+        scratch);
+    text += spellings[std::min(kind, spellings.size() - 1)];
+  }
+  return text;
+}
+
+std::string Rendered(const std::string& value, size_t kind) {
+  switch (kind) {
+    case 0:
+      return NaiveHex(value, "%02x");
+    case 1:
+    case 2:
+    case 3:
+      return NaiveBase64(std::string(kind - 1, 'u') + value);
+    default:
+      return Spelled(value, kind - 4);
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  Bytes bytes(data, size);
+  std::vector<NaiveSecret> secrets;
+  std::vector<ScrubSet::Item> items;
+  for (size_t left = bytes.Next() % 4 + 1u; left > 0; --left) {
+    const size_t more = bytes.Next() % 24;
+    secrets.push_back({ValueOf(8 + more, bytes.Next()), "<" + std::to_string(left) + ">"});
+    auto value = ScrubValue::Create(secrets.back().value);
+    SALLYPORT_CHECK(value.has_value());
+    items.push_back({*std::move(value), secrets.back().placeholder});
+  }
+  const auto set = ScrubSet::Compile(std::move(items));
+  SALLYPORT_CHECK(set.has_value());
+
+  ScrubFilter filter(*set);
+  std::string whole;
+  std::string piece;
+  std::string out;
+  const auto feed = [&] {
+    SALLYPORT_CHECK(filter.Feed(piece, out).has_value());
+    SALLYPORT_CHECK(filter.held() < (*set)->longest_spelling());
+    whole += piece;
+    piece.clear();
+  };
+  while (!bytes.empty() && whole.size() + piece.size() < kMaxText) {
+    const uint8_t op = bytes.Next();
+    if (op < 0x40) {
+      piece += kCharacters[op % kCharacters.size()];
+    } else if (op < 0x80) {
+      feed();
+    } else {
+      const std::string text = Rendered(secrets[(op & 3u) % secrets.size()].value, op >> 2 & 7u);
+      const size_t from = bytes.Next() % (text.size() + 1);
+      const size_t count = bytes.Next();
+      piece += op >= 0xc0 ? text : text.substr(from, count);
+    }
+  }
+  feed();
+  SALLYPORT_CHECK(filter.Finish(out).has_value());
+  SALLYPORT_CHECK(out == Scrubbed(**set, whole).value_or(whole));
+  SALLYPORT_CHECK(out == NaiveScrub(secrets, whole));
+  return 0;
+}

@@ -1,0 +1,204 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace sallyport::secrets {
+
+/// A value and what stands for it.
+struct NaiveSecret {
+  std::string value;
+  std::string placeholder;
+};
+
+inline std::string NaiveHex(std::string_view bytes, const char* format) {
+  std::string hex;
+  for (const char c : bytes) {
+    std::array<char, 3> digits{};
+    std::snprintf(digits.data(), digits.size(), format, static_cast<unsigned char>(c));
+    hex += digits.data();
+  }
+  return hex;
+}
+
+/// Standard alphabet, padded.
+inline std::string NaiveBase64(std::string_view bytes) {
+  const std::string alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string bits;
+  for (const char c : bytes) {
+    for (int i = 7; i >= 0; --i) bits += (static_cast<unsigned char>(c) >> i & 1) != 0 ? '1' : '0';
+  }
+  while (bits.size() % 6 != 0) bits += '0';
+  std::string text;
+  for (size_t i = 0; i < bits.size(); i += 6) {
+    text += alphabet[std::strtoul(bits.substr(i, 6).c_str(), nullptr, 2)];
+  }
+  while (text.size() % 4 != 0) text += '=';
+  return text;
+}
+
+/// The digits that VALUE has to itself behind BEFORE (0 to 2) other bytes: those that are the same
+/// whatever the bytes around it are.
+inline std::string NaiveBase64Middle(std::string_view value, size_t before) {
+  const auto with = [&](char around) {
+    return NaiveBase64(std::string(before, around) + std::string(value) + std::string(3, around));
+  };
+  const std::string zeros = with('\0');
+  const std::string ones = with('\xff');
+  size_t begin = 0;
+  while (zeros[begin] != ones[begin]) ++begin;
+  std::string middle;
+  for (size_t i = begin; i < zeros.size() && zeros[i] == ones[i]; ++i) middle += zeros[i];
+  return middle;
+}
+
+/// VALUE cut into characters: UTF-8 where it is, else bytes. With the number of each; -1: a byte.
+inline std::vector<std::pair<std::string, long>> NaiveCharacters(std::string_view value) {
+  std::vector<std::pair<std::string, long>> characters;
+  while (!value.empty()) {
+    long found = -1;
+    size_t size = 1;
+    for (size_t n = 1; n <= 4 && n <= value.size() && found < 0; ++n) {
+      // Tries all code points of N bytes by what their bits must be.
+      const auto byte = [&](size_t i) { return static_cast<long>(static_cast<uint8_t>(value[i])); };
+      long code = n == 1 ? byte(0) : byte(0) & (0x7f >> n);
+      const long lead[] = {0, 0, 0xc0, 0xe0, 0xf0};
+      const long mask[] = {0, 0x80, 0xe0, 0xf0, 0xf8};
+      bool good = (byte(0) & mask[n]) == lead[n];
+      for (size_t i = 1; i < n; ++i) {
+        good = good && (byte(i) & 0xc0) == 0x80;
+        code = code * 64 + (byte(i) & 0x3f);
+      }
+      const long least[] = {0, 0, 0x80, 0x800, 0x10000};
+      good = good && code >= least[n] && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff);
+      if (good) {
+        found = code;
+        size = n;
+      }
+    }
+    characters.emplace_back(value.substr(0, size), found);
+    value.remove_prefix(size);
+  }
+  return characters;
+}
+
+/// Whether TEXT is one of the ways in which the character RAW, of number CODE, is written.
+inline bool NaiveSpells(const std::string& text, const std::string& raw, long code) {
+  if (text == raw) return true;
+  const auto in = [code](std::string_view set) {
+    return code > 0 && code < 0x80 && set.find(static_cast<char>(code)) != std::string_view::npos;
+  };
+  if ((code >= '0' && code <= '9') || (code >= 'a' && code <= 'z') ||
+      (code >= 'A' && code <= 'Z')) {
+    return false;
+  }
+  for (const char* format : {"%02x", "%02X"}) {
+    std::string percent;
+    for (const char c : raw) percent += "%" + NaiveHex({&c, 1}, format);
+    if (text == percent) return true;
+  }
+  if (code == ' ' && text == "+") return true;
+  if (code < 0 || in("-_.~")) return false;
+  if (in("\"\\/") && text == "\\" + raw) return true;
+  std::array<char, 16> buffer{};
+  for (const char* format : {"\\u%04lx", "\\u%04lX"}) {
+    std::string escaped;
+    const std::vector<long> units = code < 0x10000
+                                        ? std::vector<long>{code}
+                                        : std::vector<long>{0xd800 + (code - 0x10000) / 0x400,
+                                                            0xdc00 + (code - 0x10000) % 0x400};
+    for (const long unit : units) {
+      std::snprintf(buffer.data(), buffer.size(), format, unit);
+      escaped += buffer.data();
+    }
+    if (text == escaped) return true;
+  }
+  for (const char* format : {"&#%ld;", "&#x%lx;", "&#x%lX;"}) {
+    std::snprintf(buffer.data(), buffer.size(), format, code);
+    if (text == buffer.data()) return true;
+  }
+  const std::pair<char, const char*> names[] = {{'&', "&amp;"},   {'<', "&lt;"},
+                                                {'>', "&gt;"},    {'"', "&quot;"},
+                                                {'\'', "&apos;"}, {'\'', "&#039;"}};
+  for (const auto& [character, name] : names) {
+    if (code == character && text == name) return true;
+  }
+  return false;
+}
+
+/// The most bytes of the beginning of TEXT that spell ROW; 0: none do.
+inline size_t NaiveLongest(std::string_view text,
+                           const std::vector<std::pair<std::string, long>>& row, bool base64,
+                           size_t at = 0) {
+  if (at == row.size()) return 0;
+  // Nothing else begins a spelling; without this it would take seconds.
+  const bool escape =
+      !text.empty() && std::string_view("%\\&+-_").find(text.front()) != std::string_view::npos;
+  if (text.empty() || (!escape && text.front() != row[at].first.front())) return 0;
+  size_t longest = 0;
+  for (size_t size = 1; size <= 12 && size <= text.size(); ++size) {
+    const std::string piece(text.substr(0, size));
+    const bool url_safe = base64 && ((row[at].first == "+" && piece == "-") ||
+                                     (row[at].first == "/" && piece == "_"));
+    if (!url_safe && !NaiveSpells(piece, row[at].first, row[at].second)) continue;
+    if (at + 1 == row.size()) {
+      longest = std::max(longest, size);
+    } else if (const size_t rest = NaiveLongest(text.substr(size), row, base64, at + 1)) {
+      longest = std::max(longest, size + rest);
+    }
+  }
+  return longest;
+}
+
+/// What scrubbing must give, in the plainest way: at each place the longest rendering that stands
+/// there, and of equal ones that of the first secret.
+inline std::string NaiveScrub(const std::vector<NaiveSecret>& secrets, std::string_view text) {
+  struct Pattern {
+    std::vector<std::pair<std::string, long>> row;
+    bool base64;
+    std::string replacement;
+  };
+  std::vector<Pattern> patterns;
+  for (const auto& [value, placeholder] : secrets) {
+    patterns.push_back({NaiveCharacters(value), false, placeholder});
+    for (const char* format : {"%02x", "%02X"}) {
+      patterns.push_back(
+          {NaiveCharacters(NaiveHex(value, format)), false, NaiveHex(placeholder, format)});
+    }
+    std::string stretched;
+    while (stretched.size() < value.size()) stretched += placeholder;
+    stretched.resize(value.size());
+    for (size_t before = 0; before < 3; ++before) {
+      patterns.push_back({NaiveCharacters(NaiveBase64Middle(value, before)), true,
+                          NaiveBase64Middle(stretched, before)});
+    }
+  }
+  std::string out;
+  while (!text.empty()) {
+    size_t longest = 0;
+    const Pattern* best = nullptr;
+    for (const Pattern& pattern : patterns) {
+      const size_t size = NaiveLongest(text, pattern.row, pattern.base64);
+      if (size <= longest) continue;
+      longest = size;
+      best = &pattern;
+    }
+    if (best == nullptr) {
+      out += text.front();
+      text.remove_prefix(1);
+    } else {
+      out += best->replacement;
+      text.remove_prefix(longest);
+    }
+  }
+  return out;
+}
+
+}  // namespace sallyport::secrets
