@@ -15,6 +15,9 @@ namespace sallyport {
 struct SecretSpec {
   enum class Foreign { kBlock, kStrip, kPass };
   enum class OnViolation { kDefault, kBlock, kPass, kTerminate };
+  /// The bodies of requests where a placeholder may stand: JSON (application/json, +json), forms
+  /// (application/x-www-form-urlencoded, multipart/form-data), or text (text/*) as it is.
+  enum class Body { kNone, kJson, kForm, kText };
 
   std::string name;  ///< [A-Za-z_][A-Za-z0-9_]*: the variable the guest finds the placeholder in.
   SecretSource source;
@@ -23,6 +26,9 @@ struct SecretSpec {
   std::optional<std::vector<std::string>> headers;
   /// Field name and template with one "{}": set by the gate for a guest that holds nothing.
   std::vector<std::pair<std::string, std::string>> inject;
+  bool query = false;                ///< A placeholder may stand in the query.
+  bool path = false;                 ///< A placeholder may stand in the path.
+  Body body = Body::kNone;           ///< And in bodies of this kind.
   std::vector<std::string> methods;  ///< Empty: all.
   std::vector<std::string> paths;    ///< Path globs of the policy language; empty: all.
   std::vector<uint16_t> ports;       ///< Empty: all.

@@ -83,6 +83,16 @@ void ReadHeaders(TableReader& reader, SecretSpec& spec) {
   });
 }
 
+// The places beside header fields.
+void ReadPlaces(TableReader& reader, SecretSpec& spec) {
+  using Body = SecretSpec::Body;
+  spec.query = reader.Bool("query").value_or(false);
+  spec.path = reader.Bool("path").value_or(false);
+  if (const auto body = reader.OneOf("body", {"json", "form", "text"})) {
+    spec.body = *body == "json" ? Body::kJson : *body == "form" ? Body::kForm : Body::kText;
+  }
+}
+
 void ReadNarrowing(TableReader& reader, SecretSpec& spec) {
   spec.methods = ReadMethods(reader, "methods");
   for (const PathGlob& glob : ReadPaths(reader, "paths")) spec.paths.push_back(glob.text());
@@ -107,12 +117,7 @@ void ReadBehaviour(TableReader& reader, SecretSpec& spec) {
                         : *violation == "pass" ? OnViolation::kPass
                                                : OnViolation::kTerminate;
   }
-  if (reader.Bool("scrub") == true) {
-    reader.Error(
-        "scrub = true is not available in this version: responses are not searched for the value; "
-        "leave it "
-        "out, or write scrub = false");
-  }
+  spec.scrub = reader.Bool("scrub").value_or(true);
   spec.placeholder = reader.String("placeholder");
   const auto visible = [](char c) { return c > 0x20 && c < 0x7f; };
   if (spec.placeholder &&
@@ -120,8 +125,9 @@ void ReadBehaviour(TableReader& reader, SecretSpec& spec) {
        !std::all_of(spec.placeholder->begin(), spec.placeholder->end(), visible))) {
     reader.Error("'placeholder' must be printable ASCII without spaces");
   }
-  for (const char* field : {"query", "path", "body"}) {
-    reader.Unavailable(field, "; a placeholder is replaced in headers only");
+  const bool in_url = spec.query || spec.path || spec.body == SecretSpec::Body::kForm;
+  if (in_url && spec.placeholder && spec.placeholder->find('%') != std::string::npos) {
+    reader.Error("'placeholder' can't have a '%' where it may stand in a path, a query or a form");
   }
 }
 
@@ -132,6 +138,7 @@ void ReadSecret(TableReader& reader, SecretSpec& spec) {
   ReadFrom(reader, spec);
   ReadSecretHosts(reader, spec);
   ReadHeaders(reader, spec);
+  ReadPlaces(reader, spec);
   ReadNarrowing(reader, spec);
   ReadBehaviour(reader, spec);
 }

@@ -69,7 +69,7 @@ class HttpClient::Exchange final : private Stream::Listener {
       return Send();
     }
     auto tls = client_.tls_.Connect(client_.loop_, *std::move(socket), request_.url.host,
-                                    request_.url.Authority());
+                                    request_.url.Authority(), mitm::Protocols::kHttp1);
     if (!tls) return Finish(Fail(Code::kUntrusted, "no certificate can be verified for it"));
     tls_ = tls.get();
     stream_ = std::move(tls);

@@ -45,9 +45,10 @@ inline void Echo(Origin::Connection& connection) {
 /// A whole gate over an origin, with guests in memory. Members may be set before Open().
 struct TestGate {
   explicit TestGate(Origin::Handler handler = Echo,
-                    const TestCertificate* certificate = &ApiCertificate())
+                    const TestCertificate* certificate = &ApiCertificate(),
+                    const std::string& origin_alpn = {})
       : loop(std::move(*Loop::Create())),
-        origin(certificate, std::move(handler)),
+        origin(certificate, std::move(handler), origin_alpn),
         dialer(*loop, origin.port()) {
     interceptor = std::move(*Interceptor::Create(
         {.loop = *loop,

@@ -30,9 +30,10 @@ class Origin {
   class Connection;
   using Handler = std::function<void(Connection&)>;
 
-  /// Serves HANDLER; over TLS with CERTIFICATE unless that is null, which outlives it.
-  Origin(const TestCertificate* certificate, Handler handler)
-      : certificate_(certificate), handler_(std::move(handler)) {
+  /// Serves HANDLER; over TLS with CERTIFICATE unless that is null, which outlives it. ALPN is what
+  /// it speaks, as ALPN writes it, the preferred first; empty: it knows nothing of ALPN.
+  Origin(const TestCertificate* certificate, Handler handler, std::string alpn = {})
+      : certificate_(certificate), handler_(std::move(handler)), alpn_(std::move(alpn)) {
     signal(SIGPIPE, SIG_IGN);  // BoringSSL's socket BIO writes without MSG_NOSIGNAL.
     listener_ = UniqueFd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_in address{};
@@ -67,6 +68,7 @@ class Origin {
 
   const TestCertificate* certificate_;
   const Handler handler_;
+  const std::string alpn_;
   UniqueFd listener_;
   uint16_t port_ = 0;
   std::atomic<size_t> received_{0};
@@ -86,6 +88,13 @@ class Origin::Connection {
  public:
   Connection(Origin& origin, int fd, SSL* ssl) : origin_(origin), fd_(fd), ssl_(ssl) {}
 
+  /// What ALPN agreed on.
+  std::string protocol() const {
+    const uint8_t* name = nullptr;
+    unsigned size = 0;
+    if (ssl_ != nullptr) SSL_get0_alpn_selected(ssl_, &name, &size);
+    return {reinterpret_cast<const char*>(name), size};
+  }
   /// Up to 64 KiB; empty at the end.
   std::string Read() {
     std::string bytes(65536, '\0');
@@ -174,6 +183,20 @@ inline void Origin::Accept() {
     context_.reset(SSL_CTX_new(TLS_method()));
     SSL_CTX_use_certificate(context_.get(), certificate_->certificate.get());
     SSL_CTX_use_PrivateKey(context_.get(), certificate_->key.get());
+    if (!alpn_.empty()) {
+      SSL_CTX_set_alpn_select_cb(
+          context_.get(),
+          [](SSL*, const uint8_t** out, uint8_t* out_size, const uint8_t* in, unsigned in_size,
+             void* data) {
+            const auto& ours = *static_cast<const std::string*>(data);
+            const bool agreed = SSL_select_next_proto(const_cast<uint8_t**>(out), out_size,
+                                                      reinterpret_cast<const uint8_t*>(ours.data()),
+                                                      static_cast<unsigned>(ours.size()), in,
+                                                      in_size) == OPENSSL_NPN_NEGOTIATED;
+            return agreed ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
+          },
+          const_cast<std::string*>(&alpn_));
+    }
     const uint8_t id = 1;
     SSL_CTX_set_session_id_context(context_.get(), &id, 1);
   }

@@ -345,7 +345,8 @@ TEST_CASE("a secret is read") {
   Policy policy(R"(secret "TOKEN" {
     from = env "GITHUB_TOKEN", hosts = { "api.github.com", "*.example.com" }, headers = { "authorization", "x-key" },
     inject = { authorization = "Bearer {}" }, methods = { "GET" }, paths = { "/x/**" }, ports = { 443, 8443 },
-    expose = false, plaintext = true, foreign = "strip", on_violation = "terminate", placeholder = "ghp_aaaa", scrub = false }
+    expose = false, plaintext = true, foreign = "strip", on_violation = "terminate", placeholder = "ghp_aaaa", scrub = false,
+    query = true, path = true, body = "form" }
     secret "KEY" { from = file "key.txt", hosts = "a.example" })");
   const auto& secrets = policy.engine().secrets();
   REQUIRE(secrets.size() == 2);
@@ -365,12 +366,20 @@ TEST_CASE("a secret is read") {
   CHECK(token.foreign == SecretSpec::Foreign::kStrip);
   CHECK(token.on_violation == SecretSpec::OnViolation::kTerminate);
   CHECK(token.placeholder == "ghp_aaaa");
+  CHECK_FALSE(token.scrub);
+  CHECK(token.query);
+  CHECK(token.path);
+  CHECK(token.body == SecretSpec::Body::kForm);
   CHECK(token.declared_at == "policy.lua:1");
   const SecretSpec& key = secrets[1];
   CHECK(std::get<FileSource>(key.source).path == "/home/me/project/key.txt");
   CHECK_FALSE(key.headers);
   CHECK(key.expose);
   CHECK_FALSE(key.plaintext);
+  CHECK(key.scrub);
+  CHECK_FALSE(key.query);
+  CHECK_FALSE(key.path);
+  CHECK(key.body == SecretSpec::Body::kNone);
   CHECK(key.foreign == SecretSpec::Foreign::kBlock);
   CHECK(key.on_violation == SecretSpec::OnViolation::kDefault);
 }
@@ -524,14 +533,15 @@ TEST_CASE("a secret is checked") {
       {"secret 'A' { from = env 'A', hosts = 'a.example', on_violation = 'die' }", "it is one of"},
       {"secret 'A' { from = env 'A', hosts = 'a.example', placeholder = 'a b' }",
        "printable ASCII"},
-      {"secret 'A' { from = env 'A', hosts = 'a.example', scrub = true }",
-       "not available in this version"},
-      {"secret 'A' { from = env 'A', hosts = 'a.example', query = true }",
-       "'query' is not available in this version"},
-      {"secret 'A' { from = env 'A', hosts = 'a.example', path = true }",
-       "'path' is not available in this version"},
-      {"secret 'A' { from = env 'A', hosts = 'a.example', body = 'json' }",
-       "'body' is not available in this version"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', scrub = 'no' }", "true or false"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', query = 'key' }", "true or false"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', path = '/x' }", "true or false"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', body = 'jsno' }", "did you mean 'json'?"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', body = true }", "'body'"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', qurey = true }", "did you mean 'query'?"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', query = true, placeholder = '%{random}' "
+       "}",
+       "can't have a '%'"},
       {"secret 'A' { from = env 'A', host = 'a.example' }", "did you mean 'hosts'?"},
   });
 }
