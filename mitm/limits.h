@@ -135,6 +135,9 @@ constexpr seconds kResponseBodyTimeout{600};
 constexpr seconds kConnectTimeout{30};
 constexpr seconds kUpstreamHandshakeTimeout{10};
 constexpr seconds kUpstreamIdleTimeout{30};
+/// Without a byte in either direction of a tunnel whose content is not looked at. Sessions of SSH
+/// and databases are quiet for long.
+constexpr seconds kRelayIdleTimeout{2 * 3600};
 /// For a request until a full HTTP/2 connection has room for it.
 constexpr seconds kUpstreamRoomTimeout{60};
 /// A server that has sent nothing for so long while a request was given up gets no more requests
