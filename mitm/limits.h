@@ -17,6 +17,10 @@ namespace sallyport::mitm {
 /// Guest connections of one sandbox.
 constexpr size_t kMaxConnections = 4096;
 
+/// Connections to the proxy port that are read, decided or relayed there: with two copies of a head
+/// and a block of input each, 144 MiB at worst.
+constexpr size_t kMaxProxyConnections = 1024;
+
 /// A head, with its start line. What servers allow is 8 to 64 KiB.
 constexpr size_t kMaxHeadBytes = 64 * 1024;
 constexpr size_t kMaxFields = 100;

@@ -20,7 +20,7 @@
 // Whatever can't be read is handed over as it came, with a refusal: the interceptor finds the same
 // fault, answers it in the client's language (TLS included) and writes the record.
 //
-// What a guest can make this hold: kMaxConnections times one head (64 KiB) and one block (16 KiB).
+// What a guest can make this hold is bounded by kMaxProxyConnections.
 
 namespace sallyport::mitm {
 namespace {
@@ -252,7 +252,7 @@ void ProxyPort::Drop(uint64_t flow, const Endpoint& address, Reason reason, cons
 
 void ProxyPort::Serve(std::unique_ptr<Stream> guest, uint64_t flow, const Endpoint& source,
                       const Endpoint& address) {
-  if (connections_.size() >= kMaxConnections) {
+  if (connections_.size() >= kMaxProxyConnections) {
     Drop(flow, address, Reason::kLimit, "too many connections to the proxy port are open");
     return guest->Abort();
   }

@@ -25,7 +25,8 @@ enum class Side { kRequest, kResponse };
 /// Takes every field that concerns only this hop out of HEADERS: Host, framing, Connection and
 /// what a response lists in it, Keep-Alive, Proxy-*, TE, Trailer, Upgrade, Expect. What remains is
 /// end to end. An error for framing that two servers could read differently, more than one
-/// Host, an expectation that is not 100-continue, and for a request's Connection field that names
+/// Host, an expectation that is not 100-continue, a request's field that is one of these but for
+/// '_' in place of '-' (Transfer_Encoding), and for a request's Connection field that names
 /// anything but the well-known options: no field's meaning may depend on where it is read.
 std::optional<ProtocolError> TakeHopFields(Side side, int minor_version, Headers& headers,
                                            HopFields& hop);

@@ -363,6 +363,21 @@ TEST_CASE("a client that leaves while it is decided cancels the decision") {
   CHECK(gate.audit.records.empty());
 }
 
+TEST_CASE("connections beyond the limit are reset, with a record") {
+  ProxyGate gate;
+  std::vector<std::unique_ptr<Stream>> open;
+  for (size_t i = 0; i < kMaxProxyConnections; ++i) open.push_back(gate.Connect({.capacity = 64}));
+  CHECK(gate.audit.records.empty());
+  auto client = gate.OpenClient();
+  gate.RunUntil([&] { return client->broken(); });
+  REQUIRE(gate.audit.records.size() == 1);
+  CHECK(gate.LastRecord().reason == Reason::kLimit);
+  open.pop_back();
+  gate.RunUntil([&] { return gate.port.connections() < kMaxProxyConnections; });
+  auto another = gate.OpenClient();
+  CHECK(StatusOf(gate.Ask(*another, Get("/"))) == 400);
+}
+
 TEST_CASE("heads that are too large are refused as on any connection") {
   ProxyGate gate;
   CHECK(StatusOf(gate.AskOnce(Connect(
