@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <utility>
 #include <vector>
 
 namespace sallyport::mitm::http1 {
@@ -16,6 +17,7 @@ enum class Field {
   kConnection,
   kTe,
   kExpect,
+  kUpgrade,
   kOther,  // Concerns one hop, and says nothing that we need.
 };
 
@@ -28,7 +30,7 @@ constexpr std::array kKnown{
     Known{"te", Field::kTe},
     Known{"host", Field::kHost},
     Known{"expect", Field::kExpect},
-    Known{"upgrade", Field::kOther},
+    Known{"upgrade", Field::kUpgrade},
     Known{"trailer", Field::kOther},
     Known{"connection", Field::kConnection},
     Known{"keep-alive", Field::kOther},
@@ -124,6 +126,9 @@ class Taker {
       case Field::kExpect:
         if (side_ == Side::kRequest) TakeExpect(field.value);
         return true;
+      case Field::kUpgrade:
+        hop_.upgrade_to = std::exchange(upgrade_seen_, true) ? std::string() : field.value;
+        return true;
       case Field::kOther:
         return true;
     }
@@ -143,6 +148,7 @@ class Taker {
   void TakeOption(std::string_view option) {
     if (EqualsIgnoreCase(option, "close")) hop_.close = true;
     if (EqualsIgnoreCase(option, "keep-alive")) hop_.keep_alive = true;
+    if (EqualsIgnoreCase(option, "upgrade")) hop_.upgrade = true;
     if (IsWellKnownOption(option)) return;
     if (side_ == Side::kRequest) return Fail("a Connection field that names an end-to-end field");
     if (listed_.size() < 16) listed_.emplace_back(option);
@@ -172,6 +178,7 @@ class Taker {
   Headers& headers_;
   HopFields& hop_;
   std::vector<std::string> listed_;
+  bool upgrade_seen_ = false;
   std::optional<ProtocolError> error_;
 };
 

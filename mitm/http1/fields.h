@@ -15,6 +15,9 @@ struct HopFields {
   std::optional<uint64_t> content_length;
   bool close = false;       ///< Connection: close.
   bool keep_alive = false;  ///< Connection: keep-alive; means something in HTTP/1.0.
+  bool upgrade = false;     ///< Connection: upgrade.
+  /// What Upgrade names; empty where there is none, or more than one field.
+  std::string upgrade_to;
   bool expects_continue = false;
   bool accepts_trailers = false;    ///< TE: trailers.
   std::optional<std::string> host;  ///< Requests.
