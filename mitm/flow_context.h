@@ -19,6 +19,7 @@ struct Gate {
   const secrets::Store& secrets;
   AuditSink& audit;
   UpstreamPool& pool;
+  Dialer& dialer;  ///< For flows that need no pool.
   std::function<void(std::string)> terminate;  ///< Ends the sandbox, later in this turn.
 };
 

@@ -31,6 +31,7 @@ GuestConnection::GuestConnection(Gate& gate, GuestTls& tls, std::unique_ptr<Stre
 
 GuestConnection::~GuestConnection() {
   session_.reset();
+  passthrough_.reset();
   if (stream_) stream_->SetListener(nullptr);
 }
 
@@ -46,7 +47,7 @@ void GuestConnection::OnStreamReady() {
       return Sniff();
     case Step::kHandshake:
       return Handshake();
-    case Step::kServing:  // The session listens.
+    case Step::kServing:  // The session listens, or the passthrough.
       return;
   }
 }
@@ -63,9 +64,19 @@ void GuestConnection::Sniff() {
       break;
   }
   const std::string first(1, static_cast<char>(byte));
-  if (byte == kTlsHandshakeRecord) return StartTls(first);
+  if (byte == kTlsHandshakeRecord) {
+    return flow_.flow().verdict.passthrough ? PassThrough(first) : StartTls(first);
+  }
   if (BeginsRequest(byte)) return Serve(first);
   RefuseBytes("the first byte is neither of TLS nor of an HTTP request");
+}
+
+void GuestConnection::PassThrough(std::string first) {
+  step_ = Step::kServing;
+  deadline_.Clear();
+  passthrough_ =
+      std::make_unique<Passthrough>(flow_, std::move(stream_), std::move(first), *this);
+  passthrough_->Start();
 }
 
 void GuestConnection::StartTls(std::string first) {
@@ -103,6 +114,10 @@ void GuestConnection::Serve(std::string_view already_read) {
 }
 
 void GuestConnection::OnSessionOver() {
+  owner_.OnConnectionOver(*this);
+}
+
+void GuestConnection::OnPassthroughOver() {
   owner_.OnConnectionOver(*this);
 }
 

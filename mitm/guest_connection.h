@@ -7,15 +7,19 @@
 #include "mitm/flow_context.h"
 #include "mitm/guest_tls.h"
 #include "mitm/http1/session.h"
+#include "mitm/passthrough.h"
 
 namespace sallyport::mitm {
 
 /// One guest connection, from its first byte:
 ///
 ///     Start -> Sniff -> (Handshake ->) Serve -> over
+///                    -> PassThrough -> over
 ///
 /// The first byte tells TLS from plain HTTP; anything else ends the flow.
-class GuestConnection final : public Stream::Listener, public http1::Session::Owner {
+class GuestConnection final : public Stream::Listener,
+                              public http1::Session::Owner,
+                              public Passthrough::Owner {
  public:
   class Owner {
    public:
@@ -38,8 +42,10 @@ class GuestConnection final : public Stream::Listener, public http1::Session::Ow
 
   void OnStreamReady() override;
   void OnSessionOver() override;
+  void OnPassthroughOver() override;
   void OnDeadline();
   void Sniff();
+  void PassThrough(std::string first);
   void StartTls(std::string first);
   void Handshake();
   void Serve(std::string_view already_read);
@@ -55,6 +61,7 @@ class GuestConnection final : public Stream::Listener, public http1::Session::Ow
   std::unique_ptr<Stream> stream_;
   TlsStream* tls_stream_ = nullptr;  // stream_, while its handshake is under way.
   std::unique_ptr<http1::Session> session_;
+  std::unique_ptr<Passthrough> passthrough_;
 };
 
 }  // namespace sallyport::mitm

@@ -31,6 +31,7 @@ class InterceptorImpl final : public Interceptor, public GuestConnection::Owner 
               .secrets = services.secrets,
               .audit = services.audit,
               .pool = pool_,
+              .dialer = services.dialer,
               .terminate = [this](std::string why) { Terminate(std::move(why)); }} {}
 
   const TrustAnchor& trust_anchor() const override { return authority_->trust_anchor(); }

@@ -23,6 +23,10 @@ constexpr size_t kMaxChunkExtension = 256;
 /// 1xx answers before a final one.
 constexpr int kMaxInterimResponses = 16;
 
+/// A ClientHello as it comes over the wire, with its records: BoringSSL takes messages up to 16 KiB,
+/// and each record may hold little of one.
+constexpr size_t kMaxHelloBytes = 64 * 1024;
+
 /// What is read from a stream at a time: the plaintext of one TLS record.
 constexpr size_t kInputBlock = 16 * 1024;
 /// Less room than this is none: small pieces cost as much as large ones.
@@ -61,6 +65,10 @@ constexpr seconds kResponseBodyTimeout{600};
 constexpr seconds kConnectTimeout{30};
 constexpr seconds kUpstreamHandshakeTimeout{10};
 constexpr seconds kUpstreamIdleTimeout{30};
+/// Without a byte in either direction of a flow that is passed through; and once one direction has
+/// ended. Longer than what keeps idle connections of clients open.
+constexpr seconds kPassthroughIdleTimeout{3600};
+constexpr seconds kPassthroughHalfClosedTimeout{600};
 /// For a guest to close after an answer that ends the connection.
 constexpr seconds kDrainTimeout{5};
 

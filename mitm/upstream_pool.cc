@@ -7,9 +7,7 @@
 #include "mitm/limits.h"
 
 namespace sallyport::mitm {
-namespace {
 
-// What the guest is told when dialling failed.
 Refusal DialRefusal(const Error& error) {
   struct Row {
     Code code;
@@ -41,8 +39,6 @@ Refusal DialRefusal(const Error& error) {
   }
   return refusal;
 }
-
-}  // namespace
 
 std::string UpstreamTarget::Key() const {
   std::string key = ToString(destination.host);

@@ -17,6 +17,9 @@
 
 namespace sallyport::mitm {
 
+/// What the guest is told of ERROR, with which dialling failed.
+Refusal DialRefusal(const Error& error);
+
 /// Where a request goes, and what the server there must prove.
 struct UpstreamTarget {
   Destination destination;

@@ -96,6 +96,9 @@ struct FlowVerdict {
   AddressFilter filter;       ///< What the address may be.
   std::optional<Authority> to;  ///< The flow goes there instead; identity checks stay on the name.
   std::shared_ptr<HttpGrant> http;
+  /// For kHttp: TLS is relayed unread once its ClientHello names the flow's host (a rule with
+  /// tls = "passthrough"). Plain HTTP on the flow is intercepted as ever.
+  bool passthrough = false;
 };
 
 /// TLS as the request's connection has it.

@@ -1,5 +1,6 @@
 #include "policy/load.h"
 
+#include "policy/passthrough_check.h"
 #include "policy/rule_check.h"
 
 namespace sallyport::policy {
@@ -36,6 +37,7 @@ void CheckDeclarations(Loader& loader) {
     if (hook.host && !hook.host->is_any()) hooked.push_back(*hook.host);
   }
   CheckRules(loader.declared.rules, loader.declared.secrets, hooked, loader.diagnostics);
+  CheckPassthrough(loader.declared, loader.diagnostics);
 }
 
 }  // namespace

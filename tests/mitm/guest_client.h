@@ -26,7 +26,9 @@ class GuestClient final : public Stream::Listener {
     std::string verify = "api.test";  ///< What the certificate must be for; empty: not verified.
     std::string trusted = {};         ///< PEM of the authority it trusts.
     uint16_t max_version = TLS1_3_VERSION;
+    uint16_t min_version = TLS1_VERSION;
     std::string alpn = "\x08http/1.1";
+    bool ech_grease = false;  ///< As browsers do.
     /// Changes what is sent on the wire, as long as the handshake has not been answered.
     std::function<std::string(std::string)> rewrite_hello = {};
   };
@@ -68,6 +70,7 @@ class GuestClient final : public Stream::Listener {
  private:
   void StartTls() {
     context_.reset(SSL_CTX_new(TLS_method()));
+    SSL_CTX_set_min_proto_version(context_.get(), options_.min_version);
     SSL_CTX_set_max_proto_version(context_.get(), options_.max_version);
     if (!options_.verify.empty()) {
       bssl::UniquePtr<BIO> bio(
@@ -77,6 +80,7 @@ class GuestClient final : public Stream::Listener {
       SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER, nullptr);
     }
     ssl_.reset(SSL_new(context_.get()));
+    SSL_set_enable_ech_grease(ssl_.get(), options_.ech_grease ? 1 : 0);
     X509_VERIFY_PARAM* parameters = SSL_get0_param(ssl_.get());
     if (!options_.verify.empty() &&
         X509_VERIFY_PARAM_set1_ip_asc(parameters, options_.verify.c_str()) != 1) {

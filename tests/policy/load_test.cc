@@ -4,7 +4,7 @@ namespace sallyport::policy {
 namespace {
 
 struct Mistake {
-  const char* text;
+  std::string text;
   const char* message;  // A piece of what is said about it.
 };
 
@@ -114,7 +114,6 @@ TEST_CASE("every field of a rule is checked") {
       {"allow.tcp { host = 'a.example', to = 'a:0' }", "must be \"host:port\""},
       {"allow.dns { host = 'a.example', types = 'TEXT' }", "did you mean 'TXT'?"},
       {"allow.dns { host = 'a.example', types = 'ANY' }", "is not a record type"},
-      {"allow.http { host = 'a.example', tls = 'passthrough' }", "not available in this version"},
       {"allow.http { host = 'a.example', tls = 'intercpt' }", "did you mean 'intercept'?"},
       {"allow.http { host = 'a.example', rate = '100/min' }",
        "'rate' is not available in this version"},
@@ -124,6 +123,45 @@ TEST_CASE("every field of a rule is checked") {
       {"allow.udp { host = 'a.example', lifetime = '1h' }",
        "'lifetime' is not available in this version"},
   });
+}
+
+TEST_CASE("what depends on seeing requests is an error for a host that is passed through") {
+  const std::string passed = "allow.http { host = 'a.example', tls = 'passthrough' }";
+  CheckMistakes({
+      {"allow.http { host = 'a.example', tls = 'passthrough', path = '/x' }",
+       "policy.lua:1: error: allow.http: 'path' has no effect"},
+      {"allow.http { host = 'a.example', tls = 'passthrough', method = 'GET' }", "'method' has no"},
+      {"allow.http { host = 'a.example', tls = 'passthrough', header = { a = any } }",
+       "'header' has no"},
+      {"allow.http { host = 'a.example', tls = 'passthrough', otherwise = 'no' }",
+       "'otherwise' has no"},
+      {"allow.http { ip = '10.0.0.1', tls = 'passthrough' }", "can't have an 'ip'"},
+      {"allow.http { host = 'a.example', path = '/x' }\n" + passed,
+       "policy.lua:2: error: the gate does not see the requests of 'a.example'"},
+      {"deny.http { host = '*.example', path = '/x' }\n" + passed, "policy.lua:1"},
+      {passed + "\nallow.http { host = 'a.example', port = { 443, 8443 }, path = '/x' }",
+       "policy.lua:2: error: the gate does not see"},
+      {passed + "\ndeny.http { host = 'a.example', path = '/x' }", "has no effect on 'a.example'"},
+      {passed + "\nsecret 'A' { from = env 'A', hosts = { 'z.example', 'a.example' } }",
+       "the secret A (policy.lua:2)"},
+      {passed + "\non.request('a.example', function() end)", "hook policy.lua:2 for 'a.example'"},
+      {"allow.http { host = '*.example', tls = 'passthrough' }\n"
+       "on.request('a.example', function() end)",
+       "hook policy.lua:2"},
+  });
+  CHECK(Contains(Diagnose(passed + "\non.request(function() end)"), "warning: the on.request hook"));
+}
+
+TEST_CASE("rules for other hosts or ports stand beside one that passes through") {
+  const std::string passed = "allow.http { host = 'a.b.example', tls = 'passthrough' }\n";
+  CHECK(Diagnose(passed) == "");
+  CHECK(Diagnose(passed + "allow.http { host = 'c.example', path = '/x' }") == "");
+  CHECK(Diagnose(passed + "allow.http { host = '*.b.example', path = '/x' }") == "");
+  CHECK(Diagnose(passed + "allow.http { host = 'a.b.example', port = 8443, path = '/x' }") == "");
+  CHECK(Diagnose(passed + "secret 'A' { from = env 'A', hosts = 'a.b.example', ports = 8443 }") ==
+        "");
+  CHECK(Diagnose("allow.http { host = 'a.b.example', path = '/x', otherwise = 'no' }\n"
+                 "allow.http { host = '*.b.example', tls = 'passthrough' }") == "");
 }
 
 TEST_CASE("a field of another kind of rule is told as that") {
