@@ -12,6 +12,8 @@
 
 namespace sallyport::mitm {
 
+class DistrustLog;
+
 /// What all connections of one interceptor share.
 struct Gate {
   Loop& loop;
@@ -20,6 +22,7 @@ struct Gate {
   AuditSink& audit;
   UpstreamPool& pool;
   Dialer& dialer;  ///< For flows that need no pool.
+  DistrustLog& distrust;
   std::function<void(std::string)> terminate;  ///< Ends the sandbox, later in this turn.
 };
 

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "mitm/distrust_log.h"
 #include "mitm/limits.h"
 
 namespace sallyport::mitm {
@@ -27,6 +28,7 @@ GuestConnection::GuestConnection(Gate& gate, GuestTls& tls, std::unique_ptr<Stre
       stream_(std::move(guest)) {
   hello_.name = flow_.facts().name;
   hello_.address = flow_.facts().destination.address;
+  hello_.port = flow_.facts().destination.port;
 }
 
 GuestConnection::~GuestConnection() {
@@ -114,6 +116,10 @@ void GuestConnection::Serve(std::string_view already_read) {
 }
 
 void GuestConnection::OnSessionOver() {
+  // Some clients finish their handshake before they say what they don't like in it.
+  if (tls_stream_ != nullptr && tls_stream_->failure().kind == TlsFailure::Kind::kAlert) {
+    return RefuseTls(tls_stream_->failure());
+  }
   owner_.OnConnectionOver(*this);
 }
 
@@ -129,15 +135,14 @@ void GuestConnection::RefuseBytes(const char* detail) {
 }
 
 void GuestConnection::RefuseTls(const TlsFailure& failure) {
+  if (hello_.refused.empty() && failure.refuses_certificate()) {
+    flow_.gate().distrust.Note(
+        flow_, hello_.sni.empty() ? ToString(flow_.Identity()) : hello_.sni, failure.detail);
+    return owner_.OnConnectionOver(*this);
+  }
   std::string detail;
   if (!hello_.refused.empty()) {
     detail = hello_.refused;
-  } else if (failure.refuses_certificate()) {
-    detail = "the client does not accept the gate's certificate for " +
-             (hello_.sni.empty() ? ToString(flow_.Identity()) : hello_.sni) + ": " +
-             failure.detail +
-             ". It pins certificates or has a trust store of its own: make it trust the sandbox's "
-             "CA, or grant the host with tls = \"passthrough\"";
   } else if (failure.kind == TlsFailure::Kind::kClosed && hello_.seen) {
     detail =
         "the client closed the connection during the handshake; most often it does not trust "

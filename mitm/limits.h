@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 
 // Every bound of the interceptor in one place. What a guest can make the gate hold is, at worst,
 // kMaxConnections times what one connection holds: two heads under construction, one block of input
@@ -42,6 +43,11 @@ constexpr size_t kMaxAuditDetail = 512;
 
 /// Leaf certificates kept (about 700 bytes each).
 constexpr size_t kMaxLeaves = 1024;
+/// Hosts whose certificates clients refused, for which this is counted.
+constexpr size_t kMaxDistrusted = 256;
+/// After the first, every so many refusals of one host are one record.
+constexpr uint64_t kDistrustEvery = 25;
+
 /// Upstream TLS sessions kept for resumption (about 4 KiB each, with the peer's chain).
 constexpr size_t kMaxSessions = 256;
 /// Idle upstream connections, for one destination and in all.

@@ -48,7 +48,7 @@ std::string UpstreamTarget::Key() const {
   for (const Prefix& prefix : destination.filter.prefixes) {
     key.append(" ").append(prefix.ToString());
   }
-  if (tls) key.append(" tls ").append(ToString(identity));
+  if (tls) key.append(" tls ").append(ToString(identity)).append(" ").append(verification);
   return key;
 }
 
@@ -116,8 +116,7 @@ class UpstreamPool::Connecting final : private Stream::Listener {
                     .how_to_allow = {}};
     if (failure.kind == TlsFailure::Kind::kCertificate) {
       refusal.detail = "the certificate that " + who + " presented was refused: " + failure.detail;
-      refusal.how_to_allow =
-          "if this server is meant, name its authority in the policy: upstream { ca = \"FILE\" }";
+      refusal.how_to_allow = failure.advice;
     }
     Refuse(std::move(refusal));
   }

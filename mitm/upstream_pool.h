@@ -25,6 +25,7 @@ struct UpstreamTarget {
   Destination destination;
   bool tls = false;
   Host identity;  ///< Whom the certificate must be for; not used without TLS.
+  std::string verification;  ///< VerificationOf(identity): what else it must prove, and is shown.
 
   /// Names everything in which two targets can differ.
   std::string Key() const;
@@ -51,6 +52,8 @@ class UpstreamPool {
   /// All outlive the pool, and the pool every connection under way.
   UpstreamPool(Loop& loop, Dialer& dialer, UpstreamTls& tls);
   ~UpstreamPool();
+
+  const std::string& VerificationOf(const Host& host) const { return tls_.VerificationOf(host); }
 
   /// An idle connection whose key is KEY and that is still alive, or null.
   std::unique_ptr<UpstreamConnection> TakeIdle(const std::string& key);

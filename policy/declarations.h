@@ -41,6 +41,7 @@ struct Loader {
   Declarations declared;
   std::map<std::string, int> secret_lines;     ///< `secret "X"` seen at this line.
   std::map<std::string, int> pending_secrets;  ///< Not yet followed by its table.
+  std::map<std::string, int> pending_upstreams;  ///< `upstream "HOST"` without its table so far.
   std::map<std::string, int> block_lines;      ///< Blocks that may stand once ("sandbox").
   size_t patterns = 0;                         ///< Host patterns and prefixes so far.
 };
@@ -56,7 +57,8 @@ Loader& LoaderOf(lua_State* lua);
 
 /// Define the global names of the language. Inside LuaState::Run.
 void DefineRules(lua_State* lua);    ///< allow, deny, ask.
-void DefineOptions(lua_State* lua);  ///< sandbox, dns, upstream.
+void DefineOptions(lua_State* lua);  ///< sandbox, dns.
+void DefineUpstream(lua_State* lua);
 void DefineSecrets(lua_State* lua);  ///< secret, env, file, command.
 void DefineHooks(lua_State* lua);    ///< on, log, fetch, sleep, store, use.
 
@@ -83,6 +85,9 @@ std::vector<PathGlob> ReadPaths(TableReader& reader, const char* field);
 std::optional<uint16_t> ReadPort(lua_State* lua, int index);
 /// What a rule's `ip` or `resolves_to` names, added to FILTER.
 void ReadAddresses(TableReader& reader, const char* field, AddressFilter& filter);
+
+/// What `env "NAME"` or `file "path"` at INDEX stands for; nothing for any other value.
+std::optional<SecretSource> ReadSource(lua_State* lua, int index);
 
 /// PATH, absolute and normalised; a relative one starts at FOLDER.
 std::string AbsolutePath(const std::string& folder, const std::string& path);

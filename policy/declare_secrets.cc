@@ -83,11 +83,9 @@ int CommandSource(lua_State* lua) {
 void ReadFrom(TableReader& reader, SecretSpec& spec) {
   lua_State* lua = reader.lua();
   const bool there = reader.ForEach("from", TableReader::Tables::kListsAndValues, [&](int index) {
-    const auto* source = static_cast<const Source*>(luaL_testudata(lua, index, kSourceName));
-    if (source == nullptr) return reader.TypeError("from", "env \"NAME\" or file \"path\"", index);
-    lua_getiuservalue(lua, index, 1);
-    spec.source = {source->kind, ReadString(lua, -1).value_or("")};
-    lua_pop(lua, 1);
+    const auto source = ReadSource(lua, index);
+    if (!source) return reader.TypeError("from", "env \"NAME\" or file \"path\"", index);
+    spec.source = *source;
   });
   if (!there && !reader.Has("from")) {
     lua_pushliteral(lua, "from");
@@ -288,6 +286,15 @@ int DeclareSecret(lua_State* lua) {
 }
 
 }  // namespace
+
+std::optional<SecretSource> ReadSource(lua_State* lua, int index) {
+  const auto* source = static_cast<const Source*>(luaL_testudata(lua, index, kSourceName));
+  if (source == nullptr) return std::nullopt;
+  lua_getiuservalue(lua, index, 1);
+  SecretSource read{source->kind, ReadString(lua, -1).value_or("")};
+  lua_pop(lua, 1);
+  return read;
+}
 
 void PushSecretHandle(lua_State* lua, const std::string& name) {
   auto* handle = static_cast<Handle*>(lua_newuserdatauv(lua, sizeof(Handle), 0));

@@ -57,9 +57,21 @@ struct DnsOptions {
   Unlisted unlisted = Unlisted::kExplain;
 };
 
-/// `upstream { … }`: how the gate talks to servers.
+/// `upstream { … }` and `upstream "HOST" { … }`: how the gate talks to servers. Paths are absolute.
 struct UpstreamOptions {
+  struct ClientCertificate {
+    std::string cert_file;  ///< PEM, the leaf first.
+    std::string key_file;   ///< PEM; a secret: read by the broker.
+  };
+  struct Server {
+    HostPattern host;
+    std::string declared_at;            ///< "policy.lua:12".
+    std::vector<std::string> ca_files;  ///< Trusted for this host besides all others.
+    std::vector<std::string> pins;      ///< 32 bytes each: SHA-256 of a SubjectPublicKeyInfo.
+    std::optional<ClientCertificate> client_cert;
+  };
   std::vector<std::string> ca_files;  ///< PEM files trusted besides the host's own roots.
+  std::vector<Server> servers;        ///< The first whose host matches counts.
 };
 
 /// What a flow or request is, as rules and callbacks see it.

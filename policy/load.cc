@@ -10,6 +10,7 @@ void RunFile(lua_State* lua, const std::string& text) {
   OpenSafeLibraries(lua);
   DefineRules(lua);
   DefineOptions(lua);
+  DefineUpstream(lua);
   DefineSecrets(lua);
   DefineHooks(lua);
   GuardGlobals(lua);
@@ -31,6 +32,10 @@ void CheckDeclarations(Loader& loader) {
     loader.diagnostics.Error(line, "secret \"" + name + "\" without its table: write secret \"" +
                                        name + "\" { from = env \"" + name +
                                        "\", hosts = { \"api.example.com\" } }");
+  }
+  for (const auto& [host, line] : loader.pending_upstreams) {
+    loader.diagnostics.Error(line, "upstream \"" + host + "\" without its table: write upstream \"" +
+                                       host + "\" { ca = \"corp.pem\" }");
   }
   std::vector<HostPattern> hooked;
   for (const Hook& hook : loader.declared.on_request) {

@@ -85,6 +85,17 @@ void CheckHooks(const Rule& passed, const std::vector<Hook>& hooks, Diagnostics&
   }
 }
 
+void CheckServers(const Rule& passed, const std::vector<UpstreamOptions::Server>& servers,
+                  Diagnostics& diagnostics) {
+  for (const UpstreamOptions::Server& server : servers) {
+    if (FirstCovered(passed.hosts, {server.host}) == nullptr) continue;
+    diagnostics.Error(passed.line, "the TLS of '" + server.host.ToString() +
+                                       "' is the client's own with tls = \"passthrough\", so the "
+                                       "upstream block " +
+                                       server.declared_at + " has no effect on it");
+  }
+}
+
 }  // namespace
 
 void CheckPassthrough(const Declarations& declared, Diagnostics& diagnostics) {
@@ -100,6 +111,7 @@ void CheckPassthrough(const Declarations& declared, Diagnostics& diagnostics) {
     }
     CheckSecrets(passed, declared.secrets, diagnostics);
     CheckHooks(passed, declared.on_request, diagnostics);
+    CheckServers(passed, declared.upstream.servers, diagnostics);
   }
 }
 

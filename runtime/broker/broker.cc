@@ -110,7 +110,7 @@ Result<Broker> Broker::Start(const std::vector<SecretSpec>& specs, UniqueFd valu
   return Broker(std::move(ours), pid);
 }
 
-Result<secrets::Secret> Broker::Read(std::string_view name) {
+Result<secrets::Secret> Broker::Read(std::string_view name, secrets::Secret::Form form) {
   const auto length = static_cast<uint32_t>(name.size());
   uint8_t kind = 0;
   uint32_t size = 0;
@@ -125,7 +125,7 @@ Result<secrets::Secret> Broker::Read(std::string_view name) {
     return Fail(Code::kSystem, "the broker does not answer");
   }
   if (kind != static_cast<uint8_t>(Answer::kValue)) return Fail(Code::kNotFound, std::move(bytes));
-  auto secret = secrets::Secret::Create(bytes);
+  auto secret = secrets::Secret::Create(bytes, form);
   secrets::WipeBytes(bytes.data(), bytes.size());
   return secret;
 }

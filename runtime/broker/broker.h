@@ -33,7 +33,8 @@ class Broker {
 
   /// The value of secret NAME, straight into locked memory. Waits at most five seconds.
   /// kNotFound with the broker's message when the source has none ("variable X is not set").
-  Result<secrets::Secret> Read(std::string_view name);
+  Result<secrets::Secret> Read(std::string_view name,
+                               secrets::Secret::Form form = secrets::Secret::Form::kHeaderValue);
 
   /// Readable once the broker is gone.
   int watch_fd() const { return socket_.get(); }

@@ -25,6 +25,17 @@ void WriteTexts(CborWriter& out, const std::vector<std::string>& texts) {
   for (const auto& text : texts) out.Text(text);
 }
 
+using Files = std::vector<std::pair<std::string, std::string>>;
+
+void WriteFiles(CborWriter& out, const Files& files) {
+  out.Array(files.size());
+  for (const auto& [name, text] : files) {
+    out.Array(2);
+    out.Text(name);
+    out.Text(text);
+  }
+}
+
 /// Reads a fixed sequence of items and remembers the first failure, so that the fields stand as a list.
 class Sequence {
  public:
@@ -42,6 +53,17 @@ class Sequence {
     std::vector<std::string> texts;
     for (size_t left = Array(); left > 0 && status_; --left) texts.push_back(Text());
     return texts;
+  }
+
+  Files TextPairs() {
+    Files files;
+    for (size_t left = Array(); left > 0 && status_; --left) {
+      Expect(2);
+      auto& file = files.emplace_back();
+      file.first = Text();
+      file.second = Text();
+    }
+    return files;
   }
 
   void Expect(size_t elements) {
@@ -180,12 +202,8 @@ std::string Launch::Encode() const {
   WriteTexts(out, masked);
   out.Bool(network);
   WriteTexts(out, resolvers);
-  out.Array(extra_roots.size());
-  for (const auto& [name, pem] : extra_roots) {
-    out.Array(2);
-    out.Text(name);
-    out.Text(pem);
-  }
+  WriteFiles(out, extra_roots);
+  WriteFiles(out, server_files);
   out.Text(agent_path);
   out.Int(timeout.count());
   return out.Take();
@@ -217,12 +235,8 @@ Result<Launch> Launch::Decode(std::string_view bytes) {
   launch.masked = in.Texts();
   launch.network = in.Bool();
   launch.resolvers = in.Texts();
-  for (size_t left = in.Array(); left > 0 && in.ok(); --left) {
-    in.Expect(2);
-    auto& root = launch.extra_roots.emplace_back();
-    root.first = in.Text();
-    root.second = in.Text();
-  }
+  launch.extra_roots = in.TextPairs();
+  launch.server_files = in.TextPairs();
   launch.agent_path = in.Text();
   launch.timeout = std::chrono::milliseconds(in.Int());
   if (auto status = in.Finish(); !status) {

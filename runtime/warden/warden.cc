@@ -23,6 +23,7 @@
 #include "runtime/backend/namespaces/namespace_backend.h"
 #include "runtime/confine/confine.h"
 #include "runtime/warden/ares_resolver.h"
+#include "runtime/warden/declared_servers.h"
 #include "runtime/warden/links.h"
 
 namespace sallyport::runtime {
@@ -155,11 +156,13 @@ Status Warden::LoadPolicy() {
 }
 
 Status Warden::StartBroker() {
-  if (engine_->secrets().empty()) {
+  std::vector<SecretSpec> specs = engine_->secrets();
+  for (auto& key : ClientKeySpecs(engine_->upstream())) specs.push_back(std::move(key));
+  if (specs.empty()) {
     descriptors_.values.reset();
     return {};
   }
-  auto broker = Broker::Start(engine_->secrets(), std::move(descriptors_.values));
+  auto broker = Broker::Start(specs, std::move(descriptors_.values));
   if (!broker) return tl::unexpected(std::move(broker).error().In("starting the broker"));
   broker_ = *std::move(broker);
   return {};
@@ -249,6 +252,10 @@ Status Warden::MakeGate() {
   for (auto& [name, pem] : launch_.extra_roots) {
     options.extra_roots.push_back({std::move(name), std::move(pem)});
   }
+  auto servers = DeclaredServers::Read(engine_->upstream(), launch_.server_files,
+                                       broker_ ? &*broker_ : nullptr);
+  if (!servers) return tl::unexpected(std::move(servers).error());
+  options.servers = std::move(servers->list);
   auto interceptor = mitm::Interceptor::Create(
       {.loop = *loop_,
        .dialer = *dialer_,

@@ -45,9 +45,10 @@ inline void Echo(Origin::Connection& connection) {
 /// A whole gate over an origin, with guests in memory. Members may be set before Open().
 struct TestGate {
   explicit TestGate(Origin::Handler handler = Echo,
-                    const TestCertificate* certificate = &ApiCertificate())
+                    const TestCertificate* certificate = &ApiCertificate(), Origin::Tls tls = {},
+                    std::vector<DeclaredServer> servers = {})
       : loop(std::move(*Loop::Create())),
-        origin(certificate, std::move(handler)),
+        origin(certificate, std::move(handler), tls),
         dialer(*loop, origin.port()) {
     interceptor = std::move(*Interceptor::Create(
         {.loop = *loop,
@@ -56,7 +57,9 @@ struct TestGate {
          .secrets = secrets,
          .audit = audit,
          .terminate = [this](std::string why) { terminated.push_back(std::move(why)); }},
-        {.system_roots = [] { return Roots().Pem(); }, .extra_roots = {}}));
+        {.system_roots = [] { return Roots().Pem(); },
+         .extra_roots = {},
+         .servers = std::move(servers)}));
   }
   ~TestGate() { interceptor.reset(); }
 

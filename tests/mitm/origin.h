@@ -30,9 +30,17 @@ class Origin {
   class Connection;
   using Handler = std::function<void(Connection&)>;
 
+  struct Tls {
+    uint16_t min_version = TLS1_2_VERSION;
+    uint16_t max_version = TLS1_3_VERSION;
+    const TestCertificate* clients = nullptr;  ///< Who must have issued the client's certificate.
+  };
+
   /// Serves HANDLER; over TLS with CERTIFICATE unless that is null, which outlives it.
   Origin(const TestCertificate* certificate, Handler handler)
-      : certificate_(certificate), handler_(std::move(handler)) {
+      : Origin(certificate, std::move(handler), Tls{}) {}
+  Origin(const TestCertificate* certificate, Handler handler, Tls tls)
+      : certificate_(certificate), tls_(tls), handler_(std::move(handler)) {
     signal(SIGPIPE, SIG_IGN);  // BoringSSL's socket BIO writes without MSG_NOSIGNAL.
     listener_ = UniqueFd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_in address{};
@@ -60,18 +68,22 @@ class Origin {
   size_t received() const { return received_; }
   int connections() const { return connections_; }
   int resumed() const { return resumed_; }
+  /// Connections on which a client certificate was shown.
+  int identified() const { return identified_; }
 
  private:
   void Accept();
   void Serve(UniqueFd fd);
 
   const TestCertificate* certificate_;
+  const Tls tls_;
   const Handler handler_;
   UniqueFd listener_;
   uint16_t port_ = 0;
   std::atomic<size_t> received_{0};
   std::atomic<int> connections_{0};
   std::atomic<int> resumed_{0};
+  std::atomic<int> identified_{0};
   bssl::UniquePtr<SSL_CTX> context_;
   std::mutex mutex_;
   std::list<int> open_;
@@ -174,6 +186,13 @@ inline void Origin::Accept() {
     context_.reset(SSL_CTX_new(TLS_method()));
     SSL_CTX_use_certificate(context_.get(), certificate_->certificate.get());
     SSL_CTX_use_PrivateKey(context_.get(), certificate_->key.get());
+    SSL_CTX_set_min_proto_version(context_.get(), tls_.min_version);
+    SSL_CTX_set_max_proto_version(context_.get(), tls_.max_version);
+    if (tls_.clients != nullptr) {
+      X509_STORE_add_cert(SSL_CTX_get_cert_store(context_.get()), tls_.clients->certificate.get());
+      SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
+                         nullptr);
+    }
     const uint8_t id = 1;
     SSL_CTX_set_session_id_context(context_.get(), &id, 1);
   }
@@ -195,6 +214,7 @@ inline void Origin::Serve(UniqueFd fd) {
     SSL_set_fd(ssl.get(), fd.get());
     up = SSL_accept(ssl.get()) == 1;
     if (up && SSL_session_reused(ssl.get())) ++resumed_;
+    if (up && bssl::UniquePtr<X509>(SSL_get_peer_certificate(ssl.get()))) ++identified_;
   }
   if (up) {
     Connection connection(*this, fd.get(), ssl.get());

@@ -374,11 +374,55 @@ TEST_CASE("the dns and upstream blocks are read and checked") {
       {"dns { resolver = '1.1.1.1' }", "did you mean 'resolvers'?"},
       {"upstream { ca = 5 }", "must be a string"},
       {"upstream { cas = 'x' }", "did you mean 'ca'?"},
+      {"upstream { pin = 'x' }", "belongs to a host, as in upstream \"api.example.com\""},
+      {"upstream { ca = 'x' }\nupstream { ca = 'y' }", "'upstream' stands twice"},
+      {"upstream 'a.example'", "without its table"},
+      {"upstream 'a b' { ca = 'x' }", "it has a ' '"},
+      {"upstream 'a.example' 'x'", "takes one table"},
+      {"upstream 'a.example' { pins = 'x' }", "did you mean 'pin'?"},
+      {"upstream 'a.example' { pin = 'sha256/AAAA' }", "base64 of 32 bytes"},
+      {"upstream 'a.example' { pin = 'sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB=' }",
+       "base64 of 32 bytes"},
+      {"upstream 'a.example' { pin = 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=' }",
+       "base64 of 32 bytes"},
+      {"upstream 'a.example' { client_cert = 'c.pem' }", "key = file"},
+      {"upstream 'a.example' { client_cert = { cert = 'c.pem' } }", "is written"},
+      {"upstream 'a.example' { client_cert = { cert = 'c.pem', key = 'k.pem' } }", "is written"},
+      {"upstream 'a.example' { client_cert = { cert = 'c.pem', key = env 'K' } }", "is written"},
+      {"upstream '*.b.example' { ca = 'x' }\nupstream 'a.b.example' { ca = 'x' }",
+       "policy.lua:2: error: upstream \"a.b.example\": has no effect: policy.lua:1"},
+      {"allow.http { host = 'a.example', tls = 'passthrough' }\n"
+       "upstream 'a.example' { ca = 'x' }",
+       "upstream block policy.lua:2 has no effect"},
   });
   Policy plain("");
   CHECK(plain.engine().dns().resolvers.empty());
   CHECK_FALSE(plain.engine().dns().synthesize_v6);
   CHECK(plain.engine().dns().unlisted == DnsOptions::Unlisted::kExplain);
+}
+
+TEST_CASE("upstream blocks about hosts are read") {
+  Policy policy(R"(
+    upstream { ca = "all.pem" }
+    upstream "api.corp.example" { ca = "corp.pem",
+      pin = { "sha256/AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+              "sha256///////////////////////////////////////////8=" },
+      client_cert = { cert = "c.pem", key = file "key.pem" } }
+    upstream "*.corp.example" { ca = { "/a.pem", "b.pem" } })");
+  const UpstreamOptions& options = policy.engine().upstream();
+  CHECK(options.ca_files == std::vector<std::string>{"/home/me/project/all.pem"});
+  REQUIRE(options.servers.size() == 2);
+  const auto& api = options.servers[0];
+  CHECK(api.host.ToString() == "api.corp.example");
+  CHECK(api.declared_at == "policy.lua:3");
+  CHECK(api.ca_files == std::vector<std::string>{"/home/me/project/corp.pem"});
+  REQUIRE(api.pins.size() == 2);
+  for (size_t i = 0; i < 32; ++i) CHECK(api.pins[0][i] == static_cast<char>(i));
+  CHECK(api.pins[1] == std::string(32, '\xff'));
+  REQUIRE(api.client_cert);
+  CHECK(api.client_cert->cert_file == "/home/me/project/c.pem");
+  CHECK(api.client_cert->key_file == "/home/me/project/key.pem");
+  CHECK(options.servers[1].ca_files.size() == 2);
 }
 
 TEST_CASE("a secret is read") {
