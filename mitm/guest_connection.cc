@@ -148,7 +148,7 @@ void GuestConnection::RefuseTls(const TlsFailure& failure) {
         "the client closed the connection during the handshake; most often it does not trust "
         "the sandbox's CA";
   } else {
-    detail = "the TLS handshake failed: " + failure.detail;
+    detail = (session_ ? "the client ended TLS: " : "the TLS handshake failed: ") + failure.detail;
   }
   flow_.Write(flow_.Record(), Reason::kClientTls, detail);
   owner_.OnConnectionOver(*this);
