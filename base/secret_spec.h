@@ -7,20 +7,17 @@
 #include <vector>
 
 #include "base/host_name.h"
+#include "base/secret_source.h"
 
 namespace sallyport {
-
-/// Where a secret's value comes from. Read by the broker, never by the warden.
-struct SecretSource {
-  enum class Kind { kEnv, kFile };
-  Kind kind = Kind::kEnv;
-  std::string argument;  ///< The variable's name, or an absolute path.
-};
 
 /// What a policy declares of a secret: everything but its value.
 struct SecretSpec {
   enum class Foreign { kBlock, kStrip, kPass };
   enum class OnViolation { kDefault, kBlock, kPass, kTerminate };
+  /// The bodies of requests where a placeholder may stand: JSON (application/json, +json), forms
+  /// (application/x-www-form-urlencoded, multipart/form-data), or text (text/*) as it is.
+  enum class Body { kNone, kJson, kForm, kText };
 
   std::string name;  ///< [A-Za-z_][A-Za-z0-9_]*: the variable the guest finds the placeholder in.
   SecretSource source;
@@ -29,6 +26,9 @@ struct SecretSpec {
   std::optional<std::vector<std::string>> headers;
   /// Field name and template with one "{}": set by the gate for a guest that holds nothing.
   std::vector<std::pair<std::string, std::string>> inject;
+  bool query = false;                ///< A placeholder may stand in the query.
+  bool path = false;                 ///< A placeholder may stand in the path.
+  Body body = Body::kNone;           ///< And in bodies of this kind.
   std::vector<std::string> methods;  ///< Empty: all.
   std::vector<std::string> paths;    ///< Path globs of the policy language; empty: all.
   std::vector<uint16_t> ports;       ///< Empty: all.

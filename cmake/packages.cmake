@@ -1,6 +1,6 @@
 # Libraries that come ready from the system: tl::expected, CLI11::CLI11,
 # nlohmann_json::nlohmann_json, and from pkg-config PkgConfig::lua, ::cares,
-# ::idn2, ::psl, ::seccomp and ::curl.
+# ::idn2, ::psl, ::seccomp, ::nghttp2, ::curl, ::zlib, ::brotli and ::zstd.
 
 find_package(PkgConfig REQUIRED)
 find_package(tl-expected REQUIRED)
@@ -12,7 +12,11 @@ pkg_check_modules(cares REQUIRED IMPORTED_TARGET libcares)
 pkg_check_modules(idn2 REQUIRED IMPORTED_TARGET libidn2)
 pkg_check_modules(psl REQUIRED IMPORTED_TARGET libpsl)
 pkg_check_modules(seccomp REQUIRED IMPORTED_TARGET libseccomp)
+pkg_check_modules(nghttp2 REQUIRED IMPORTED_TARGET libnghttp2)
 pkg_check_modules(curl REQUIRED IMPORTED_TARGET libcurl)
+pkg_check_modules(zlib REQUIRED IMPORTED_TARGET zlib)
+pkg_check_modules(brotli REQUIRED IMPORTED_TARGET libbrotlidec)
+pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
 
 # Links PkgConfig::<NAME> from the archives LIBRARIES, where all of them exist:
 # each shared library costs every sandbox's start its share of a millisecond.
@@ -35,3 +39,12 @@ sallyport_prefer_static(cares cares)
 sallyport_prefer_static(idn2 idn2 unistring)
 sallyport_prefer_static(psl psl idn2 unistring)
 sallyport_prefer_static(seccomp seccomp)
+sallyport_prefer_static(nghttp2 nghttp2)
+sallyport_prefer_static(zlib z)
+sallyport_prefer_static(brotli brotlidec brotlicommon)
+sallyport_prefer_static(zstd zstd)
+# As BoringSSL's, their symbols stay inside: a library that brings shared ones must not bind to these.
+foreach(name zlib brotli zstd)
+  target_link_options(PkgConfig::${name} INTERFACE
+    "LINKER:--exclude-libs,libz.a:libbrotlidec.a:libbrotlicommon.a:libzstd.a")
+endforeach()

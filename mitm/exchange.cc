@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "mitm/grpc_problem.h"
 #include "mitm/head_check.h"
 #include "mitm/http1/upstream.h"
+#include "mitm/http2/upstream_connection.h"
 #include "mitm/limits.h"
 
 namespace sallyport::mitm {
@@ -24,6 +26,19 @@ Refusal Refused(Reason reason, int status, std::string detail) {
 bool IsIdempotent(std::string_view method) {
   return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "PUT" ||
          method == "DELETE";
+}
+
+/// gRPC, which needs HTTP/2 (its trailers, its streams in both directions); not gRPC-Web.
+bool NeedsHttp2(const RequestHead& head) {
+  const std::string* type = head.headers.Find("content-type");
+  constexpr std::string_view kGrpc = "application/grpc";
+  if (type == nullptr || !EqualsIgnoreCase(std::string_view(*type).substr(0, kGrpc.size()), kGrpc))
+    return false;
+  return type->size() == kGrpc.size() || (*type)[kGrpc.size()] != '-';
+}
+
+void AddOnce(std::vector<std::string>& names, const std::string& name) {
+  if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
 }
 
 /// What a response may not tell a guest: other ways to the same server, which the gate would not
@@ -125,7 +140,7 @@ bool Exchange::Examine() {
                                       .encrypted = flow_.tls.encrypted};
   secrets::Examination examination = store.Examine(target, request_.head);
   if (examination.terminate) {
-    flow_.gate().terminate("a secret's placeholder was sent where it may not go");
+    TerminateSandbox();
   }
   if (examination.refusal) {
     Refuse(*examination.refusal);
@@ -134,18 +149,43 @@ bool Exchange::Examine() {
   record_.secrets = std::move(examination.used);
   // A host with secrets may have credentials of the guest's own stripped, with none of ours used.
   substitutes_ = !record_.secrets.empty() || (target.host && store.Binds(*target.host));
+  PlanBodies(target);
   return true;
+}
+
+void Exchange::TerminateSandbox() {
+  flow_.gate().terminate("a secret's placeholder was sent where it may not go");
+}
+
+/// What the bodies of an allowed request and of its answer pass on their ways.
+void Exchange::PlanBodies(const secrets::RequestTarget& target) {
+  Gate& gate = flow_.gate();
+  if (gate.secrets.scrubs()) {
+    const bool bound = target.host && gate.secrets.Binds(*target.host);
+    scrub_.emplace(gate.secrets, gate.decoder_memory,
+                   bound ? ResponseScrub::Holder::kMaybe : ResponseScrub::Holder::kNo);
+    scrub_->Narrow(request_.head);
+  }
+  if (request_.body.empty()) return;
+  auto filter = gate.secrets.BodySubstituter(target, request_.head);
+  if (!filter) return;
+  const FilteredLength length = gate.secrets.KeepsBodyLength(target, request_.head)
+                                    ? FilteredLength::kSame
+                                    : FilteredLength::kOther;
+  upload_ = PlanRequestBody(std::move(filter), length, gate.decoder_memory, request_);
+  detail_ = upload_.note;
 }
 
 void Exchange::Connect() {
   const std::string key = own_target_ ? own_target_->Key() : flow_.target_key();
+  const Protocols protocols = flow_.protocols();
   UpstreamPool& pool = flow_.gate().pool;
   if (!retried_) {
-    if (auto idle = pool.TakeIdle(key)) return UseConnection(std::move(idle));
+    if (auto idle = pool.TakeIdle(key, protocols)) return UseConnection(std::move(idle));
   }
   step_ = Step::kConnecting;
   deadline_.Clear();  // The pool keeps its own.
-  connecting_ = pool.Connect(own_target_ ? *own_target_ : flow_.target(), key,
+  connecting_ = pool.Connect(own_target_ ? *own_target_ : flow_.target(), key, protocols,
                              [this](UpstreamPool::Connected c) { OnConnected(std::move(c)); });
 }
 
@@ -161,12 +201,54 @@ void Exchange::OnConnected(UpstreamPool::Connected connected) {
 
 void Exchange::UseConnection(std::unique_ptr<UpstreamConnection> connection) {
   record_.address = connection->peer.address;
-  upstream_ = std::make_unique<http1::Upstream>(flow_.gate().pool, std::move(connection), *this);
-  Send();
+  if (connection->shared != nullptr) {
+    upstream_ = connection->shared->Open(*this);
+  } else if (NeedsHttp2(request_.head)) {
+    flow_.gate().pool.PutBack(std::move(connection));
+    return Refuse(Refused(Reason::kUpstreamProtocol, 502,
+                          "this is a gRPC request, but the server speaks only HTTP/1.1"));
+  } else {
+    upstream_ = std::make_unique<http1::Upstream>(flow_.gate().pool, std::move(connection), *this);
+  }
   step_ = Step::kRelaying;
+  SayContinue();
+  if (!upload_.gather) Send();
+}
+
+/// Said by us, once it is certain that somebody wants the body; never asked of the server.
+void Exchange::SayContinue() {
+  if (!request_.expects_continue || request_.body.empty() || retried_) return;
+  guest_.WriteInterim({.status = 100, .reason = ReasonPhrase(100), .headers = {}});
+}
+
+/// Reads the body before the head is sent, which is to say how long it is; false while it is not
+/// there, or when it never will be.
+bool Exchange::GatherRequest() {
+  const auto source = [this](size_t max) { return guest_.ReadBody(max); };
+  switch (upload_.body->Gather(source, kMaxBufferedBody)) {
+    case Kind::kEnd:
+      request_.body = {BodyLength::Kind::kKnown, upload_.body->held()};
+      break;
+    case Kind::kBody:
+      request_.body = {BodyLength::Kind::kUnknown, 0};
+      break;
+    case Kind::kWouldBlock:
+      deadline_.Set(kRequestBodyTimeout);
+      return false;
+    case Kind::kError:
+      OnRequestFailed();
+      return false;
+    case Kind::kHead:
+    case Kind::kBroken:
+      Abandon();
+      return false;
+  }
+  Send();
+  return true;
 }
 
 void Exchange::Send() {
+  request_sent_ = true;
   if (substitutes_) {
     const secrets::RequestTarget target{.host = flow_.facts().name,
                                         .port = flow_.facts().destination.port,
@@ -178,14 +260,11 @@ void Exchange::Send() {
   } else {
     upstream_->WriteHead(request_.head, flow_.authority(), request_.body);
   }
-  // Said by us, once it is certain that somebody wants the body; never asked of the server.
-  if (request_.expects_continue && !request_.body.empty() && !retried_) {
-    guest_.WriteInterim({.status = 100, .reason = ReasonPhrase(100), .headers = {}});
-  }
   deadline_.Set(kResponseHeadTimeout);
 }
 
 void Exchange::Relay() {
+  if (!request_sent_ && !GatherRequest()) return;
   size_t budget = kTurnBudget;
   if (!request_done_) PumpRequest(budget);
   if (step_ != Step::kRelaying) return;
@@ -200,10 +279,12 @@ void Exchange::PumpRequest(size_t& budget) {
     const size_t room = std::min(upstream_->Room(), budget);
     // An end may follow without room for anything else, so a request without a body never waits.
     if (room == 0 && !request_.body.empty()) return;
-    const MessageEvent event = guest_.ReadBody(room);
+    const MessageEvent event = ReadRequestBody(room);
     switch (event.kind) {
       case Kind::kBody:
+        if (event.piece.empty()) return PumpAgain();  // A filter is at work.
         upstream_->WriteBody(event.piece);
+        body_begun_ = true;
         record_.bytes_up += event.piece.size();
         budget -= event.piece.size();
         deadline_.Set(head_sent_ ? kResponseBodyTimeout : kResponseHeadTimeout);
@@ -219,31 +300,55 @@ void Exchange::PumpRequest(size_t& budget) {
       case Kind::kBroken:
         return Abandon();
       case Kind::kError:
-        if (head_sent_) return CutOff(Reason::kBadRequest, guest_.error().detail);
-        return Refuse(Refused(Reason::kBadRequest, guest_.error().status, guest_.error().detail));
+        return OnRequestFailed();
     }
   }
   PumpAgain();
+}
+
+MessageEvent Exchange::ReadRequestBody(size_t max) {
+  if (!upload_.body) return guest_.ReadBody(max);
+  return upload_.body->Read([this](size_t most) { return guest_.ReadBody(most); }, max);
+}
+
+MessageEvent Exchange::ReadResponse(size_t max) {
+  if (!scrub_ || scrub_->body() == nullptr) return upstream_->Read(max);
+  return scrub_->body()->Read([this](size_t most) { return upstream_->Read(most); }, max);
+}
+
+/// The request's body breaks HTTP, its content coding or a limit, or has a placeholder in it that
+/// may not stand there.
+void Exchange::OnRequestFailed() {
+  const bool own = upload_.body && upload_.body->failed();
+  const ProtocolError& error = own ? upload_.body->error() : guest_.error();
+  Refusal refusal =
+      Refused(error.status == 413 ? Reason::kLimit : Reason::kBadRequest, error.status,
+              own ? "the request's body: " + error.detail : error.detail);
+  if (own && upload_.filter->found().refusal) refusal = *upload_.filter->found().refusal;
+  if (own && upload_.filter->found().terminate) TerminateSandbox();
+  if (head_sent_) return CutOff(refusal.reason, refusal.detail);
+  Refuse(refusal);
 }
 
 void Exchange::PumpResponse(size_t& budget) {
   while (budget > 0) {
     const size_t room = std::min(guest_.Room(), budget);
     if (room == 0) return;
-    const MessageEvent event = upstream_->Read(room);
+    const MessageEvent event = ReadResponse(room);
     switch (event.kind) {
       case Kind::kHead:
         OnResponseHead();
         if (step_ != Step::kRelaying) return;
         break;
       case Kind::kBody:
+        if (event.piece.empty()) return PumpAgain();  // A filter is at work.
         guest_.WriteBody(event.piece);
         record_.bytes_down += event.piece.size();
         budget -= event.piece.size();
         deadline_.Set(kResponseBodyTimeout);
         break;
       case Kind::kEnd:
-        guest_.WriteEnd(upstream_->trailers());
+        WriteEnd();
         if (request_done_) upstream_->Finish();
         return Finish();
       case Kind::kWouldBlock:
@@ -262,9 +367,16 @@ void Exchange::OnResponseHead() {
     if (++interim_ > kMaxInterimResponses) {
       return Refuse(Refused(Reason::kUpstreamProtocol, 502, "the server sends no final answer"));
     }
+    if (scrub_) scrub_->Scrub(response.head);
     if (response.head.status != 100) guest_.WriteInterim(response.head);
     return;
   }
+  if (!Renew()) ForwardHead();
+}
+
+void Exchange::ForwardHead() {
+  Response& response = upstream_->response();
+  if (scrub_ && !BeginScrub(response)) return;
   record_.status = response.head.status;
   record_.bytes_down += SizeOf(response.head.headers);
   guest_.WriteHead(response.head, response.body);
@@ -272,10 +384,70 @@ void Exchange::OnResponseHead() {
   deadline_.Set(kResponseBodyTimeout);
 }
 
+/// A 401 to a request that carried secrets: their sources are asked for new values, once. Where the
+/// request can simply be sent again, its answer waits for them (true); otherwise the client's next try
+/// will carry them.
+bool Exchange::Renew() {
+  const RenewSecrets& renew = flow_.gate().renew;
+  if (upstream_->response().head.status != 401 || record_.secrets.empty() || !renew) return false;
+  if (std::exchange(renewed_, true)) return false;
+  const bool can_repeat =
+      request_done_ && request_.body.empty() && IsIdempotent(request_.head.method);
+  if (!can_repeat) {
+    (void)renew(record_.secrets, nullptr);
+    return false;
+  }
+  step_ = Step::kRenewing;
+  deadline_.Clear();  // Whoever renews keeps its own.
+  renewing_ = renew(record_.secrets, [this](bool renewed) { OnRenewed(renewed); });
+  return true;
+}
+
+void Exchange::OnRenewed(bool renewed) {
+  renewing_ = {};
+  step_ = Step::kRelaying;
+  if (renewed) {
+    upstream_.reset();
+    request_done_ = false;
+    if (Examine()) Connect();
+  } else {
+    ForwardHead();
+  }
+  guest_.Resume();  // May destroy this.
+}
+
+/// Prepares for scrubbing an answer; false when it ends the exchange.
+bool Exchange::BeginScrub(Response& response) {
+  using AnswerTo = ResponseScrub::AnswerTo;
+  auto refusal = scrub_->Begin(response, asked_for_head_ ? AnswerTo::kHead : AnswerTo::kOther);
+  if (refusal) {
+    Refuse(*refusal);
+    return false;
+  }
+  if (scrub_->body() == nullptr) return true;
+  const Kind kind =
+      scrub_->SettleLength(response, [this](size_t max) { return upstream_->Read(max); });
+  if (kind != Kind::kError && kind != Kind::kBroken) return true;
+  OnUpstreamFailed(kind);
+  return false;
+}
+
+void Exchange::WriteEnd() {
+  if (!scrub_) return guest_.WriteEnd(upstream_->trailers());
+  Headers trailers = upstream_->trailers();
+  scrub_->ScrubTrailers(trailers);
+  guest_.WriteEnd(trailers);
+}
+
 void Exchange::OnUpstreamFailed(MessageEvent::Kind kind) {
-  const std::string detail =
-      kind == Kind::kError ? "the server's answer is not valid HTTP: " + upstream_->error().detail
-                           : "the server closed the connection before its answer was complete";
+  std::string detail = upstream_->error().detail;
+  if (scrub_ && scrub_->body() != nullptr && scrub_->body()->failed()) {
+    detail = "the server's answer can't be searched for secrets: " + scrub_->body()->error().detail;
+  } else if (kind == Kind::kError) {
+    detail = "the server's answer is not valid HTTP: " + detail;
+  } else if (detail.empty()) {
+    detail = "the server closed the connection before its answer was complete";
+  }
   if (head_sent_) return CutOff(Reason::kUpstreamProtocol, detail);
   if (kind == Kind::kBroken && MayRetry()) {
     retried_ = true;
@@ -286,10 +458,12 @@ void Exchange::OnUpstreamFailed(MessageEvent::Kind kind) {
   Refuse(Refused(Reason::kUpstreamProtocol, 502, detail));
 }
 
-/// A connection from the pool may have been closed by the server while the request was on its way.
+/// A connection from the pool may have been closed by the server while the request was on its way;
+/// and an HTTP/2 server can say that it did nothing with it.
 bool Exchange::MayRetry() const {
-  return !retried_ && upstream_->may_be_stale() && request_.body.empty() &&
-         IsIdempotent(request_.head.method);
+  if (retried_) return false;
+  if (upstream_->unprocessed()) return !body_begun_ && !upload_.gather;
+  return upstream_->may_be_stale() && request_.body.empty() && IsIdempotent(request_.head.method);
 }
 
 void Exchange::Refuse(const Refusal& refusal) {
@@ -299,7 +473,11 @@ void Exchange::Refuse(const Refusal& refusal) {
   Refusal told = refusal;
   if (told.rule.empty() && reason_ == Reason::kDeniedByRule) told.rule = record_.rule;
   if (told.status < 400 || told.status > 599) told.status = 403;
-  Answer(MakeProblem(told, flow_.facts().flow, flow_.gate().secrets));
+  const Headers& asked = request_.head.headers;
+  const uint64_t flow = flow_.facts().flow;
+  const secrets::Store& secrets = flow_.gate().secrets;
+  Answer(IsGrpc(asked) ? MakeGrpcProblem(asked, told, flow, secrets)
+                       : MakeProblem(told, flow, secrets));
 }
 
 /// Answers here; nothing, or nothing more, goes upstream.
@@ -349,6 +527,7 @@ void Exchange::OnDeadline() {
   switch (step_) {
     case Step::kNew:
     case Step::kConnecting:
+    case Step::kRenewing:
     case Step::kFinished:
       return;
     case Step::kAnswering:
@@ -366,9 +545,13 @@ void Exchange::OnDeadline() {
 void Exchange::Finish() {
   step_ = Step::kFinished;
   connecting_ = {};
+  renewing_ = {};
   upstream_.reset();
   again_ = {};
   deadline_.Clear();
+  if (upload_.filter != nullptr) {
+    for (const std::string& name : upload_.filter->found().used) AddOnce(record_.secrets, name);
+  }
   record_.duration = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - began_);
   flow_.Write(std::move(record_), reason_, detail_);
 }

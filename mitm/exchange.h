@@ -8,6 +8,8 @@
 #include "mitm/flow_context.h"
 #include "mitm/message.h"
 #include "mitm/problem.h"
+#include "mitm/request_body.h"
+#include "mitm/response_scrub.h"
 
 namespace sallyport::mitm {
 
@@ -15,6 +17,7 @@ namespace sallyport::mitm {
 /// line; every failure before the answer's head leaves it through Refuse():
 ///
 ///     Decide -> Examine -> Connect -> OnConnected -> Send -> Relay -> Finish
+///     a 401 to our secrets:      ^------- Renew <-------+
 ///
 /// Exactly one audit record is written, when it finishes.
 class Exchange final : public UpstreamSide::Listener {
@@ -34,19 +37,31 @@ class Exchange final : public UpstreamSide::Listener {
   bool finished() const { return step_ == Step::kFinished; }
 
  private:
-  enum class Step { kNew, kConnecting, kRelaying, kAnswering, kFinished };
+  enum class Step { kNew, kConnecting, kRelaying, kRenewing, kAnswering, kFinished };
 
   void Decide();
   std::optional<Refusal> CheckRequest();
   bool Examine();
+  void TerminateSandbox();
+  void PlanBodies(const secrets::RequestTarget& target);
   void Connect();
   void OnConnected(UpstreamPool::Connected connected);
   void UseConnection(std::unique_ptr<UpstreamConnection> connection);
+  void SayContinue();
+  bool GatherRequest();
   void Send();
   void Relay();
   void PumpRequest(size_t& budget);
   void PumpResponse(size_t& budget);
+  MessageEvent ReadRequestBody(size_t max);
+  MessageEvent ReadResponse(size_t max);
+  void OnRequestFailed();
   void OnResponseHead();
+  void ForwardHead();
+  bool Renew();
+  void OnRenewed(bool renewed);
+  bool BeginScrub(Response& response);
+  void WriteEnd();
   void OnUpstreamFailed(MessageEvent::Kind kind);
   bool MayRetry() const;
 
@@ -67,12 +82,18 @@ class Exchange final : public UpstreamSide::Listener {
   Step step_ = Step::kNew;
 
   std::optional<UpstreamTarget>
-      own_target_;            // Where this request goes, if not where the flow goes.
-  bool substitutes_ = false;  // Secrets are put into the head.
+      own_target_;                      // Where this request goes, if not where the flow goes.
+  bool substitutes_ = false;            // Secrets are put into the head.
+  RequestBodyPlan upload_;              // Secrets may be put into the body.
+  std::optional<ResponseScrub> scrub_;  // Secrets are kept out of the answer.
   Pending connecting_;
   std::unique_ptr<UpstreamSide> upstream_;
   bool retried_ = false;
+  bool renewed_ = false;  // New values were asked for, once, after a 401.
+  Pending renewing_;
+  bool request_sent_ = false;  // Its head.
   bool request_done_ = false;
+  bool body_begun_ = false;  // Some of the body went upstream.
   bool head_sent_ = false;  // To the guest; not an interim one.
   int interim_ = 0;
   std::string body_;  // Of an answer made here, from body_sent_ on still to be written.

@@ -7,7 +7,9 @@
 
 #include "base/audit.h"
 #include "base/loop.h"
+#include "mitm/content/memory.h"
 #include "mitm/interceptor.h"
+#include "mitm/limits.h"
 #include "mitm/upstream_pool.h"
 
 namespace sallyport::mitm {
@@ -24,6 +26,9 @@ struct Gate {
   Dialer& dialer;  ///< For flows that need no pool.
   DistrustLog& distrust;
   std::function<void(std::string)> terminate;  ///< Ends the sandbox, later in this turn.
+  RenewSecrets renew = {};                     ///< May be none.
+  size_t streams = 0;  ///< HTTP/2 requests under way, over all connections.
+  content::DecoderMemory decoder_memory{kMaxDecoderMemory};
 };
 
 /// One guest connection as its requests see it.
@@ -52,6 +57,11 @@ class FlowContext {
   /// TargetFor(the flow's own `to`), and its key, made once.
   const UpstreamTarget& target();
   const std::string& target_key();
+
+  /// What a server may be offered for this flow's requests: HTTP/2 only for a guest that speaks it.
+  Protocols protocols() const {
+    return tls.alpn == kAlpnHttp2 ? Protocols::kAny : Protocols::kHttp1;
+  }
 
   /// What every record of this flow says.
   AuditRecord Record() const;

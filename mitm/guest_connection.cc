@@ -29,11 +29,13 @@ GuestConnection::GuestConnection(Gate& gate, GuestTls& tls, std::unique_ptr<Stre
   hello_.name = flow_.facts().name;
   hello_.address = flow_.facts().destination.address;
   hello_.port = flow_.facts().destination.port;
+  hello_.offer_h2 = hello_.hold = true;
 }
 
 GuestConnection::~GuestConnection() {
   session_.reset();
   passthrough_.reset();
+  http2_session_.reset();
   if (stream_) stream_->SetListener(nullptr);
 }
 
@@ -95,6 +97,7 @@ void GuestConnection::StartTls(std::string first) {
 void GuestConnection::Handshake() {
   switch (tls_stream_->Handshake()) {
     case TlsStream::Phase::kHandshake:
+      if (hello_.held) OnHelloHeld();
       return;
     case TlsStream::Phase::kFailed:
       return RefuseTls(tls_stream_->failure());
@@ -108,9 +111,53 @@ void GuestConnection::Handshake() {
   Serve({});
 }
 
+/// The guest waits for what its upstream speaks. Called each time that its stream wakes us.
+void GuestConnection::OnHelloHeld() {
+  if (tls_stream_->PeerGone()) {
+    flow_.Write(flow_.Record(), Reason::kClientTls,
+                "the client left before its TLS handshake was answered");
+    return owner_.OnConnectionOver(*this);
+  }
+  if (std::exchange(asked_, true)) return;
+  // Who will only be refused causes no connection.
+  if (SurelyRefuses()) return AnswerHello(Protocols::kAny);
+  UpstreamPool& pool = flow_.gate().pool;
+  const std::string& key = flow_.target_key();
+  if (const auto protocol = pool.Learnt(key)) {
+    return AnswerHello(*protocol == Protocol::kHttp2 ? Protocols::kAny : Protocols::kHttp1);
+  }
+  deadline_.Set(kProtocolTimeout);
+  asking_ = pool.Connect(flow_.target(), key, Protocols::kAny,
+                         [this](UpstreamPool::Connected c) { OnUpstream(std::move(c)); });
+}
+
+/// Whether every request of this connection is refused before the policy is asked.
+bool GuestConnection::SurelyRefuses() {
+  return flow_.flow().refusal || !flow_.flow().verdict.http || hello_.mismatch ||
+         !flow_.gate().audit.healthy();
+}
+
+void GuestConnection::OnUpstream(UpstreamPool::Connected connected) {
+  const bool http1 = connected.connection && connected.connection->shared == nullptr;
+  if (http1) flow_.gate().pool.PutBack(std::move(connected.connection));
+  // It may come too late for this, and still in time for the first request.
+  if (hello_.held) AnswerHello(http1 ? Protocols::kHttp1 : Protocols::kAny);
+}
+
+void GuestConnection::AnswerHello(Protocols offer) {
+  hello_.offer_h2 = offer == Protocols::kAny;
+  hello_.hold = hello_.held = false;
+  deadline_.Set(kGuestHandshakeTimeout);
+  Handshake();  // May destroy this.
+}
+
 void GuestConnection::Serve(std::string_view already_read) {
   step_ = Step::kServing;
   deadline_.Clear();
+  if (flow_.tls.alpn == "h2") {
+    http2_session_ = std::make_unique<http2::Session>(flow_, *stream_, already_read, *this);
+    return http2_session_->Run();
+  }
   session_ = std::make_unique<http1::Session>(flow_, *stream_, already_read, *this);
   session_->Run();
 }
@@ -148,7 +195,7 @@ void GuestConnection::RefuseTls(const TlsFailure& failure) {
         "the client closed the connection during the handshake; most often it does not trust "
         "the sandbox's CA";
   } else {
-    detail = (session_ ? "the client ended TLS: " : "the TLS handshake failed: ") + failure.detail;
+    detail = (step_ == Step::kServing ? "the client ended TLS: " : "the TLS handshake failed: ") + failure.detail;
   }
   flow_.Write(flow_.Record(), Reason::kClientTls, detail);
   owner_.OnConnectionOver(*this);
@@ -156,6 +203,7 @@ void GuestConnection::RefuseTls(const TlsFailure& failure) {
 
 void GuestConnection::OnDeadline() {
   if (step_ == Step::kSniffing) return RefuseBytes("the client sent nothing");
+  if (hello_.held) return AnswerHello(Protocols::kAny);  // Its first request goes on waiting.
   flow_.Write(flow_.Record(), Reason::kClientTls, "the TLS handshake took too long");
   stream_->Abort();
   owner_.OnConnectionOver(*this);

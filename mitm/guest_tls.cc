@@ -1,5 +1,6 @@
 #include "mitm/guest_tls.h"
 
+#include <openssl/bytestring.h>
 #include <openssl/err.h>
 #include <openssl/pool.h>
 #include <openssl/sha.h>
@@ -14,7 +15,34 @@ namespace {
 using namespace std::string_view_literals;
 
 // What we speak, as ALPN writes it, the preferred one first.
-constexpr auto kProtocols = "\x08http/1.1"sv;
+constexpr auto kProtocols = "\x02h2\x08http/1.1"sv;
+constexpr auto kOnlyHttp1 = kProtocols.substr(3);
+
+/// Whether OFFERED, the content of a ClientHello's ALPN extension behind its length, names
+/// PROTOCOL.
+bool Offers(CBS offered, std::string_view protocol) {
+  CBS name;
+  while (CBS_get_u8_length_prefixed(&offered, &name)) {
+    if (CBS_mem_equal(&name, reinterpret_cast<const uint8_t*>(protocol.data()), protocol.size())) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/// Whether the client leaves the choice between HTTP/2 and HTTP/1.1.
+bool OffersBoth(const SSL_CLIENT_HELLO* hello) {
+  const uint8_t* bytes = nullptr;
+  size_t size = 0;
+  if (SSL_early_callback_ctx_extension_get(
+          hello, TLSEXT_TYPE_application_layer_protocol_negotiation, &bytes, &size) != 1) {
+    return false;
+  }
+  CBS extension, offered;
+  CBS_init(&extension, bytes, size);
+  if (!CBS_get_u16_length_prefixed(&extension, &offered)) return false;
+  return Offers(offered, "h2") && Offers(offered, "http/1.1");
+}
 
 GuestHello& HelloOf(const SSL* ssl) {
   return *static_cast<GuestHello*>(SSL_get_app_data(ssl));
@@ -56,6 +84,8 @@ ssl_select_cert_result_t OnClientHello(const SSL_CLIENT_HELLO* client_hello) noe
   hello.seen = true;
   const std::optional<Host> host = DecideHost(ssl, hello);
   if (!host || !BindSession(ssl, hello, *host)) return ssl_select_cert_error;
+  hello.held = hello.hold && OffersBoth(client_hello);
+  if (hello.held) return ssl_select_cert_retry;
   CRYPTO_BUFFER* leaf = authority.Leaf(*host);
   if (leaf == nullptr) return ssl_select_cert_error;
   const bool set = SSL_set_chain_and_key(ssl, &leaf, 1, authority.leaf_key(), nullptr) == 1;
@@ -65,10 +95,14 @@ ssl_select_cert_result_t OnClientHello(const SSL_CLIENT_HELLO* client_hello) noe
 int OnAlpn(SSL* ssl, const uint8_t** out, uint8_t* out_size, const uint8_t* offered,
            unsigned offered_size, void*) noexcept {
   uint8_t* selected = nullptr;
-  const auto* ours = reinterpret_cast<const uint8_t*>(kProtocols.data());
-  if (SSL_select_next_proto(&selected, out_size, ours, static_cast<unsigned>(kProtocols.size()),
+  GuestHello& hello = HelloOf(ssl);
+  const std::string_view protocols = hello.offer_h2 ? kProtocols : kOnlyHttp1;
+  const auto* ours = reinterpret_cast<const uint8_t*>(protocols.data());
+  if (SSL_select_next_proto(&selected, out_size, ours, static_cast<unsigned>(protocols.size()),
                             offered, offered_size) != OPENSSL_NPN_NEGOTIATED) {
-    HelloOf(ssl).refused = "the client offers no protocol that the gate speaks (http/1.1)";
+    hello.refused = hello.offer_h2
+                        ? "the client offers no protocol that the gate speaks (h2, http/1.1)"
+                        : "the client offers no protocol that the gate speaks (http/1.1)";
     return SSL_TLSEXT_ERR_ALERT_FATAL;
   }
   *out = selected;

@@ -19,8 +19,12 @@ struct GuestHello {
   std::optional<HostName> name;  ///< The name that the flow belongs to.
   IpAddress address;             ///< For a certificate where there is no name at all.
   uint16_t port = 0;             ///< The flow's.
+  bool offer_h2 = false;         ///< HTTP/2 may be chosen; HTTP/1.1 always may.
+  /// A ClientHello that offers both waits (`held`), with the handshake, until this is cleared.
+  bool hold = false;
 
   bool seen = false;      ///< A whole ClientHello was read.
+  bool held = false;      ///< It waits; `sni` and `mismatch` are known.
   std::string sni;        ///< Canonical; empty when there was none.
   bool mismatch = false;  ///< The SNI is not `name`: every request is to be refused.
   std::string refused;    ///< Why no handshake is possible with it; empty when one is.

@@ -9,6 +9,7 @@
 #include "base/audit.h"
 #include "base/dialer.h"
 #include "base/loop.h"
+#include "base/pending.h"
 #include "base/stream.h"
 #include "policy/engine.h"
 #include "secrets/secret.h"
@@ -51,6 +52,12 @@ struct HttpFlow {
   std::optional<Refusal> refusal;
 };
 
+/// A server answered 401 to a request with the secrets NAMES: gets new values where their sources give
+/// any. DONE(true) when one has changed; within a bounded time, and never inside the call. Nobody hears
+/// of it once the Pending is gone, but the renewal goes on.
+using RenewSecrets =
+    std::function<Pending(const std::vector<std::string>& names, std::function<void(bool)> done)>;
+
 /// Intercepts HTTP and HTTPS flows of one sandbox: owns its CA, the upstream pool and every
 /// connection given to it.
 class Interceptor {
@@ -63,6 +70,7 @@ class Interceptor {
     AuditSink& audit;
     /// A secret's on_violation = "terminate" was hit: end the sandbox.
     std::function<void(std::string why)> terminate;
+    RenewSecrets renew = {};  ///< None: values are never renewed.
   };
   struct Options {
     /// Gives the host's own roots, a PEM bundle. Called at the first connection to a server, because

@@ -55,7 +55,8 @@ struct MessageEvent {
     kBody,        ///< `piece`, good until the next call.
     kEnd,         ///< The message is complete.
     kError,       ///< It breaks its protocol; see the codec's error.
-    kBroken,      ///< The connection failed or ended before the message did.
+    kBroken,      ///< The connection failed or ended before the message did. The codec's error
+                  ///< may say why.
   };
   Kind kind = Kind::kWouldBlock;
   std::string_view piece;
@@ -119,6 +120,8 @@ class UpstreamSide {
   /// Whether the connection was used before, and has not answered to this request with a byte:
   /// the server may have closed it before it saw the request.
   virtual bool may_be_stale() const = 0;
+  /// After kBroken: whether it is certain that the server did nothing with the request.
+  virtual bool unprocessed() const { return false; }
   /// The exchange is over, both messages were complete: the connection may serve another.
   virtual void Finish() = 0;
 };

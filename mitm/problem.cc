@@ -73,6 +73,8 @@ std::string ReasonPhrase(int status) {
       return "Not Found";
     case 408:
       return "Request Timeout";
+    case 413:
+      return "Content Too Large";
     case 414:
       return "URI Too Long";
     case 417:

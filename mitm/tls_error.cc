@@ -53,6 +53,7 @@ TlsOutcome OutcomeOf(const SSL* ssl, int result) {
       return TlsOutcome::kDone;
     case SSL_ERROR_WANT_READ:
     case SSL_ERROR_WANT_WRITE:
+    case SSL_ERROR_PENDING_CERTIFICATE:  // A ClientHello is held.
       return TlsOutcome::kWouldBlock;
     case SSL_ERROR_ZERO_RETURN:
       return TlsOutcome::kEnd;

@@ -21,6 +21,8 @@ namespace {
 constexpr size_t kRecord = 16 * 1024;
 // A full record on the wire, with whatever else BoringSSL may have to send before it.
 constexpr size_t kSealedRecord = kRecord + 1024;
+// Nobody has anything to say while its ClientHello is not answered.
+constexpr size_t kKeptWhileWaiting = 4096;
 
 }  // namespace
 
@@ -99,6 +101,17 @@ TlsStream::Phase TlsStream::Handshake() {
   }
   lower_->Flush();
   return phase_;
+}
+
+bool TlsStream::PeerGone() {
+  uint8_t block[256];
+  while (already_read_.size() < kKeptWhileWaiting) {
+    const ReadResult result = lower_->Read(block);
+    if (result.kind == ReadResult::Kind::kWouldBlock) return false;
+    if (result.kind != ReadResult::Kind::kBytes) return true;
+    already_read_.append(reinterpret_cast<const char*>(block), result.bytes);
+  }
+  return false;
 }
 
 void TlsStream::Fail() {

@@ -31,6 +31,8 @@ class TlsStream final : public Stream, private Stream::Listener {
   /// Goes on with the handshake as far as it gets. Called once to begin, and at each
   /// OnStreamReady() until it is over. A failure's alert is sent when the stream is destroyed.
   Phase Handshake();
+  /// For a handshake that waits for its caller and reads nothing: whether the peer has gone.
+  bool PeerGone();
   /// After kFailed.
   const TlsFailure& failure() const { return failure_; }
   const SSL* ssl() const { return ssl_.get(); }

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "base/fd_stream.h"
+#include "mitm/guest_tls.h"
+#include "mitm/http2/shared_upstreams.h"
 #include "mitm/limits.h"
 
 namespace sallyport::mitm {
@@ -57,11 +59,12 @@ std::string UpstreamTarget::Key() const {
 ///     Start -> OnDialed -> (OnStreamReady: handshake) -> Deliver
 class UpstreamPool::Connecting final : private Stream::Listener {
  public:
-  Connecting(UpstreamPool& pool, UpstreamTarget target, std::string key,
+  Connecting(UpstreamPool& pool, UpstreamTarget target, std::string key, Protocols protocols,
              std::function<void(Connected)> done)
       : pool_(pool),
         target_(std::move(target)),
         key_(std::move(key)),
+        protocols_(protocols),
         done_(std::move(done)),
         deadline_(pool.loop_, [this] { OnTimeout(); }) {}
   ~Connecting() {
@@ -81,7 +84,8 @@ class UpstreamPool::Connecting final : private Stream::Listener {
     auto socket = MakeFdStream(pool_.loop_, std::move(dialed->socket));
     if (!socket) return Refuse(DialRefusal(socket.error()));
     if (!target_.tls) return Deliver(std::move(*socket));
-    stream_ = pool_.tls_.Connect(pool_.loop_, std::move(*socket), target_.identity, key_);
+    stream_ =
+        pool_.tls_.Connect(pool_.loop_, std::move(*socket), target_.identity, key_, protocols_);
     if (!stream_) {
       return Refuse({.reason = Reason::kUpstreamTls,
                      .status = 502,
@@ -100,6 +104,7 @@ class UpstreamPool::Connecting final : private Stream::Listener {
         return;
       case TlsStream::Phase::kOpen:
         stream_->SetListener(nullptr);
+        if (AlpnOf(stream_->ssl()) == kAlpnHttp2) protocol_ = Protocol::kHttp2;
         return Deliver(std::move(stream_));
       case TlsStream::Phase::kFailed:
         return RefuseTls();
@@ -135,6 +140,7 @@ class UpstreamPool::Connecting final : private Stream::Listener {
     connection->stream = std::move(stream);
     connection->peer = *peer_;
     connection->key = key_;
+    connection->protocol = protocol_;
     Finish({.connection = std::move(connection), .refusal = {}, .address = peer_->address});
   }
 
@@ -153,6 +159,8 @@ class UpstreamPool::Connecting final : private Stream::Listener {
   UpstreamPool& pool_;
   const UpstreamTarget target_;
   const std::string key_;
+  const Protocols protocols_;
+  Protocol protocol_ = Protocol::kHttp1;
   std::function<void(Connected)> done_;
   std::optional<Endpoint> peer_;
   std::unique_ptr<TlsStream> stream_;
@@ -180,22 +188,52 @@ struct UpstreamPool::Idle final : Stream::Listener {
 };
 
 UpstreamPool::UpstreamPool(Loop& loop, Dialer& dialer, UpstreamTls& tls)
-    : loop_(loop), dialer_(dialer), tls_(tls), expiry_(loop, [this] { DropExpired(); }) {}
+    : loop_(loop),
+      dialer_(dialer),
+      tls_(tls),
+      expiry_(loop, [this] { DropExpired(); }),
+      shared_(std::make_unique<http2::SharedUpstreams>(
+          loop, [this](const UpstreamTarget& target, const std::string& key,
+                       std::function<void(Connected)> done) {
+            return Dial(target, key, Protocols::kAny, std::move(done));
+          })) {}
 
 UpstreamPool::~UpstreamPool() {
   while (!idle_.empty()) Drop(idle_.begin());
 }
 
-Pending UpstreamPool::Connect(const UpstreamTarget& target, std::string key,
+Pending UpstreamPool::Connect(const UpstreamTarget& target, std::string key, Protocols protocols,
                               std::function<void(Connected)> done) {
-  auto connecting = std::make_unique<Connecting>(*this, target, std::move(key), std::move(done));
+  if (protocols == Protocols::kAny && target.tls) {
+    return shared_->Open(target, key, std::move(done));
+  }
+  return Dial(target, std::move(key), Protocols::kHttp1, std::move(done));
+}
+
+std::optional<Protocol> UpstreamPool::Learnt(const std::string& key) {
+  return shared_->Learnt(key);
+}
+
+size_t UpstreamPool::shared() const {
+  return shared_->connections();
+}
+
+Pending UpstreamPool::Dial(const UpstreamTarget& target, std::string key, Protocols protocols,
+                           std::function<void(Connected)> done) {
+  auto connecting =
+      std::make_unique<Connecting>(*this, target, std::move(key), protocols, std::move(done));
   connecting->Start();
   // Whoever holds the Pending owns the attempt.
   return Pending(
       [owned = std::shared_ptr<Connecting>(std::move(connecting))]() mutable { owned.reset(); });
 }
 
-std::unique_ptr<UpstreamConnection> UpstreamPool::TakeIdle(const std::string& key) {
+std::unique_ptr<UpstreamConnection> UpstreamPool::TakeIdle(const std::string& key,
+                                                           Protocols protocols) {
+  if (protocols == Protocols::kAny) {
+    if (auto shared = shared_->Take(key)) return shared;
+    if (Learnt(key) == Protocol::kHttp2) return nullptr;
+  }
   for (auto found = by_key_.find(key); found != by_key_.end(); found = by_key_.find(key)) {
     const auto latest = found->second.back();
     const bool alive = latest->Alive();

@@ -15,6 +15,11 @@
 #include "mitm/deadline.h"
 #include "mitm/upstream_tls.h"
 
+namespace sallyport::mitm::http2 {
+class SharedUpstreams;
+class UpstreamConnection;
+}  // namespace sallyport::mitm::http2
+
 namespace sallyport::mitm {
 
 /// What the guest is told of ERROR, with which dialling failed.
@@ -33,9 +38,12 @@ struct UpstreamTarget {
 
 /// A connection to a server, verified where it is TLS.
 struct UpstreamConnection {
-  std::unique_ptr<Stream> stream;
+  std::unique_ptr<Stream> stream;  ///< Null with `shared`.
+  /// One that speaks HTTP/2 and has room for an exchange, which is to be opened at once.
+  http2::UpstreamConnection* shared = nullptr;
   Endpoint peer;
   std::string key;
+  Protocol protocol = Protocol::kHttp1;  ///< kHttp2 only between the pool's own rooms.
   bool reused = false;
 };
 
@@ -55,23 +63,33 @@ class UpstreamPool {
 
   const std::string& VerificationOf(const Host& host) const { return tls_.VerificationOf(host); }
 
-  /// An idle connection whose key is KEY and that is still alive, or null.
-  std::unique_ptr<UpstreamConnection> TakeIdle(const std::string& key);
+  /// A connection whose key is KEY, that speaks one of PROTOCOLS, can be used and is still alive;
+  /// or null.
+  std::unique_ptr<UpstreamConnection> TakeIdle(const std::string& key, Protocols protocols);
 
   /// Dials TARGET and, with TLS, verifies it; nothing of a request is sent before. KEY is its key.
-  Pending Connect(const UpstreamTarget& target, std::string key,
+  /// With Protocols::kAny several at the same time share one attempt, and the connection if it
+  /// speaks HTTP/2; without room on such a connection they wait for it.
+  Pending Connect(const UpstreamTarget& target, std::string key, Protocols protocols,
                   std::function<void(Connected)> done);
+
+  /// Which protocol the server with KEY spoke when it was last offered both, if that is remembered.
+  std::optional<Protocol> Learnt(const std::string& key);
 
   /// Takes back a connection on which nothing is under way. Nobody may be listening to its stream.
   void PutBack(std::unique_ptr<UpstreamConnection> connection);
 
   size_t idle() const { return idle_.size(); }
+  /// HTTP/2 connections, idle or not.
+  size_t shared() const;
 
  private:
   class Connecting;
   struct Idle;
   using IdleList = std::list<Idle>;
 
+  Pending Dial(const UpstreamTarget& target, std::string key, Protocols protocols,
+               std::function<void(Connected)> done);
   void Drop(IdleList::iterator entry);
   std::unique_ptr<UpstreamConnection> Extract(IdleList::iterator entry);
   void DropExpired();
@@ -82,6 +100,7 @@ class UpstreamPool {
   IdleList idle_;  // The longest idle first.
   std::unordered_map<std::string, std::vector<IdleList::iterator>> by_key_;
   Deadline expiry_;
+  std::unique_ptr<http2::SharedUpstreams> shared_;
 };
 
 }  // namespace sallyport::mitm

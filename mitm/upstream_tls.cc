@@ -14,7 +14,9 @@
 namespace sallyport::mitm {
 namespace {
 
-constexpr uint8_t kProtocols[] = "\x08http/1.1";
+// As ALPN writes them, the preferred one first.
+constexpr uint8_t kHttp1Only[] = "\x08http/1.1";
+constexpr uint8_t kAnyProtocol[] = "\x02h2\x08http/1.1";
 
 /// Sets what the certificate must be for. An address has no SNI.
 bool SetExpected(SSL* ssl, const Host& host) {
@@ -36,7 +38,7 @@ Result<std::unique_ptr<UpstreamTls>> UpstreamTls::Create(bssl::UniquePtr<X509_ST
                                                          ServerTable servers) {
   bssl::UniquePtr<SSL_CTX> context(SSL_CTX_new(TLS_method()));
   if (!context || SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION) != 1 ||
-      SSL_CTX_set_alpn_protos(context.get(), kProtocols, sizeof kProtocols - 1) != 0) {
+      SSL_CTX_set_alpn_protos(context.get(), kHttp1Only, sizeof kHttp1Only - 1) != 0) {
     ERR_clear_error();
     return Fail(Code::kSystem, "the upstream TLS can't be set up");
   }
@@ -73,7 +75,8 @@ void UpstreamTls::ReadSystemRoots() {
 }
 
 std::unique_ptr<TlsStream> UpstreamTls::Connect(Loop& loop, std::unique_ptr<Stream> server,
-                                                const Host& host, const std::string& session_key) {
+                                                const Host& host, const std::string& session_key,
+                                                Protocols protocols) {
   ReadSystemRoots();
   const auto& settings = servers_.For(host);
   bssl::UniquePtr<SSL> ssl(SSL_new(context_.get()));
@@ -87,6 +90,9 @@ std::unique_ptr<TlsStream> UpstreamTls::Connect(Loop& loop, std::unique_ptr<Stre
   check->settings = settings;
   SetServerCheck(ssl.get(), std::move(check));
   SSL_set_connect_state(ssl.get());
+  if (protocols == Protocols::kAny) {
+    SSL_set_alpn_protos(ssl.get(), kAnyProtocol, sizeof kAnyProtocol - 1);
+  }
   if (auto* session = sessions_.Find(session_key)) {
     SSL_set_session(ssl.get(), session->get());
     if (SSL_SESSION_should_be_single_use(session->get()) == 1) sessions_.Remove(session_key);

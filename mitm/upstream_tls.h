@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "base/host_name.h"
 #include "base/result.h"
@@ -13,6 +14,13 @@
 #include "mitm/tls_stream.h"
 
 namespace sallyport::mitm {
+
+enum class Protocol { kHttp1, kHttp2 };
+/// What a server is offered: HTTP/1.1 only, or HTTP/2 as well.
+enum class Protocols { kHttp1, kAny };
+
+/// How ALPN names HTTP/2.
+constexpr std::string_view kAlpnHttp2 = "h2";
 
 /// The gate's side of TLS with servers: TLS 1.2 and 1.3, always verified, no early data, no
 /// renegotiation.
@@ -28,7 +36,7 @@ class UpstreamTls {
   /// HOST. SESSION_KEY names everything that a resumed session must agree with (destination, port,
   /// HOST), as resumption verifies no name again. Null when HOST can't be verified.
   std::unique_ptr<TlsStream> Connect(Loop& loop, std::unique_ptr<Stream> server, const Host& host,
-                                     const std::string& session_key);
+                                     const std::string& session_key, Protocols protocols);
 
   /// Names what HOST must prove and is shown; part of every key of a session or connection.
   const std::string& VerificationOf(const Host& host) const { return servers_.For(host)->id; }

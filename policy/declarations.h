@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <map>
 #include <optional>
 #include <string>
@@ -43,6 +44,7 @@ struct Loader {
   std::map<std::string, int> pending_secrets;  ///< Not yet followed by its table.
   std::map<std::string, int> pending_upstreams;  ///< `upstream "HOST"` without its table so far.
   std::map<std::string, int> block_lines;      ///< Blocks that may stand once ("sandbox").
+  std::vector<SecretSource> sources;            ///< Of secrets; values in the script hold their place.
   size_t patterns = 0;                         ///< Host patterns and prefixes so far.
 };
 
@@ -59,7 +61,8 @@ Loader& LoaderOf(lua_State* lua);
 void DefineRules(lua_State* lua);    ///< allow, deny, ask.
 void DefineOptions(lua_State* lua);  ///< sandbox, dns.
 void DefineUpstream(lua_State* lua);
-void DefineSecrets(lua_State* lua);  ///< secret, env, file, command.
+void DefineSecrets(lua_State* lua);  ///< secret.
+void DefineSources(lua_State* lua);  ///< env, file, command, oauth2, github_app.
 void DefineHooks(lua_State* lua);    ///< on, log, fetch, sleep, store, use.
 
 /// Makes reading an undeclared global an error that names the nearest declared one.
@@ -79,15 +82,20 @@ void ReadResolvesTo(TableReader& reader, Rule& rule);
 void ReadTo(TableReader& reader, Rule& rule);
 void ReadTypes(TableReader& reader, Rule& rule);
 
+/// The source that FIELD names. Nothing when it is missing, or after a diagnostic.
+std::optional<SecretSource> ReadSource(TableReader& reader, const char* field);
+/// Whether NAME can name a secret, or a variable.
+bool IsSecretName(std::string_view name);
+
+/// "500ms", "30s", "5m" or "1h", up to a year.
+std::optional<std::chrono::milliseconds> ParseDuration(std::string_view text);
+
 /// Reads "methods", "paths" and the like.
 std::vector<std::string> ReadMethods(TableReader& reader, const char* field);
 std::vector<PathGlob> ReadPaths(TableReader& reader, const char* field);
 std::optional<uint16_t> ReadPort(lua_State* lua, int index);
 /// What a rule's `ip` or `resolves_to` names, added to FILTER.
 void ReadAddresses(TableReader& reader, const char* field, AddressFilter& filter);
-
-/// What `env "NAME"` or `file "path"` at INDEX stands for; nothing for any other value.
-std::optional<SecretSource> ReadSource(lua_State* lua, int index);
 
 /// PATH, absolute and normalised; a relative one starts at FOLDER.
 std::string AbsolutePath(const std::string& folder, const std::string& path);

@@ -40,6 +40,8 @@ std::optional<uint64_t> ParseSize(std::string_view text) {
   return std::nullopt;
 }
 
+}  // namespace
+
 std::optional<std::chrono::milliseconds> ParseDuration(std::string_view text) {
   static constexpr std::pair<std::string_view, uint64_t> kUnits[] = {
       {"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}};
@@ -53,6 +55,8 @@ std::optional<std::chrono::milliseconds> ParseDuration(std::string_view text) {
   }
   return std::nullopt;
 }
+
+namespace {
 
 bool IsVariableName(std::string_view name) {
   const auto is_letter = [](char c) {

@@ -12,82 +12,16 @@ namespace sallyport::policy {
 namespace {
 
 constexpr char kHandleName[] = "sallyport.secret";
-constexpr char kSourceName[] = "sallyport.source";
 constexpr size_t kMaxName = 128;
 
 struct Handle {
   std::array<char, kMaxName + 1> name;
 };
 
-struct Source {
-  SecretSource::Kind kind;
-};
-
-bool IsSecretName(std::string_view name) {
-  const auto is_letter = [](char c) {
-    return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-  };
-  return !name.empty() && name.size() <= kMaxName && is_letter(name.front()) &&
-         std::all_of(name.begin(), name.end(),
-                     [&](char c) { return is_letter(c) || (c >= '0' && c <= '9'); });
-}
-
-// Pushes a source; its argument is the user value.
-int PushSource(lua_State* lua, SecretSource::Kind kind) {
-  auto* source = static_cast<Source*>(lua_newuserdatauv(lua, sizeof(Source), 1));
-  source->kind = kind;
-  lua_pushvalue(lua, 1);
-  lua_setiuservalue(lua, -2, 1);
-  if (luaL_newmetatable(lua, kSourceName) != 0) {
-    lua_pushboolean(lua, 0);
-    lua_setfield(lua, -2, "__metatable");
-  }
-  lua_setmetatable(lua, -2);
-  return 1;
-}
-
-int EnvSource(lua_State* lua) {
-  Loader& loader = LoaderOf(lua);
-  const auto name = ReadString(lua, 1);
-  if (!name || !IsSecretName(*name)) {
-    loader.diagnostics.Error(CurrentLine(lua),
-                             "env takes the name of a variable, as in env \"GITHUB_TOKEN\"");
-  }
-  lua_settop(lua, 1);
-  return PushSource(lua, SecretSource::Kind::kEnv);
-}
-
-int FileSource(lua_State* lua) {
-  Loader& loader = LoaderOf(lua);
-  const auto path = ReadString(lua, 1);
-  if (!path || path->empty() || path->find('\0') != path->npos) {
-    loader.diagnostics.Error(CurrentLine(lua), "file takes a path, as in file \"token.txt\"");
-    lua_pushliteral(lua, "");
-  } else {
-    const std::string absolute = AbsolutePath(loader.folder, *path);
-    lua_pushlstring(lua, absolute.data(), absolute.size());
-  }
-  lua_replace(lua, 1);
-  lua_settop(lua, 1);
-  return PushSource(lua, SecretSource::Kind::kFile);
-}
-
-int CommandSource(lua_State* lua) {
-  LoaderOf(lua).diagnostics.Error(
-      CurrentLine(lua),
-      "command is not available in this version; use env \"NAME\" or file \"path\"");
-  PushAbsorber(lua);
-  return 1;
-}
-
 void ReadFrom(TableReader& reader, SecretSpec& spec) {
   lua_State* lua = reader.lua();
-  const bool there = reader.ForEach("from", TableReader::Tables::kListsAndValues, [&](int index) {
-    const auto source = ReadSource(lua, index);
-    if (!source) return reader.TypeError("from", "env \"NAME\" or file \"path\"", index);
-    spec.source = *source;
-  });
-  if (!there && !reader.Has("from")) {
+  if (auto source = ReadSource(reader, "from")) spec.source = *std::move(source);
+  if (!reader.Has("from")) {
     lua_pushliteral(lua, "from");
     lua_rawget(lua, reader.index());
     if (!IsAbsorber(lua, -1))
@@ -149,6 +83,16 @@ void ReadHeaders(TableReader& reader, SecretSpec& spec) {
   });
 }
 
+// The places beside header fields.
+void ReadPlaces(TableReader& reader, SecretSpec& spec) {
+  using Body = SecretSpec::Body;
+  spec.query = reader.Bool("query").value_or(false);
+  spec.path = reader.Bool("path").value_or(false);
+  if (const auto body = reader.OneOf("body", {"json", "form", "text"})) {
+    spec.body = *body == "json" ? Body::kJson : *body == "form" ? Body::kForm : Body::kText;
+  }
+}
+
 void ReadNarrowing(TableReader& reader, SecretSpec& spec) {
   spec.methods = ReadMethods(reader, "methods");
   for (const PathGlob& glob : ReadPaths(reader, "paths")) spec.paths.push_back(glob.text());
@@ -173,12 +117,7 @@ void ReadBehaviour(TableReader& reader, SecretSpec& spec) {
                         : *violation == "pass" ? OnViolation::kPass
                                                : OnViolation::kTerminate;
   }
-  if (reader.Bool("scrub") == true) {
-    reader.Error(
-        "scrub = true is not available in this version: responses are not searched for the value; "
-        "leave it "
-        "out, or write scrub = false");
-  }
+  spec.scrub = reader.Bool("scrub").value_or(true);
   spec.placeholder = reader.String("placeholder");
   const auto visible = [](char c) { return c > 0x20 && c < 0x7f; };
   if (spec.placeholder &&
@@ -186,8 +125,9 @@ void ReadBehaviour(TableReader& reader, SecretSpec& spec) {
        !std::all_of(spec.placeholder->begin(), spec.placeholder->end(), visible))) {
     reader.Error("'placeholder' must be printable ASCII without spaces");
   }
-  for (const char* field : {"query", "path", "body"}) {
-    reader.Unavailable(field, "; a placeholder is replaced in headers only");
+  const bool in_url = spec.query || spec.path || spec.body == SecretSpec::Body::kForm;
+  if (in_url && spec.placeholder && spec.placeholder->find('%') != std::string::npos) {
+    reader.Error("'placeholder' can't have a '%' where it may stand in a path, a query or a form");
   }
 }
 
@@ -198,6 +138,7 @@ void ReadSecret(TableReader& reader, SecretSpec& spec) {
   ReadFrom(reader, spec);
   ReadSecretHosts(reader, spec);
   ReadHeaders(reader, spec);
+  ReadPlaces(reader, spec);
   ReadNarrowing(reader, spec);
   ReadBehaviour(reader, spec);
 }
@@ -287,15 +228,6 @@ int DeclareSecret(lua_State* lua) {
 
 }  // namespace
 
-std::optional<SecretSource> ReadSource(lua_State* lua, int index) {
-  const auto* source = static_cast<const Source*>(luaL_testudata(lua, index, kSourceName));
-  if (source == nullptr) return std::nullopt;
-  lua_getiuservalue(lua, index, 1);
-  SecretSource read{source->kind, ReadString(lua, -1).value_or("")};
-  lua_pop(lua, 1);
-  return read;
-}
-
 void PushSecretHandle(lua_State* lua, const std::string& name) {
   auto* handle = static_cast<Handle*>(lua_newuserdatauv(lua, sizeof(Handle), 0));
   handle->name = {};
@@ -331,9 +263,6 @@ void PushPlaceholder(lua_State* lua, int index) {
 
 void DefineSecrets(lua_State* lua) {
   lua_register(lua, "secret", &DeclareSecret);
-  lua_register(lua, "env", &EnvSource);
-  lua_register(lua, "file", &FileSource);
-  lua_register(lua, "command", &CommandSource);
 }
 
 }  // namespace sallyport::policy

@@ -90,14 +90,12 @@ void ReadClientCertificate(TableReader& outer, const std::string& folder,
                        outer.line());
     reader.Expect({"cert", "key"});
     const auto cert = reader.String("cert");
-    std::optional<SecretSource> key;
-    reader.ForEach("key", TableReader::Tables::kListsAndValues,
-                   [&](int at) { key = ReadSource(lua, at); });
-    if (!cert || cert->empty() || cert->find('\0') != cert->npos || !key ||
-        key->kind != SecretSource::Kind::kFile) {
+    const auto source = ReadSource(reader, "key");
+    const auto* key = source ? std::get_if<FileSource>(&*source) : nullptr;
+    if (!cert || cert->empty() || cert->find('\0') != cert->npos || key == nullptr) {
       return reader.Error("is written " + std::string(kForm));
     }
-    server.client_cert = {AbsolutePath(folder, *cert), key->argument};
+    server.client_cert = {AbsolutePath(folder, *cert), key->path};
   });
 }
 

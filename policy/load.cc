@@ -12,6 +12,7 @@ void RunFile(lua_State* lua, const std::string& text) {
   DefineOptions(lua);
   DefineUpstream(lua);
   DefineSecrets(lua);
+  DefineSources(lua);
   DefineHooks(lua);
   GuardGlobals(lua);
   LuaState::Of(lua).Charge(static_cast<int64_t>(text.size()));

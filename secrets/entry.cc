@@ -5,6 +5,7 @@
 
 #include "base/http_message.h"
 #include "secrets/credential_headers.h"
+#include "secrets/encodings.h"
 #include "secrets/rendering.h"
 
 namespace sallyport::secrets {
@@ -84,6 +85,16 @@ Status CheckLimits(const SecretSpec& spec) {
   return {};
 }
 
+/// In a path, a query or a form "%41" is an "A", so a '%' would be looked for in vain.
+Status CheckPlaceholderForm(const SecretSpec& spec) {
+  const bool escaped = spec.query || spec.path || spec.body == SecretSpec::Body::kForm;
+  if (escaped && spec.placeholder && spec.placeholder->find('%') != std::string::npos) {
+    return Fail(Code::kInvalid,
+                "placeholder has a '%', which can't be found in a path, a query or a form");
+  }
+  return {};
+}
+
 /// Whether two lists, of which an empty one means everything, have something in common.
 template <class T>
 bool Overlap(const std::vector<T>& a, const std::vector<T>& b) {
@@ -124,7 +135,7 @@ Status CheckSpec(const SecretSpec& spec, const Entries& entries) {
   if (!IsName(spec.name)) {
     return Fail(Code::kInvalid, "the name must be one of a variable: letters, digits and _");
   }
-  for (const auto& check : {CheckHosts, CheckHeaders, CheckLimits}) {
+  for (const auto& check : {CheckHosts, CheckHeaders, CheckLimits, CheckPlaceholderForm}) {
     if (Status status = check(spec); !status) return status;
   }
   for (const Entry& other : entries) {
@@ -148,6 +159,13 @@ Status CheckValue(std::string_view value, const SecretSpec& spec) {
   }
   if (value.front() == ' ' || value.back() == ' ') {
     return Fail(Code::kInvalid, "the value begins or ends with a space, which no header can carry");
+  }
+  return {};
+}
+
+Status CheckValueFits(const SecretSpec& spec, std::string_view value) {
+  if (spec.body == SecretSpec::Body::kJson && !IsUtf8(value)) {
+    return Fail(Code::kInvalid, "the value is not UTF-8, which body = \"json\" needs");
   }
   return {};
 }

@@ -32,6 +32,9 @@ Status CheckSpec(const SecretSpec& spec, const Entries& entries);
 /// message does not show it.
 Status CheckValue(std::string_view value, const SecretSpec& spec);
 
+/// Whether VALUE can stand in the places of SPEC. The message does not show it.
+Status CheckValueFits(const SecretSpec& spec, std::string_view value);
+
 /// SPEC with its parts compiled and without a value. kInvalid for a bad path glob.
 Result<Entry> MakeEntry(SecretSpec spec);
 

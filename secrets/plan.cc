@@ -3,16 +3,17 @@
 // 1. The secrets that the target's host may receive are *bound*. A target without a host has none.
 // 2. A bound secret that injects, and whose methods, paths and ports allow the request, sets its
 //    fields: what the guest sent in them does not leave and is not looked at.
-// 3. Each placeholder in any other field is judged: it is *used* when its secret is bound, the
-// field
-//    is a place for it, and methods, paths, ports and encryption allow it. Otherwise it is a
-//    violation: by default a refusal in a field that carries credentials, and left as it stands
-//    elsewhere, where it is worth nothing.
+// 3. Each placeholder elsewhere is judged: it is *used* when its secret is bound, the place (a
+//    field's value, the path, the query) is one that its declaration names, and methods, paths,
+//    ports and encryption allow it. Otherwise it is a violation: by default a refusal in a field
+//    that carries credentials, and left as it stands elsewhere, where it is worth nothing.
 // 4. A field that carries credentials to a host with a bound secret, and has something in it that
-// is
-//    no placeholder, is foreign: refused, removed or let through, by the strictest bound secret.
-// 5. Placeholders in the path, the query and in field names are never replaced.
+//    is no placeholder, is foreign: refused, removed or let through, by the strictest bound secret.
+// 5. Placeholders in field names and in the authority are never replaced.
+// 6. Where the body may be changed (body_plan.h), fields that vouch for it go or refuse the
+// request.
 //
+// Paths and queries are judged, and matched with `paths`, as they are before anything is put in.
 // Messages are made of declarations only, never of what the guest sent.
 
 #include "secrets/plan.h"
@@ -21,19 +22,18 @@
 #include <utility>
 
 #include "secrets/basic_auth.h"
+#include "secrets/body_integrity.h"
+#include "secrets/body_plan.h"
 #include "secrets/credential_headers.h"
 #include "secrets/foreign.h"
+#include "secrets/spelled_text.h"
+#include "secrets/violation.h"
 
 namespace sallyport::secrets {
 namespace {
 
 using Matches = std::vector<PlaceholderIndex::Match>;
 using Foreign = SecretSpec::Foreign;
-using OnViolation = SecretSpec::OnViolation;
-
-void AddOnce(std::vector<std::string>& names, const std::string& name) {
-  if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
-}
 
 /// What is found in one field's value.
 struct FieldText {
@@ -52,9 +52,10 @@ class Planner {
     FindBound();
     PlanInjections();
     for (size_t i = 0; i < request_.headers.fields().size(); ++i) PlanField(i);
-    ExamineElsewhere(request_.path);
-    if (request_.query) ExamineElsewhere(*request_.query);
+    PlanUrlPart(request_.path, Place::Kind::kPath, plan_.path);
+    if (request_.query) PlanUrlPart(*request_.query, Place::Kind::kQuery, plan_.query);
     ExamineElsewhere(request_.authority);
+    PlanBodyFields();
     if (plan_.examination.refusal) plan_.examination.used.clear();  // Nothing is put in.
     return std::move(plan_);
   }
@@ -66,22 +67,18 @@ class Planner {
   FieldText ReadField(const HeaderField& field) const;
   bool IsForeign(const HeaderField& field, const FieldText& text) const;
   void PlanReplacements(const HeaderField& field, size_t at, const FieldText& text);
+  void PlanUrlPart(std::string_view text, Place::Kind kind, Values& values);
+  void PlanBodyFields();
   void ExamineElsewhere(std::string_view text);
 
-  /// Whether placeholder ID in field NAME is to be replaced; reports the use or the violation.
-  /// No NAME: somewhere that is no field's value.
-  bool Judge(size_t id, std::optional<std::string_view> name);
-  std::optional<Refusal> ViolationOf(const Entry& entry,
-                                     std::optional<std::string_view> name) const;
-  std::optional<std::string> OutOfScope(const Entry& entry) const;
-  void Violated(const Entry& entry, bool credential, Refusal refusal);
+  /// Whether placeholder ID at PLACE is to be replaced; reports the use or the violation.
+  bool Judge(size_t id, const Place& place);
+  void Use(size_t id, Values& values) const;
 
-  bool IsBound(const Entry& entry) const;
   bool IsInjected(std::string_view name) const;
   bool IsCredentialHere(std::string_view name) const;
   Foreign StrictestForeign() const;
   void Refuse(Refusal refusal);
-  void RefuseUnavailable(const Entry& entry);
   void RefuseForeign();
 
   const Entries& entries_;
@@ -101,9 +98,9 @@ void Planner::FindBound() {
 
 void Planner::PlanInjections() {
   for (const Entry* entry : bound_) {
-    if (entry->spec.inject.empty() || OutOfScope(*entry)) continue;
+    if (entry->spec.inject.empty() || OutOfScope(*entry, target_, request_)) continue;
     if (!entry->value) {
-      RefuseUnavailable(*entry);
+      Refuse(Unavailable(*entry));
       continue;
     }
     AddOnce(plan_.examination.used, entry->spec.name);
@@ -144,90 +141,46 @@ void Planner::PlanReplacements(const HeaderField& field, size_t at, const FieldT
   using Kind = FieldChange::Kind;
   FieldChange change{at, text.credentials ? Kind::kReplaceBasic : Kind::kReplace, {}};
   for (const auto& match : text.matches) {
-    if (!Judge(match.id, field.name)) continue;
-    change.values.resize(index_.size());
-    change.values[match.id] = entries_[match.id].value->Reveal();
+    if (Judge(match.id, {Place::Kind::kField, field.name})) Use(match.id, change.values);
   }
   if (!change.values.empty()) plan_.changes.push_back(std::move(change));
 }
 
-void Planner::ExamineElsewhere(std::string_view text) {
-  for (const auto& match : index_.FindAll(text)) Judge(match.id, std::nullopt);
+/// The path or the query: a client may have percent-encoded any of a placeholder's characters.
+void Planner::PlanUrlPart(std::string_view text, Place::Kind kind, Values& values) {
+  const SpelledText spelled(text, Spelling::kPercent, SpelledText::End::kFinal);
+  for (const auto& match : index_.FindAll(spelled.meant())) {
+    if (Judge(match.id, {kind})) Use(match.id, values);
+  }
 }
 
-bool Planner::Judge(size_t id, std::optional<std::string_view> name) {
+void Planner::PlanBodyFields() {
+  if (!MayChangeBody(entries_, target_, request_)) return;
+  if (auto refusal = BodyIntegrityConflict(request_.headers)) return Refuse(*std::move(refusal));
+  plan_.drop_body_digests = true;
+}
+
+void Planner::ExamineElsewhere(std::string_view text) {
+  for (const auto& match : index_.FindAll(text)) Judge(match.id, {Place::Kind::kElsewhere});
+}
+
+bool Planner::Judge(size_t id, const Place& place) {
   const Entry& entry = entries_[id];
-  if (std::optional<Refusal> violation = ViolationOf(entry, name)) {
-    Violated(entry, name && IsCredentialHeaderOf(entry, *name), *std::move(violation));
+  if (std::optional<Refusal> violation = ViolationOf(entry, target_, request_, place)) {
+    RecordViolation(entry, place, *std::move(violation), plan_.examination);
     return false;
   }
   if (!entry.value) {
-    RefuseUnavailable(entry);
+    Refuse(Unavailable(entry));
     return false;
   }
   AddOnce(plan_.examination.used, entry.spec.name);
   return true;
 }
 
-std::optional<Refusal> Planner::ViolationOf(const Entry& entry,
-                                            std::optional<std::string_view> name) const {
-  Refusal refusal;
-  refusal.rule = entry.spec.declared_at;
-  const auto secret = [&entry] { return "secret " + entry.spec.name; };
-  if (!IsBound(entry)) {
-    const std::string host = target_.host ? target_.host->text() : "a literal address";
-    refusal.reason = Reason::kSecretWrongHost;
-    refusal.detail = "The placeholder of " + secret() + " may not go to " + host +
-                     "; these may receive it: " + HostsOf(entry) + ".";
-    if (target_.host) refusal.how_to_allow = "add \"" + host + "\" to the hosts of " + secret();
-    return refusal;
-  }
-  refusal.reason = Reason::kSecretWrongPlace;
-  if (!name) {
-    refusal.detail = "The placeholder of " + secret() + " may stand in header fields only.";
-    return refusal;
-  }
-  if (!HeaderAllowed(entry, *name)) {
-    const auto& places = entry.spec.headers;
-    refusal.detail = "The placeholder of " + secret() + " may not stand in that header field" +
-                     (places ? "; its headers are: " + Enumerated(*places) + "."
-                             : ", only in Authorization and the usual API-key headers.");
-    refusal.how_to_allow = "name the header in the headers of " + secret();
-    return refusal;
-  }
-  if (std::optional<std::string> out = OutOfScope(entry)) {
-    refusal.detail = "The placeholder of " + secret() + " may not be used here: " + *out + ".";
-    return refusal;
-  }
-  return std::nullopt;
-}
-
-/// Why ENTRY, which is bound, may not go with this request at all; nothing when it may.
-std::optional<std::string> Planner::OutOfScope(const Entry& entry) const {
-  const SecretSpec& spec = entry.spec;
-  if (!target_.encrypted && !spec.plaintext) return "the connection is not encrypted";
-  if (!spec.ports.empty() &&
-      std::find(spec.ports.begin(), spec.ports.end(), target_.port) == spec.ports.end()) {
-    return "not on port " + std::to_string(target_.port);
-  }
-  if (!spec.methods.empty() &&
-      std::find(spec.methods.begin(), spec.methods.end(), request_.method) == spec.methods.end()) {
-    return "its methods are " + Enumerated(spec.methods);
-  }
-  if (!PathAllowed(entry, request_.path)) return "its paths are " + Enumerated(spec.paths);
-  return std::nullopt;
-}
-
-void Planner::Violated(const Entry& entry, bool credential, Refusal refusal) {
-  const OnViolation asked = entry.spec.on_violation;
-  const bool pass = asked == OnViolation::kPass || (asked == OnViolation::kDefault && !credential);
-  if (pass) return AddOnce(plan_.examination.inert, entry.spec.name);
-  if (asked == OnViolation::kTerminate) plan_.examination.terminate = true;
-  Refuse(std::move(refusal));
-}
-
-bool Planner::IsBound(const Entry& entry) const {
-  return std::find(bound_.begin(), bound_.end(), &entry) != bound_.end();
+void Planner::Use(size_t id, Values& values) const {
+  values.resize(index_.size());
+  values[id] = entries_[id].value->Reveal();
 }
 
 bool Planner::IsInjected(std::string_view name) const {
@@ -253,14 +206,6 @@ Foreign Planner::StrictestForeign() const {
 /// The first refusal is the one that is told.
 void Planner::Refuse(Refusal refusal) {
   if (!plan_.examination.refusal) plan_.examination.refusal = std::move(refusal);
-}
-
-void Planner::RefuseUnavailable(const Entry& entry) {
-  Refusal refusal;
-  refusal.reason = Reason::kSecretUnavailable;
-  refusal.rule = entry.spec.declared_at;
-  refusal.detail = "Secret " + entry.spec.name + " has no value: " + entry.unavailable + ".";
-  Refuse(std::move(refusal));
 }
 
 void Planner::RefuseForeign() {
@@ -299,6 +244,13 @@ void SetField(Headers& headers, std::string_view name, std::string value) {
   }
 }
 
+/// TEXT with VALUES put in, each percent-encoded for its place.
+void SubstituteUrlPart(const PlaceholderIndex& index, const Values& values, Encoding encoding,
+                       std::string& text) {
+  if (values.empty()) return;
+  text = SubstituteSpelled(index, values, text, Spelling::kPercent, encoding);
+}
+
 void ApplyChange(const FieldChange& change, const PlaceholderIndex& index, Headers& headers) {
   std::string& value = headers.fields()[change.field].value;
   switch (change.kind) {
@@ -331,6 +283,9 @@ void Apply(const Plan& plan, const PlaceholderIndex& index, RequestHead& request
   for (auto change = plan.changes.rbegin(); change != plan.changes.rend(); ++change) {
     ApplyChange(*change, index, request.headers);
   }
+  SubstituteUrlPart(index, plan.path, Encoding::kPathSegment, request.path);
+  if (request.query) SubstituteUrlPart(index, plan.query, Encoding::kQuery, *request.query);
+  if (plan.drop_body_digests) DropBodyDigests(request.headers);
   for (const Injection& injection : plan.injections) {
     const auto& [name, form] = injection.entry->spec.inject[injection.inject];
     SetField(request.headers, name, Injected(*injection.entry, form));

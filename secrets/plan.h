@@ -33,6 +33,9 @@ struct Injection {
 struct Plan {
   Examination examination;
   std::vector<FieldChange> changes;  ///< In the order of the fields.
+  Values path;                       ///< What goes into the path; empty: nothing.
+  Values query;                      ///< And into the query.
+  bool drop_body_digests = false;    ///< The body may change: fields that vouch for it go.
   std::vector<Injection> injections;
 };
 

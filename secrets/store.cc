@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "secrets/body_plan.h"
 #include "secrets/entry.h"
 #include "secrets/placeholder.h"
 #include "secrets/placeholder_index.h"
@@ -54,6 +55,7 @@ Status Store::Impl::Declare(SecretSpec spec, std::optional<Secret> value, std::s
   if (Status checked = CheckSpec(spec, entries); !checked) return checked;
   const std::string_view bytes = value ? value->Reveal() : kTypicalValue;
   if (Status checked = CheckValue(bytes, spec); !checked) return checked;
+  if (Status checked = CheckValueFits(spec, bytes); !checked) return checked;
   const Result<PlaceholderShape> shape = ShapeFor(spec, bytes);
   if (!shape) return tl::unexpected(shape.error());
   Result<Entry> entry = MakeEntry(std::move(spec));
@@ -180,8 +182,16 @@ void Store::Substitute(const RequestTarget& target, RequestHead& request) const 
   Apply(plan, *impl_->index, request);
 }
 
-std::unique_ptr<ByteFilter> Store::BodySubstituter(const RequestTarget&, const RequestHead&) const {
-  return nullptr;
+std::unique_ptr<BodyFilter> Store::BodySubstituter(const RequestTarget& target,
+                                                   const RequestHead& request) const {
+  if (empty()) return nullptr;
+  BodyPlan plan = MakeBodyPlan(impl_->entries, *impl_->index, target, request);
+  if (!plan.needed) return nullptr;
+  return MakeBodySubstituter(impl_->entries, *impl_->index, std::move(plan));
+}
+
+bool Store::KeepsBodyLength(const RequestTarget& target, const RequestHead& request) const {
+  return empty() || MakeBodyPlan(impl_->entries, *impl_->index, target, request).keeps_length;
 }
 
 std::unique_ptr<ByteFilter> Store::Scrubber() const {
@@ -207,6 +217,8 @@ Status Store::Rotate(std::string_view name, Secret value) {
   };
   Status checked = CheckValue(value.Reveal(), entry.spec);
   if (!checked) return fail(std::move(checked).error());
+  Status fits = CheckValueFits(entry.spec, value.Reveal());
+  if (!fits) return fail(std::move(fits).error());
   auto to_find = impl_->PrepareValue(value.Reveal());
   if (!to_find) return fail(std::move(to_find).error());
   Status known = impl_->book.Put(*id, *std::move(to_find), impl_->index->placeholder(*id),
@@ -215,6 +227,14 @@ Status Store::Rotate(std::string_view name, Secret value) {
   entry.value = std::move(value);
   entry.unavailable.clear();
   return {};
+}
+
+Status Store::MakeUnavailable(std::string_view name, std::string why) {
+  Status status = Revoke(name);
+  for (Entry& entry : impl_->entries) {
+    if (entry.spec.name == name) entry.unavailable = std::move(why);
+  }
+  return status;
 }
 
 Status Store::Revoke(std::string_view name) {

@@ -40,6 +40,17 @@ struct SecretSummary {
   std::string unavailable;  ///< Why there is no value; empty while there is one.
 };
 
+/// Puts values into the body of one request. Its Feed() and Finish() fail with kDenied where the
+/// request must go no further: found().refusal says why, and the message says it, too.
+class BodyFilter : public ByteFilter {
+ public:
+  /// What was met so far: names that were put in, names whose placeholder stays as it is.
+  const Examination& found() const { return found_; }
+
+ protected:
+  Examination found_;
+};
+
 /// Every secret of one sandbox: declarations, placeholders and values.
 class Store {
  public:
@@ -75,19 +86,28 @@ class Store {
   bool Binds(const HostName& host) const;
 
   /// Decides what REQUEST may carry to TARGET: finds placeholders in the head (Basic decoded),
-  /// checks hosts, methods, paths, ports and places, foreign credentials, and what to inject.
+  /// checks hosts, methods, paths, ports and places, foreign credentials, what to inject, and
+  /// whether a body that may change is signed.
   /// Nothing is changed. Takes the request as the guest and the hooks left it.
   Examination Examine(const RequestTarget& target, const RequestHead& request) const;
 
-  /// Puts the values in: call only after Examine() allowed REQUEST for the same TARGET and the
+  /// Puts the values in, each spelled for its place, and takes away the digests of a body that may
+  /// change: call only after Examine() allowed REQUEST for the same TARGET and the
   /// upstream was verified. The caller wipes the head (WipeHead) once it is serialised and sent.
   void Substitute(const RequestTarget& target, RequestHead& request) const;
 
-  /// What REQUEST's body to TARGET must pass after Examine() allowed it, on its way out: puts
-  /// values in where a secret's `body` allows. Null when nothing in it may be changed. Refers to
-  /// nothing of REQUEST. The bytes fed must be free of content codings.
-  std::unique_ptr<ByteFilter> BodySubstituter(const RequestTarget& target,
+  /// What REQUEST's body to TARGET must pass on its way out, once Examine() allowed REQUEST: puts
+  /// values in where a secret's `body` allows, and finds what may not stand there. REQUEST is as
+  /// Examine() saw it, without values. Null when no secret asks for it: the body passes as it is.
+  /// Refers to nothing of REQUEST; the store outlives it. The bytes fed must be free of content
+  /// codings. A value that is rotated meanwhile is put in as it is then, one that is revoked ends
+  /// the body with an error.
+  std::unique_ptr<BodyFilter> BodySubstituter(const RequestTarget& target,
                                               const RequestHead& request) const;
+
+  /// Whether what BodySubstituter() gives for the same arguments puts out exactly as many bytes as
+  /// it is fed, whatever they are: the body's length may be announced as it was. True for none.
+  bool KeepsBodyLength(const RequestTarget& target, const RequestHead& request) const;
 
   /// What a response's body, free of content codings, must pass on its way to the guest: replaces
   /// every value in any of its renderings (see rendering.h) by its placeholder. Null when no secret
@@ -105,6 +125,10 @@ class Store {
   /// placeholder stays, whatever the length. The old value is still scrubbed, until 256 later ones
   /// of this store have gone (ScrubBook::kMaxRetired). kNotFound, or as Add(), without a change.
   Status Rotate(std::string_view name, Secret value);
+
+  /// From now on, until Rotate(), the use of NAME is refused (kSecretUnavailable, WHY): its value has
+  /// expired. Its values are still scrubbed. kNotFound.
+  Status MakeUnavailable(std::string_view name, std::string why);
 
   /// From now on, until Rotate(), the use of NAME is refused (kSecretUnavailable); its values are
   /// still scrubbed, as after Rotate(). kNotFound.

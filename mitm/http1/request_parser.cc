@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/host_name.h"
 #include "mitm/http1/fields.h"
+#include "mitm/request_target.h"
 
 namespace sallyport::mitm::http1 {
 namespace {
@@ -15,22 +15,8 @@ uint16_t DefaultPort(RequestParser::Scheme scheme) {
   return scheme == RequestParser::Scheme::kHttps ? 443 : 80;
 }
 
-// Whether two spellings of an authority mean the same server.
-bool SameAuthority(std::string_view a, std::string_view b, uint16_t default_port) {
-  const auto left = ParseAuthority(a);
-  const auto right = ParseAuthority(b);
-  return left && right && left->host == right->host &&
-         left->port.value_or(default_port) == right->port.value_or(default_port);
-}
-
 bool StartsWithIgnoreCase(std::string_view text, std::string_view prefix) {
   return text.size() >= prefix.size() && EqualsIgnoreCase(text.substr(0, prefix.size()), prefix);
-}
-
-// A target's bytes: visible, and no fragment. What is not ASCII passes, as servers take it.
-bool IsTargetChar(char c) {
-  const auto byte = static_cast<unsigned char>(c);
-  return byte > 0x20 && byte != 0x7f && c != '#';
 }
 
 }  // namespace
@@ -97,27 +83,15 @@ std::optional<ProtocolError> RequestParser::Interpret(RawHead& raw) {
 std::optional<ProtocolError> RequestParser::SplitTarget(std::string target,
                                                         const std::string& host) {
   RequestHead& head = request_.head;
-  if (!std::all_of(target.begin(), target.end(), IsTargetChar)) {
-    return ProtocolError{400, "a request target with characters that may not stand in it"};
-  }
   if (head.method == "CONNECT") {  // In authority form; refused further up, with a readable answer.
     head.path = "/";
     return std::nullopt;
   }
-  if (target == "*") {
-    if (head.method != "OPTIONS") return ProtocolError{400, "a target '*' without OPTIONS"};
-    head.path = std::move(target);
-    return std::nullopt;
-  }
   std::string_view rest = target;
-  if (!rest.starts_with('/')) {
+  if (!rest.starts_with('/') && rest != "*") {
     if (auto error = TakeAbsolute(rest, host)) return error;
   }
-  const size_t question = rest.find('?');
-  const std::string_view path = rest.substr(0, question);
-  head.path = path.empty() ? "/" : path;
-  if (question != std::string_view::npos) head.query = rest.substr(question + 1);
-  return std::nullopt;
+  return TakeTarget(rest, head);
 }
 
 /// Takes scheme and authority off an absolute target.

@@ -182,6 +182,8 @@ void Session::WriteInterim(const ResponseHead& head) {
 
 void Session::WriteHead(const ResponseHead& head, BodyLength body) {
   bodiless_ = to_head_ || head.status == 204 || head.status == 304;
+  // An answer that ended with its head, as HTTP/2 can say it.
+  if (!bodiless_ && body.kind == BodyLength::Kind::kNone) body.kind = BodyLength::Kind::kKnown;
   Delimiter delimiter = Delimiter::kLength;
   if (body.kind == BodyLength::Kind::kUnknown) {
     delimiter = parser_.minor_version() > 0 ? Delimiter::kChunked : Delimiter::kClose;

@@ -91,13 +91,14 @@ Result<Helpers> FindHelpers() {
   }
   std::string looked;
   for (const auto& folder : folders) {
-    Helpers helpers{folder + "/sandbox-warden", folder + "/sandbox-agent"};
-    if (access(helpers.warden.c_str(), X_OK) == 0 && access(helpers.agent.c_str(), R_OK) == 0) {
+    Helpers helpers{folder + "/sandbox-warden", folder + "/sandbox-agent", folder + "/sandbox-broker"};
+    if (access(helpers.warden.c_str(), X_OK) == 0 && access(helpers.agent.c_str(), R_OK) == 0 &&
+        access(helpers.broker.c_str(), X_OK) == 0) {
       return helpers;
     }
     looked += ' ' + folder;
   }
-  return Fail(Code::kNotFound, "sandbox-warden and sandbox-agent are not in" + looked +
+  return Fail(Code::kNotFound, "sandbox-warden, sandbox-broker and sandbox-agent are not in" + looked +
                                    "; set SALLYPORT_LIBEXEC_DIR to the folder that holds them");
 }
 

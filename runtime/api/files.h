@@ -30,6 +30,7 @@ std::string NewSandboxId();
 struct Helpers {
   std::string warden;
   std::string agent;
+  std::string broker;
 };
 /// $SALLYPORT_LIBEXEC_DIR, beside this program, or ../libexec/sallyport. kNotFound says where it looked.
 Result<Helpers> FindHelpers();

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <climits>
@@ -152,21 +153,42 @@ void AddMasks(const SandboxConfig& config, const Engine& engine, const std::stri
     add(server.client_cert->key_file);
   }
   for (const auto& secret : engine.secrets()) {
-    if (secret.source.kind == SecretSource::Kind::kFile) add(secret.source.argument);
+    VisitPlainSources(secret.source, [&](const PlainSource& plain) {
+      if (const auto* file = std::get_if<FileSource>(&plain)) add(file->path);
+    });
   }
   add(audit_file);
   if (const auto state = StateFolder()) add(*state);
 }
 
-/// The values of `env` secrets, read from this process's environment into a pipe that only the
-/// broker reads.
-Result<UniqueFd> Values(const std::vector<SecretSpec>& specs) {
-  std::vector<std::pair<std::string, std::string>> values;
+/// The variables that SPECS need: those that an `env` names, and the whole environment where there is
+/// a `command`, which runs as if the user had run it.
+std::vector<std::pair<std::string, std::string>> VariablesFor(const std::vector<SecretSpec>& specs) {
+  std::vector<std::string> names;
+  bool all = false;
   for (const auto& spec : specs) {
-    if (spec.source.kind != SecretSource::Kind::kEnv) continue;
-    const char* value = std::getenv(spec.source.argument.c_str());
-    if (value != nullptr) values.emplace_back(spec.source.argument, value);
+    VisitPlainSources(spec.source, [&](const PlainSource& plain) {
+      if (const auto* env = std::get_if<EnvSource>(&plain)) names.push_back(env->variable);
+      all |= std::holds_alternative<CommandSource>(plain);
+    });
   }
+  std::vector<std::pair<std::string, std::string>> values;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view text = *entry;
+    const size_t equals = text.find('=');
+    if (equals == text.npos) continue;
+    const std::string name(text.substr(0, equals));
+    if (all || std::find(names.begin(), names.end(), name) != names.end()) {
+      values.emplace_back(name, text.substr(equals + 1));
+    }
+  }
+  return values;
+}
+
+/// The variables that the sources of secrets need, read from this process's environment into a pipe
+/// that only the broker reads.
+Result<UniqueFd> Values(const std::vector<SecretSpec>& specs) {
+  auto values = VariablesFor(specs);
   std::string bytes = runtime::EncodeValues(values);
   for (auto& [name, value] : values) explicit_bzero(value.data(), value.size());
   std::array<int, 2> ends;
@@ -270,7 +292,7 @@ Result<Sandbox> Sandbox::Start(const SandboxConfig& config) {
   for (const auto& secret : config.secrets) {
     launch.secrets.push_back({secret.name, secret.hosts});
     specs.push_back({.name = secret.name,
-                     .source = {SecretSource::Kind::kEnv, secret.name},
+                     .source = EnvSource{secret.name},
                      .hosts = {},
                      .headers = {},
                      .inject = {},
@@ -291,6 +313,7 @@ Result<Sandbox> Sandbox::Start(const SandboxConfig& config) {
   }
 
   launch.agent_path = helpers->agent;
+  launch.broker_path = helpers->broker;
 
   Sandbox sandbox;
   sandbox.id = launch.sandbox;

@@ -2,132 +2,135 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/prctl.h>
+#include <spawn.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
-#include <csignal>
 #include <cstring>
-
-#include "runtime/broker/sources.h"
-#include "runtime/confine/confine.h"
+#include <vector>
 
 namespace sallyport::runtime {
 
 namespace {
 
-constexpr int kAnswerMilliseconds = 5000;  // Local files and memory: far more than any of them takes.
-constexpr uint32_t kMaxName = 256;
-constexpr uint32_t kMaxAnswer = 64 * 1024;
-
-enum class Answer : uint8_t { kValue = 0, kMessage = 1 };
-
-bool WriteAll(int fd, const void* data, size_t size) {
-  const char* next = static_cast<const char*>(data);
-  while (size > 0) {
-    const ssize_t count = send(fd, next, size, MSG_NOSIGNAL);
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) return false;
-    next += count;
-    size -= static_cast<size_t>(count);
+Result<UniqueFd> LaunchFile(const BrokerLaunch& launch) {
+  UniqueFd file(memfd_create("sallyport-broker", MFD_CLOEXEC));
+  if (!file.valid()) return tl::unexpected(Error::FromErrno("memfd_create"));
+  const std::string bytes = launch.Encode();
+  if (pwrite(file.get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+    return tl::unexpected(Error::FromErrno("writing the broker's launch message"));
   }
-  return true;
+  return file;
 }
 
-/// WAIT: milliseconds for each piece, or -1.
-bool ReadAll(int fd, void* data, size_t size, int wait) {
-  char* next = static_cast<char*>(data);
-  while (size > 0) {
-    pollfd ready{.fd = fd, .events = POLLIN, .revents = 0};
-    const int count = poll(&ready, 1, wait);
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) return false;
-    const ssize_t got = read(fd, next, size);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return false;
-    next += got;
-    size -= static_cast<size_t>(got);
-  }
-  return true;
-}
+/// What the child does between its birth and the exec.
+class SpawnActions {
+ public:
+  SpawnActions() { posix_spawn_file_actions_init(&actions_); }
+  ~SpawnActions() { posix_spawn_file_actions_destroy(&actions_); }
+  SpawnActions(const SpawnActions&) = delete;
+  SpawnActions& operator=(const SpawnActions&) = delete;
 
-bool SendAnswer(int fd, Answer kind, std::string_view bytes) {
-  std::array<char, 5> head;
-  head[0] = static_cast<char>(kind);
-  const auto length = static_cast<uint32_t>(bytes.size());
-  std::memcpy(&head[1], &length, sizeof length);
-  return WriteAll(fd, head.data(), head.size()) && WriteAll(fd, bytes.data(), bytes.size());
-}
+  /// FD becomes TO in the child. It goes by a number that no other one becomes.
+  Status Give(int fd, int to) {
+    UniqueFd& copy = copies_.emplace_back(fcntl(fd, F_DUPFD_CLOEXEC, kBrokerValuesFd + 1));
+    if (!copy.valid()) return tl::unexpected(Error::FromErrno("dup"));
+    posix_spawn_file_actions_adddup2(&actions_, copy.get(), to);
+    return {};
+  }
 
-/// The child's whole life: open, confine, answer until the warden is gone.
-int Serve(const std::vector<SecretSpec>& specs, UniqueFd values, int socket) {
-  auto sources = Sources::Open(specs, std::move(values));
-  const auto confined = Confine({.role = ConfineOptions::Role::kBroker, .readable = {}, .max_files = 64});
-  if (!confined) {
-    SendAnswer(socket, Answer::kMessage, confined.error().message());
-    return 1;
+  Result<pid_t> Run(const std::string& program) {
+    posix_spawn_file_actions_addclosefrom_np(&actions_, kBrokerValuesFd + 1);
+    char name[] = "sandbox-broker";
+    char* argv[] = {name, nullptr};
+    char* envp[] = {nullptr};
+    pid_t pid = -1;
+    const int error = posix_spawn(&pid, program.c_str(), &actions_, nullptr, argv, envp);
+    if (error != 0) return Fail(Code::kSystem, program + ": " + std::strerror(error));
+    return pid;
   }
-  for (;;) {
-    uint32_t length = 0;
-    if (!ReadAll(socket, &length, sizeof length, -1)) return 0;
-    if (length > kMaxName) return 1;
-    std::string name(length, '\0');
-    if (!ReadAll(socket, name.data(), length, -1)) return 0;
-    auto value = sources.Read(name);
-    const bool sent = value ? SendAnswer(socket, Answer::kValue, *value)
-                            : SendAnswer(socket, Answer::kMessage, value.error().message());
-    if (value) secrets::WipeBytes(value->data(), value->size());
-    if (!sent) return 0;
-  }
+
+ private:
+  posix_spawn_file_actions_t actions_;
+  std::vector<UniqueFd> copies_;
+};
+
+tl::unexpected<Error> Gone() {
+  return Fail(Code::kSystem, "the broker died");
 }
 
 }  // namespace
 
-Result<Broker> Broker::Start(const std::vector<SecretSpec>& specs, UniqueFd values) {
+Result<Broker> Broker::Start(const std::string& program, const BrokerLaunch& launch,
+                             UniqueFd values) {
   std::array<int, 2> pair;
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) != 0) {
     return tl::unexpected(Error::FromErrno("socketpair"));
   }
   UniqueFd ours(pair[0]);
-  UniqueFd theirs(pair[1]);
-  const pid_t parent = getpid();
-  const pid_t pid = fork();
-  if (pid < 0) return tl::unexpected(Error::FromErrno("fork"));
-  if (pid == 0) {
-    // Before anything else: a warden that dies now must not leave us behind.
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent) _exit(1);
-    prctl(PR_SET_NAME, "sandbox-broker");
-    const int socket = theirs.release();
-    // What the warden was born with is not ours to hold: the launch message, the control socket.
-    for (int fd = 3; fd < 256; ++fd) {
-      if (fd != socket && fd != values.get()) close(fd);
-    }
-    _exit(Serve(specs, std::move(values), socket));
+  const UniqueFd theirs(pair[1]);
+  const auto file = LaunchFile(launch);
+  if (!file) return tl::unexpected(file.error());
+  SpawnActions actions;
+  for (const auto& [fd, to] : {std::pair(theirs.get(), BrokerFd::kBrokerSocketFd),
+                               std::pair(file->get(), BrokerFd::kBrokerLaunchFd),
+                               std::pair(values.get(), BrokerFd::kBrokerValuesFd)}) {
+    if (auto given = actions.Give(fd, to); !given) return tl::unexpected(std::move(given).error());
   }
-  return Broker(std::move(ours), pid);
+  auto pid = actions.Run(program);
+  if (!pid) return tl::unexpected(std::move(pid).error());
+  return Broker(std::move(ours), *pid);
 }
 
-Result<secrets::Secret> Broker::Read(std::string_view name, secrets::Secret::Form form) {
-  const auto length = static_cast<uint32_t>(name.size());
-  uint8_t kind = 0;
-  uint32_t size = 0;
-  if (!WriteAll(socket_.get(), &length, sizeof length) ||
-      !WriteAll(socket_.get(), name.data(), name.size()) ||
-      !ReadAll(socket_.get(), &kind, sizeof kind, kAnswerMilliseconds) ||
-      !ReadAll(socket_.get(), &size, sizeof size, kAnswerMilliseconds) || size > kMaxAnswer) {
-    return Fail(Code::kSystem, "the broker does not answer");
+Status Broker::Ask(uint16_t secret) {
+  const std::string question = EncodeQuestion(secret);
+  if (send(socket_.get(), question.data(), question.size(), MSG_NOSIGNAL) !=
+      static_cast<ssize_t>(question.size())) {
+    return Gone();
   }
-  std::string bytes(size, '\0');
-  if (!ReadAll(socket_.get(), bytes.data(), size, kAnswerMilliseconds)) {
-    return Fail(Code::kSystem, "the broker does not answer");
+  return {};
+}
+
+/// Whether something was there.
+Result<bool> Broker::Receive() {
+  const auto [space, room] = reader_->Space();
+  const ssize_t size = recv(socket_.get(), space, room, MSG_DONTWAIT);
+  if (size < 0 && (errno == EAGAIN || errno == EINTR)) return false;
+  if (size <= 0) return Gone();
+  reader_->Stored(static_cast<size_t>(size));
+  return true;
+}
+
+Result<BrokerAnswer> Broker::Await(Clock::time_point deadline) {
+  for (;;) {
+    auto answer = reader_->Next();
+    if (!answer) return tl::unexpected(std::move(answer).error());
+    if (*answer && (*answer)->kind == BrokerAnswer::Kind::kFatal)
+      return Fail(Code::kSystem, (*answer)->bytes.text);
+    if (*answer) return **std::move(answer);
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+    pollfd ready{.fd = socket_.get(), .events = POLLIN, .revents = 0};
+    const int count = left.count() <= 0 ? 0 : poll(&ready, 1, static_cast<int>(left.count()));
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return Fail(Code::kTimeout, "the broker did not answer in time");
+    if (const auto received = Receive(); !received) return tl::unexpected(received.error());
   }
-  if (kind != static_cast<uint8_t>(Answer::kValue)) return Fail(Code::kNotFound, std::move(bytes));
-  auto secret = secrets::Secret::Create(bytes, form);
-  secrets::WipeBytes(bytes.data(), bytes.size());
-  return secret;
+}
+
+Status Broker::TakeAnswers(const std::function<void(BrokerAnswer)>& on_answer) {
+  auto received = Receive();
+  if (!received) return tl::unexpected(std::move(received).error());
+  for (;;) {
+    auto answer = reader_->Next();
+    if (!answer) return tl::unexpected(std::move(answer).error());
+    if (!*answer) return {};
+    if ((*answer)->kind == BrokerAnswer::Kind::kFatal)
+      return Fail(Code::kSystem, (*answer)->bytes.text);
+    on_answer(**std::move(answer));
+  }
 }
 
 }  // namespace sallyport::runtime

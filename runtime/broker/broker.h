@@ -2,48 +2,60 @@
 
 #include <sys/types.h>
 
+#include <functional>
+#include <memory>
 #include <string>
-#include <string_view>
 #include <utility>
-#include <vector>
 
+#include "base/loop.h"
 #include "base/result.h"
-#include "base/secret_spec.h"
 #include "base/unique_fd.h"
-#include "secrets/secret.h"
+#include "runtime/broker/messages.h"
 
 namespace sallyport::runtime {
 
-/// The helper that holds the sources of secrets, so that the warden, which reads hostile bytes, never
-/// opens one. Forked before anything secret is read; confined on its own; asked over a socket pair:
-///
-///     warden  u32 length, the secret's name
-///     broker  u8 0 (value) or 1 (message), u32 length, bytes
-///
-/// It lives as long as its warden does, and the warden ends with it.
+/// Descriptors a broker is born with, besides 2 (stderr).
+enum BrokerFd : int {
+  kBrokerSocketFd = 3,  ///< Byte stream to the warden (messages.h).
+  kBrokerLaunchFd = 4,  ///< A memory file that holds a BrokerLaunch.
+  kBrokerValuesFd = 5,  ///< The pipe with the user's variables (sources.h).
+};
+
+/// The warden's end of its broker: the program that holds the sources of secrets, so that the
+/// warden, which reads hostile bytes, never opens one. It lives as long as its warden, and the
+/// warden ends with it.
 class Broker {
  public:
-  /// Forks the helper. VALUES is the pipe that brings the values of `env` sources (launch.h); only the
-  /// child reads it, and it is closed here. Files are opened by the child before it confines itself.
-  /// Call while single-threaded.
-  static Result<Broker> Start(const std::vector<SecretSpec>& specs, UniqueFd values);
+  /// Starts PROGRAM as a broker. VALUES brings it the variables of the user's environment that its
+  /// sources need; nobody else reads them. Call while single-threaded and not yet confined.
+  static Result<Broker> Start(const std::string& program, const BrokerLaunch& launch,
+                              UniqueFd values);
 
   Broker(Broker&&) noexcept = default;
   Broker& operator=(Broker&&) noexcept = default;
 
-  /// The value of secret NAME, straight into locked memory. Waits at most five seconds.
-  /// kNotFound with the broker's message when the source has none ("variable X is not set").
-  Result<secrets::Secret> Read(std::string_view name,
-                               secrets::Secret::Form form = secrets::Secret::Form::kHeaderValue);
+  /// Asks for the value of SECRET, its place in the launch. Not again before it was answered.
+  Status Ask(uint16_t secret);
 
-  /// Readable once the broker is gone.
+  /// The next answer; blocks until DEADLINE. An answer of kind kFatal is an error.
+  Result<BrokerAnswer> Await(Clock::time_point deadline);
+
+  /// Takes what has arrived, without blocking, and calls ON_ANSWER for each answer in it. An error:
+  /// the broker is gone or broke the protocol.
+  Status TakeAnswers(const std::function<void(BrokerAnswer)>& on_answer);
+
+  /// Readable when there are answers, or once the broker is gone.
   int watch_fd() const { return socket_.get(); }
   pid_t pid() const { return pid_; }
 
  private:
-  Broker(UniqueFd socket, pid_t pid) : socket_(std::move(socket)), pid_(pid) {}
+  Broker(UniqueFd socket, pid_t pid)
+      : socket_(std::move(socket)), pid_(pid), reader_(std::make_unique<BrokerAnswerReader>()) {}
+  Result<bool> Receive();
+
   UniqueFd socket_;
   pid_t pid_ = -1;
+  std::unique_ptr<BrokerAnswerReader> reader_;
 };
 
 }  // namespace sallyport::runtime

@@ -8,80 +8,94 @@
 #include <cerrno>
 #include <cstring>
 
-#include "secrets/secret.h"
-
 namespace sallyport::runtime {
 
 namespace {
 
 constexpr size_t kMaxValue = 64 * 1024;
-
-std::map<std::string, std::string, std::less<>> DrainValues(const UniqueFd& pipe) {
-  std::string bytes;
-  std::array<char, 4096> piece;
-  while (pipe.valid()) {
-    const ssize_t count = read(pipe.get(), piece.data(), piece.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) break;
-    bytes.append(piece.data(), static_cast<size_t>(count));
-  }
-  std::map<std::string, std::string, std::less<>> values;
-  for (size_t at = 0; at < bytes.size();) {
-    const std::string name(bytes.c_str() + at);
-    at += name.size() + 1;
-    if (at > bytes.size()) break;
-    const std::string value(bytes.c_str() + at);
-    at += value.size() + 1;
-    values.emplace(name, value);
-  }
-  secrets::WipeBytes(bytes.data(), bytes.size());
-  secrets::WipeBytes(piece.data(), piece.size());
-  return values;
-}
+constexpr size_t kMaxVariables =
+    4 * 1024 * 1024;  // What the kernel lets an environment be, and more.
 
 }  // namespace
 
-Sources Sources::Open(const std::vector<SecretSpec>& specs, UniqueFd values) {
-  Sources sources;
-  sources.values_ = DrainValues(values);
-  for (const auto& spec : specs) {
-    Source source{.kind = spec.source.kind, .argument = spec.source.argument, .file = {}, .problem = {}};
-    if (source.kind == SecretSource::Kind::kFile) {
-      source.file = UniqueFd(open(source.argument.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-      struct stat info = {};
-      if (!source.file.valid()) {
-        source.problem = "file " + source.argument + ": " + std::strerror(errno);
-      } else if (fstat(source.file.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
-        source.problem = "file " + source.argument + ": not a regular file";
-      }
+Variables ReadVariables(const UniqueFd& values) {
+  Wiped bytes;
+  bytes.text.resize(64 * 1024);
+  size_t size = 0;
+  while (values.valid() && size < kMaxVariables) {
+    if (size == bytes.text.size()) {
+      Wiped larger;
+      larger.text.resize(2 * size);
+      std::memcpy(larger.text.data(), bytes.text.data(), size);
+      bytes = std::move(larger);
     }
-    sources.sources_.insert_or_assign(spec.name, std::move(source));
+    const ssize_t count = read(values.get(), bytes.text.data() + size, bytes.text.size() - size);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) break;
+    size += static_cast<size_t>(count);
   }
-  return sources;
+  Variables variables;
+  const std::string_view all(bytes.text.data(), size);
+  for (size_t at = 0; at < all.size();) {
+    const size_t name = all.find('\0', at);
+    if (name == all.npos) break;
+    const size_t value = all.find('\0', name + 1);
+    if (value == all.npos) break;
+    variables.emplace(std::string(all.substr(at, name - at)),
+                      Wiped(std::string(all.substr(name + 1, value - name - 1))));
+    at = value + 1;
+  }
+  return variables;
 }
 
-Result<std::string> Sources::Read(std::string_view name) const {
-  const auto found = sources_.find(name);
-  if (found == sources_.end()) return Fail(Code::kNotFound, "no such secret");
-  const Source& source = found->second;
-  if (!source.problem.empty()) return Fail(Code::kNotFound, source.problem);
-  if (source.kind == SecretSource::Kind::kEnv) {
-    const auto value = values_.find(source.argument);
-    if (value == values_.end()) {
-      return Fail(Code::kNotFound, "variable " + source.argument + " is not set");
+Sources Sources::Open(const std::vector<SecretSource>& sources, Variables variables) {
+  Sources opened;
+  const auto open_plain = [&](const PlainSource& plain) {
+    if (const auto* env = std::get_if<EnvSource>(&plain)) {
+      if (auto taken = variables.extract(env->variable)) opened.variables_.insert(std::move(taken));
+      return;
     }
-    return value->second;
+    const auto* source = std::get_if<FileSource>(&plain);
+    if (source == nullptr) return;
+    File file{.file = UniqueFd(open(source->path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)),
+              .problem = {}};
+    if (!file.file.valid()) file.problem = "file " + source->path + ": " + std::strerror(errno);
+    opened.files_.insert_or_assign(source->path, std::move(file));
+  };
+  for (const auto& source : sources) VisitPlainSources(source, open_plain);
+  return opened;
+}
+
+Result<Wiped> Sources::Read(const EnvSource& source) const {
+  const auto value = variables_.find(source.variable);
+  if (value == variables_.end())
+    return Fail(Code::kNotFound, "variable " + source.variable + " is not set");
+  return Wiped(value->second.text);
+}
+
+Result<Wiped> Sources::Read(const FileSource& source) const {
+  const auto found = files_.find(source.path);
+  if (found == files_.end()) return Fail(Code::kNotFound, "no such source");
+  if (!found->second.problem.empty()) return Fail(Code::kNotFound, found->second.problem);
+  return ReadValue(found->second.file.get(), source.path);
+}
+
+Result<Wiped> ReadValue(int file, const std::string& path) {
+  struct stat info = {};
+  if (fstat(file, &info) != 0 || !S_ISREG(info.st_mode)) {
+    return Fail(Code::kNotFound, "file " + path + ": not a regular file");
   }
-  std::string bytes(kMaxValue + 1, '\0');
-  const ssize_t count = pread(source.file.get(), bytes.data(), bytes.size(), 0);
-  if (count < 0) return Fail(Code::kNotFound, "file " + source.argument + ": " + std::strerror(errno));
+  Wiped bytes;
+  bytes.text.resize(kMaxValue + 1);
+  const ssize_t count = pread(file, bytes.text.data(), bytes.text.size(), 0);
+  if (count < 0) return Fail(Code::kNotFound, "file " + path + ": " + std::strerror(errno));
   if (static_cast<size_t>(count) > kMaxValue) {
-    return Fail(Code::kLimit, "file " + source.argument + " is larger than 64 KiB");
+    return Fail(Code::kLimit, "file " + path + " is larger than 64 KiB");
   }
-  bytes.resize(static_cast<size_t>(count));
-  if (bytes.ends_with('\n')) bytes.pop_back();
-  if (bytes.ends_with('\r')) bytes.pop_back();
-  if (bytes.empty()) return Fail(Code::kNotFound, "file " + source.argument + " is empty");
+  bytes.text.resize(static_cast<size_t>(count));
+  if (bytes.text.ends_with('\n')) bytes.text.pop_back();
+  if (bytes.text.ends_with('\r')) bytes.text.pop_back();
+  if (bytes.text.empty()) return Fail(Code::kNotFound, "file " + path + " is empty");
   return bytes;
 }
 

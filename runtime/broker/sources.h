@@ -2,35 +2,45 @@
 
 #include <map>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "base/result.h"
-#include "base/secret_spec.h"
+#include "base/secret_source.h"
 #include "base/unique_fd.h"
+#include "runtime/broker/wiped.h"
 
 namespace sallyport::runtime {
 
-/// What the broker can give values from, held open from before it confined itself.
+/// Variables of the user's environment, on their way to those who need them.
+using Variables = std::map<std::string, Wiped, std::less<>>;
+
+/// Reads VALUES, a pipe that is complete (NAME, NUL, value, NUL, …), to its end.
+Variables ReadVariables(const UniqueFd& values);
+
+/// Variables and files, held open from before the broker confined itself.
 class Sources {
  public:
-  /// Opens the files of `file` sources and drains VALUES (NAME, NUL, value, NUL, …). A source that
-  /// can't be opened is remembered with its reason: asking for it says why.
-  static Sources Open(const std::vector<SecretSpec>& specs, UniqueFd values);
+  /// Opens the files that SOURCES are made from, and takes the variables that they name out of
+  /// VARIABLES; the others are wiped. A file that can't be opened is remembered with its reason:
+  /// asking for it says why.
+  static Sources Open(const std::vector<SecretSource>& sources, Variables variables);
 
-  /// The value of secret NAME. A file's one trailing newline is not part of it. kNotFound says what is
-  /// missing ("variable GITHUB_TOKEN is not set"), kLimit a file over 64 KiB.
-  Result<std::string> Read(std::string_view name) const;
+  /// kNotFound: "variable GITHUB_TOKEN is not set".
+  Result<Wiped> Read(const EnvSource& source) const;
+  /// Without its one trailing newline. kNotFound says what is wrong with the file, kLimit that it
+  /// is larger than 64 KiB.
+  Result<Wiped> Read(const FileSource& source) const;
 
  private:
-  struct Source {
-    SecretSource::Kind kind = SecretSource::Kind::kEnv;
-    std::string argument;
+  struct File {
     UniqueFd file;
     std::string problem;
   };
-  std::map<std::string, Source, std::less<>> sources_;
-  std::map<std::string, std::string, std::less<>> values_;  // By variable.
+  std::map<std::string, File, std::less<>> files_;  // By path.
+  Variables variables_;
 };
+
+/// The content of FILE, which PATH names in messages, without its one trailing newline.
+Result<Wiped> ReadValue(int file, const std::string& path);
 
 }  // namespace sallyport::runtime

@@ -165,20 +165,34 @@ Status Confining::Seal() {
 Status Confining::Landlock() {
   const bool warden = options_.role == ConfineOptions::Role::kWarden;
   // The warden signals its workload, which is not below it in Landlock's terms; so does its death.
+  const bool network = options_.role != ConfineOptions::Role::kBroker;
   auto abi =
-      RestrictByLandlock({.readable = options_.readable, .network = warden, .signals = warden});
+      RestrictByLandlock({.readable = options_.readable, .network = network, .signals = warden});
   if (!abi) return tl::unexpected(std::move(abi).error());
   result_.landlock_abi = *abi;
   return {};
 }
+
+#ifndef SALLYPORT_SANITIZED
+std::span<const sock_filter> FilterFor(ConfineOptions::Role role) {
+  switch (role) {
+    case ConfineOptions::Role::kWarden:
+      return WardenFilter();
+    case ConfineOptions::Role::kOnlineBroker:
+      return OnlineBrokerFilter();
+    case ConfineOptions::Role::kBroker:
+      break;
+  }
+  return BrokerFilter();
+}
+#endif
 
 Status Confining::Seccomp() {
 #ifdef SALLYPORT_SANITIZED
   leak_check_is_impossible = true;
   return {};
 #else
-  const auto filter =
-      options_.role == ConfineOptions::Role::kWarden ? WardenFilter() : BrokerFilter();
+  const auto filter = FilterFor(options_.role);
   const sock_fprog program{static_cast<unsigned short>(filter.size()),
                            const_cast<sock_filter*>(filter.data())};
   if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0) {

@@ -13,7 +13,8 @@ namespace sallyport::runtime {
 struct ConfineOptions {
   enum class Role {
     kWarden,  ///< Sockets and descriptors it holds; opens and executes nothing.
-    kBroker,  ///< Reads the files in `readable`; no network.
+    kBroker,        ///< Reads the files in `readable`; no network.
+    kOnlineBroker,  ///< Has IP sockets for what it asks servers; opens nothing.
   };
   Role role = Role::kWarden;
   /// Files (or folders) that stay readable; resolved before. A file that is replaced by another one

@@ -6,6 +6,7 @@
 
 #include "seccomp_broker.h"
 #include "seccomp_guest.h"
+#include "seccomp_online_broker.h"
 #include "seccomp_warden.h"
 
 namespace sallyport {
@@ -22,6 +23,9 @@ inline std::span<const sock_filter> WardenFilter() {
 }
 inline std::span<const sock_filter> BrokerFilter() {
   return kBrokerFilter;
+}
+inline std::span<const sock_filter> OnlineBrokerFilter() {
+  return kOnlineBrokerFilter;
 }
 
 }  // namespace sallyport

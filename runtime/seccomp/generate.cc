@@ -1,4 +1,5 @@
-// Writes seccomp_guest.h, seccomp_warden.h and seccomp_broker.h into the folder it is given.
+// Writes seccomp_guest.h, seccomp_warden.h, seccomp_broker.h and
+// seccomp_online_broker.h into the folder it is given.
 
 #include <cstdio>
 #include <fstream>
@@ -22,7 +23,8 @@ int main(int argc, char** argv) {
   };
   const bool written = write("guest", "kGuestFilter", GuestProgram()) &&
                        write("warden", "kWardenFilter", WardenProgram()) &&
-                       write("broker", "kBrokerFilter", BrokerProgram());
+                       write("broker", "kBrokerFilter", BrokerProgram()) &&
+                       write("online_broker", "kOnlineBrokerFilter", OnlineBrokerProgram());
   if (!written) std::perror(argv[1]);
   return written ? 0 : 1;
 }

@@ -56,6 +56,14 @@ void AllowDescriptors(FilterBuilder& filter) {
   }
 }
 
+void AllowIpSockets(FilterBuilder& filter) {
+  for (const int family : {AF_INET, AF_INET6}) {
+    for (const uint64_t type : {uint64_t{SOCK_STREAM}, uint64_t{SOCK_DGRAM}}) {
+      filter.AllowWhen("socket", {Equals(0, family), MaskedEquals(1, 0xf, type)});
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<sock_filter> WardenProgram() {
@@ -65,11 +73,7 @@ std::vector<sock_filter> WardenProgram() {
   // The dialler and published ports; the state file and the log it holds open; its children, by
   // descriptor.
   filter.Allow("accept4 bind connect listen ftruncate pidfd_send_signal wait4 waitid");
-  for (const int family : {AF_INET, AF_INET6}) {
-    for (const uint64_t type : {uint64_t{SOCK_STREAM}, uint64_t{SOCK_DGRAM}}) {
-      filter.AllowWhen("socket", {Equals(0, family), MaskedEquals(1, 0xf, type)});
-    }
-  }
+  AllowIpSockets(filter);
   for (const unsigned long request : {TUNGETIFF, TUNGETFEATURES, TUNSETOFFLOAD, TUNSETVNETHDRSZ}) {
     filter.AllowWhen("ioctl", {Equals(1, static_cast<int64_t>(request))});
   }
@@ -85,6 +89,15 @@ std::vector<sock_filter> BrokerProgram() {
   filter.AllowWhen("open", {MaskedEquals(1, kWriting, O_RDONLY)});
   filter.AllowWhen("openat", {MaskedEquals(2, kWriting, O_RDONLY)});
   filter.Allow("access faccessat faccessat2 lstat readlink readlinkat stat statx");
+  return filter.Program();
+}
+
+std::vector<sock_filter> OnlineBrokerProgram() {
+  FilterBuilder filter(SCMP_ACT_KILL_PROCESS, SCMP_ACT_KILL_PROCESS);
+  AllowProcessItself(filter);
+  AllowDescriptors(filter);
+  filter.Allow("connect");
+  AllowIpSockets(filter);
   return filter.Program();
 }
 

@@ -13,7 +13,11 @@ std::vector<sock_filter> GuestProgram();
 /// The warden after Confine(): sockets and descriptors it already has. Anything else kills it.
 std::vector<sock_filter> WardenProgram();
 
-/// The broker after Confine(): reads files, writes to the pipe it holds. Anything else kills it.
+/// The broker after Confine(), when none of its sources is a server: reads files, writes to the pipe it holds. Anything else kills it.
 std::vector<sock_filter> BrokerProgram();
+
+/// The broker after Confine(), when it asks servers: IP sockets, and descriptors it already has; opens
+/// nothing. Anything else kills it.
+std::vector<sock_filter> OnlineBrokerProgram();
 
 }  // namespace sallyport::seccomp

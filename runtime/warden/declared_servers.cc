@@ -8,12 +8,6 @@ namespace {
 
 using Files = std::vector<std::pair<std::string, std::string>>;
 
-/// The name that the broker knows the key of the server at INDEX by: no secret of a policy can have
-/// it.
-std::string KeyName(size_t index) {
-  return "client key " + std::to_string(index);
-}
-
 Result<mitm::RootBundle> Find(const Files& files, const std::string& name) {
   const auto found = std::find_if(files.begin(), files.end(),
                                   [&name](const auto& file) { return file.first == name; });
@@ -23,26 +17,23 @@ Result<mitm::RootBundle> Find(const Files& files, const std::string& name) {
 
 }  // namespace
 
-std::vector<SecretSpec> ClientKeySpecs(const policy::UpstreamOptions& upstream) {
-  std::vector<SecretSpec> specs;
-  for (size_t i = 0; i < upstream.servers.size(); ++i) {
-    const auto& server = upstream.servers[i];
+std::vector<BrokerLaunch::Item> ClientKeys(const policy::UpstreamOptions& upstream) {
+  std::vector<BrokerLaunch::Item> keys;
+  for (const auto& server : upstream.servers) {
     if (!server.client_cert) continue;
-    SecretSpec& spec = specs.emplace_back();
-    spec.name = KeyName(i);
-    spec.source = {SecretSource::Kind::kFile, server.client_cert->key_file};
-    spec.expose = false;
-    spec.declared_at = server.declared_at;
+    // The name is for messages: no secret of a policy can have it.
+    keys.push_back({server.declared_at + ": client_cert", FileSource{server.client_cert->key_file}});
   }
-  return specs;
+  return keys;
 }
 
-Result<DeclaredServers> DeclaredServers::Read(const policy::UpstreamOptions& upstream,
-                                              const Files& files, Broker* broker) {
+Result<DeclaredServers> DeclaredServers::Make(const policy::UpstreamOptions& upstream,
+                                              const Files& files,
+                                              std::vector<secrets::Secret> keys) {
   DeclaredServers servers;
-  servers.keys.reserve(upstream.servers.size());  // Its elements are pointed at.
-  for (size_t i = 0; i < upstream.servers.size(); ++i) {
-    const auto& declared = upstream.servers[i];
+  servers.keys = std::move(keys);  // Its elements are pointed at, and stay where they are.
+  size_t next_key = 0;
+  for (const auto& declared : upstream.servers) {
     mitm::DeclaredServer server{
         .host = declared.host, .roots = {}, .pins = declared.pins, .client = {}};
     for (const auto& file : declared.ca_files) {
@@ -53,13 +44,11 @@ Result<DeclaredServers> DeclaredServers::Read(const policy::UpstreamOptions& ups
     if (declared.client_cert) {
       auto chain = Find(files, declared.client_cert->cert_file);
       if (!chain) return tl::unexpected(std::move(chain).error());
-      if (broker == nullptr) return Fail(Code::kSystem, "there is no broker to read a key");
-      auto key = broker->Read(KeyName(i), secrets::Secret::Form::kFile);
-      if (!key) {
-        return tl::unexpected(std::move(key).error().In(declared.declared_at + ": client_cert"));
+      if (next_key == servers.keys.size()) {
+        return Fail(Code::kInvalid, declared.declared_at + ": the key was not read");
       }
-      servers.keys.push_back(*std::move(key));
-      server.client = {*std::move(chain), declared.client_cert->key_file, &servers.keys.back()};
+      server.client = {*std::move(chain), declared.client_cert->key_file,
+                       &servers.keys[next_key++]};
     }
     servers.list.push_back(std::move(server));
   }

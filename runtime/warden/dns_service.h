@@ -13,7 +13,7 @@
 #include "policy/dns_message.h"
 #include "policy/engine.h"
 #include "policy/name_table.h"
-#include "runtime/warden/resolver.h"
+#include "runtime/dial/resolver.h"
 
 namespace sallyport::runtime {
 

@@ -12,7 +12,7 @@
 #include "policy/engine.h"
 #include "policy/name_table.h"
 #include "runtime/warden/dns_service.h"
-#include "runtime/warden/resolver.h"
+#include "runtime/dial/resolver.h"
 
 namespace sallyport::runtime {
 

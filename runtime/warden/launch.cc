@@ -9,11 +9,11 @@
 #include <cerrno>
 #include <cstring>
 
-#include "guest/protocol/cbor.h"
+#include "guest/protocol/cbor_sequence.h"
 
 namespace sallyport::runtime {
 
-using guest::CborReader;
+using guest::CborSequence;
 using guest::CborWriter;
 
 namespace {
@@ -36,57 +36,16 @@ void WriteFiles(CborWriter& out, const Files& files) {
   }
 }
 
-/// Reads a fixed sequence of items and remembers the first failure, so that the fields stand as a list.
-class Sequence {
- public:
-  explicit Sequence(std::string_view bytes) : reader_(bytes) {}
-
-  std::string Text() {
-    const auto text = Take(reader_.Text());
-    return std::string(text);
+Files ReadFiles(CborSequence& in) {
+  Files files;
+  for (size_t left = in.Array(); left > 0 && in.ok(); --left) {
+    in.Expect(2);
+    auto& file = files.emplace_back();
+    file.first = in.Text();
+    file.second = in.Text();
   }
-  int64_t Int() { return Take(reader_.Int()); }
-  bool Bool() { return Take(reader_.Bool()); }
-  size_t Array() { return Take(reader_.Array()); }
-
-  std::vector<std::string> Texts() {
-    std::vector<std::string> texts;
-    for (size_t left = Array(); left > 0 && status_; --left) texts.push_back(Text());
-    return texts;
-  }
-
-  Files TextPairs() {
-    Files files;
-    for (size_t left = Array(); left > 0 && status_; --left) {
-      Expect(2);
-      auto& file = files.emplace_back();
-      file.first = Text();
-      file.second = Text();
-    }
-    return files;
-  }
-
-  void Expect(size_t elements) {
-    if (Array() != elements && status_) status_ = Fail(Code::kInvalid, "wrong number of fields");
-  }
-  bool ok() const { return status_.has_value(); }
-
-  Status Finish() {
-    if (status_) status_ = reader_.End();
-    return std::move(status_);
-  }
-
- private:
-  template <class T>
-  T Take(Result<T> item) {
-    if (item) return *item;
-    if (status_) status_ = tl::unexpected(std::move(item).error());
-    return T{};
-  }
-
-  CborReader reader_;
-  Status status_;
-};
+  return files;
+}
 
 constexpr off_t kMaxLaunch = 64 * 1024 * 1024;
 /// What the descriptors of a launch message travel with.
@@ -205,12 +164,13 @@ std::string Launch::Encode() const {
   WriteFiles(out, extra_roots);
   WriteFiles(out, server_files);
   out.Text(agent_path);
+  out.Text(broker_path);
   out.Int(timeout.count());
   return out.Take();
 }
 
 Result<Launch> Launch::Decode(std::string_view bytes) {
-  Sequence in(bytes);
+  CborSequence in(bytes);
   Launch launch;
   in.Expect(kLaunchFields);
   launch.sandbox = in.Text();
@@ -235,9 +195,10 @@ Result<Launch> Launch::Decode(std::string_view bytes) {
   launch.masked = in.Texts();
   launch.network = in.Bool();
   launch.resolvers = in.Texts();
-  launch.extra_roots = in.TextPairs();
-  launch.server_files = in.TextPairs();
+  launch.extra_roots = ReadFiles(in);
+  launch.server_files = ReadFiles(in);
   launch.agent_path = in.Text();
+  launch.broker_path = in.Text();
   launch.timeout = std::chrono::milliseconds(in.Int());
   if (auto status = in.Finish(); !status) {
     return tl::unexpected(std::move(status).error().In("launch message"));
@@ -255,7 +216,7 @@ std::string Launched::Encode() const {
 }
 
 Result<Launched> Launched::Decode(std::string_view bytes) {
-  Sequence in(bytes);
+  CborSequence in(bytes);
   Launched launched;
   in.Expect(3);
   launched.sandbox = in.Text();

@@ -44,6 +44,7 @@ struct Launch {
   /// What the policy's upstream blocks about hosts name, but for keys: file name and PEM text.
   std::vector<std::pair<std::string, std::string>> server_files;
   std::string agent_path;
+  std::string broker_path;
   std::chrono::milliseconds timeout{0};  ///< 0: none.
 
   std::string Encode() const;
@@ -56,7 +57,7 @@ struct Launch {
 struct LaunchMessage {
   Launch launch;
   UniqueFd audit;   ///< The audit log, opened for appending.
-  UniqueFd values;  ///< The read end of a pipe with the values of `env` secrets; for the broker alone.
+  UniqueFd values;  ///< The read end of a pipe with variables that sources of secrets need; for the broker alone.
   UniqueFd commands;  ///< Where other commands of the user connect (control_message.h).
 };
 
@@ -76,7 +77,7 @@ struct Launched {
   static Result<Launched> Decode(std::string_view bytes);
 };
 
-/// The values of `env` secrets on their way to the broker: NAME, NUL, value, NUL, ….
+/// Variables on their way to the broker: NAME, NUL, value, NUL, ….
 std::string EncodeValues(const std::vector<std::pair<std::string, std::string>>& values);
 
 }  // namespace sallyport::runtime

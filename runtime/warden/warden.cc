@@ -16,13 +16,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <ctime>
 
 #include "runtime/backend/namespaces/namespace_backend.h"
 #include "runtime/confine/confine.h"
-#include "runtime/warden/ares_resolver.h"
+#include "runtime/dial/ares_resolver.h"
+#include "runtime/dial/system_roots.h"
 #include "runtime/warden/declared_servers.h"
 #include "runtime/warden/links.h"
 
@@ -36,27 +36,8 @@ namespace {
 
 constexpr auto kLastWords = 2s;       // How long an owner that doesn't read may hold us up at the end.
 constexpr auto kAuditFlush = 1s;      // How late a coalesced line may be.
+constexpr auto kFirstValues = 90s;    // A command and a server, each with its own deadline below it.
 constexpr auto kAgentDeadline = 10s;  // From the start to the agent's first word.
-
-/// Where distributions keep the roots that the host trusts; the first that exists.
-UniqueFd OpenSystemRoots() {
-  for (const char* path : {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
-                           "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"}) {
-    UniqueFd file(open(path, O_RDONLY | O_CLOEXEC));
-    if (file.valid()) return file;
-  }
-  return {};
-}
-
-/// The whole of FILE; empty where it can't be read.
-std::string ReadToEnd(const UniqueFd& file) {
-  std::string text;
-  std::array<char, 64 * 1024> piece;
-  for (ssize_t count; (count = read(file.get(), piece.data(), piece.size())) > 0;) {
-    text.append(piece.data(), static_cast<size_t>(count));
-  }
-  return text;
-}
 
 }  // namespace
 
@@ -139,7 +120,7 @@ Status Warden::LoadPolicy() {
   for (const auto& named : launch_.secrets) {
     SecretSpec spec;
     spec.name = named.name;
-    spec.source = {SecretSource::Kind::kEnv, named.name};
+    spec.source = EnvSource{named.name};
     spec.declared_at = "--secret";
     for (const auto& host : named.hosts) {
       auto pattern = HostPattern::Parse(host);
@@ -156,13 +137,16 @@ Status Warden::LoadPolicy() {
 }
 
 Status Warden::StartBroker() {
-  std::vector<SecretSpec> specs = engine_->secrets();
-  for (auto& key : ClientKeySpecs(engine_->upstream())) specs.push_back(std::move(key));
-  if (specs.empty()) {
+  BrokerLaunch launch;
+  for (const auto& spec : engine_->secrets()) launch.secrets.push_back({spec.name, spec.source});
+  for (auto& key : ClientKeys(engine_->upstream())) launch.secrets.push_back(std::move(key));
+  if (launch.secrets.empty()) {
     descriptors_.values.reset();
     return {};
   }
-  auto broker = Broker::Start(specs, std::move(descriptors_.values));
+  launch.resolvers = launch_.resolvers;
+  launch.extra_roots = launch_.extra_roots;
+  auto broker = Broker::Start(launch_.broker_path, launch, std::move(descriptors_.values));
   if (!broker) return tl::unexpected(std::move(broker).error().In("starting the broker"));
   broker_ = *std::move(broker);
   return {};
@@ -222,38 +206,85 @@ Status Warden::ConfineSelf() {
 }
 
 Status Warden::ReadSecrets() {
-  for (const auto& spec : engine_->secrets()) {
-    auto value = broker_->Read(spec.name);
-    const std::string where = spec.declared_at + ": secret " + spec.name;
-    if (!value) return tl::unexpected(std::move(value).error().In(where));
-    if (auto status = secrets_.Add(spec, *std::move(value)); !status) {
-      return tl::unexpected(std::move(status).error().In(where));
-    }
-    engine_->SetPlaceholder(spec.name, *secrets_.PlaceholderOf(spec.name));
-  }
   if (!broker_) return {};
-  auto watch = loop_->Watch(broker_->watch_fd(), EPOLLIN | EPOLLRDHUP,
-                            [this](uint32_t) { Fail(125, "the broker died"); });
+  const auto& specs = engine_->secrets();
+  const auto keys = ClientKeys(engine_->upstream());  // Behind the secrets.
+  const size_t count = specs.size() + keys.size();
+  keeper_ = std::make_unique<SecretKeeper>(*loop_, secrets_, [this](uint16_t secret) {
+    if (auto asked = broker_->Ask(secret); !asked) Fail(125, asked.error().message());
+  });
+  // All at once, so that servers are asked side by side; the answers come in any order.
+  for (size_t i = 0; i < count; ++i) {
+    if (auto asked = broker_->Ask(static_cast<uint16_t>(i)); !asked) return asked;
+  }
+  const auto deadline = Clock::now() + kFirstValues;
+  std::vector<std::optional<BrokerAnswer>> answers(count);
+  for (size_t left = count; left > 0; --left) {
+    auto answer = broker_->Await(deadline);
+    if (!answer) return tl::unexpected(std::move(answer).error().In("the values of the secrets"));
+    if (answer->secret >= answers.size()) return sallyport::Fail(Code::kInvalid, "the broker broke its protocol");
+    answers[answer->secret] = *std::move(answer);
+  }
+  for (size_t i = 0; i < specs.size(); ++i) {
+    if (auto status = AddSecret(static_cast<uint16_t>(i), specs[i], answers[i]); !status) {
+      return tl::unexpected(std::move(status).error().In(specs[i].declared_at + ": secret " + specs[i].name));
+    }
+  }
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (auto status = AddClientKey(answers[specs.size() + i]); !status) {
+      return tl::unexpected(std::move(status).error().In(keys[i].name));
+    }
+  }
+  auto watch = loop_->Watch(broker_->watch_fd(), EPOLLIN | EPOLLRDHUP, [this](uint32_t) { OnBroker(); });
   if (!watch) return tl::unexpected(std::move(watch).error());
   broker_watch_ = *std::move(watch);
   return {};
+}
+
+Status Warden::AddSecret(uint16_t number, const SecretSpec& spec, const std::optional<BrokerAnswer>& answer) {
+  if (!answer) return sallyport::Fail(Code::kInvalid, "the broker broke its protocol");
+  if (answer->kind != BrokerAnswer::Kind::kValue) return sallyport::Fail(Code::kNotFound, answer->bytes.text);
+  auto value = secrets::Secret::Create(answer->bytes.text);
+  if (!value) return tl::unexpected(std::move(value).error());
+  if (auto status = secrets_.Add(spec, *std::move(value)); !status) return status;
+  engine_->SetPlaceholder(spec.name, *secrets_.PlaceholderOf(spec.name));
+  keeper_->Add(number, spec.name, answer->lifetime,
+               IsRenewable(spec.source) ? SecretKeeper::Renewable::kYes : SecretKeeper::Renewable::kNo);
+  return {};
+}
+
+Status Warden::AddClientKey(const std::optional<BrokerAnswer>& answer) {
+  if (!answer) return sallyport::Fail(Code::kInvalid, "the broker broke its protocol");
+  if (answer->kind != BrokerAnswer::Kind::kValue) return sallyport::Fail(Code::kNotFound, answer->bytes.text);
+  auto key = secrets::Secret::Create(answer->bytes.text, secrets::Secret::Form::kFile);
+  if (!key) return tl::unexpected(std::move(key).error());
+  client_keys_.push_back(*std::move(key));
+  return {};
+}
+
+void Warden::OnBroker() {
+  auto taken = broker_->TakeAnswers([this](BrokerAnswer answer) { keeper_->OnAnswer(std::move(answer)); });
+  if (taken) return;
+  broker_watch_ = {};
+  Fail(125, taken.error().message());
 }
 
 Status Warden::MakeGate() {
   audit_ = std::make_unique<AuditLog>(std::move(descriptors_.audit),
                                       AuditLog::Options{.sandbox = launch_.sandbox});
   FlushAuditLater();
+  auto client_keys = std::exchange(client_keys_, {});  // Not kept any longer than this.
   if (!launch_.network) return {};
 
   dialer_ = std::make_unique<GuardedDialer>(*loop_, *resolver_);
 
   mitm::Interceptor::Options options;
-  options.system_roots = [this] { return ReadToEnd(std::exchange(system_roots_, {})); };
+  options.system_roots = [this] { return ReadSystemRoots(std::exchange(system_roots_, {})); };
   for (auto& [name, pem] : launch_.extra_roots) {
     options.extra_roots.push_back({std::move(name), std::move(pem)});
   }
-  auto servers = DeclaredServers::Read(engine_->upstream(), launch_.server_files,
-                                       broker_ ? &*broker_ : nullptr);
+  auto servers = DeclaredServers::Make(engine_->upstream(), launch_.server_files,
+                                       std::move(client_keys));
   if (!servers) return tl::unexpected(std::move(servers).error());
   options.servers = std::move(servers->list);
   auto interceptor = mitm::Interceptor::Create(
@@ -262,7 +293,10 @@ Status Warden::MakeGate() {
        .engine = *engine_,
        .secrets = secrets_,
        .audit = *audit_,
-       .terminate = [this](std::string why) { Fail(125, std::move(why)); }},
+       .terminate = [this](std::string why) { Fail(125, std::move(why)); },
+       .renew = keeper_ ? [this](const std::vector<std::string>& names,
+                                 std::function<void(bool)> done) { return keeper_->Renew(names, std::move(done)); }
+                        : mitm::RenewSecrets()},
       options);
   if (!interceptor) return tl::unexpected(std::move(interceptor).error());
   interceptor_ = *std::move(interceptor);
@@ -327,7 +361,10 @@ ControlReply Warden::OnCommand(const ControlRequest& request, UniqueFd attached)
             .rows = {{launch_.sandbox, launch_.policy_name, backend_name_,
                       std::string(ToString(workload_.link_kind))}}};
   }
-  return secret_commands_->Run(request, std::move(attached));
+  ControlReply reply = secret_commands_->Run(request, std::move(attached));
+  const bool by_hand = request.verb == "secret revoke" || request.verb == "secret rotate";
+  if (reply.done && by_hand && keeper_) keeper_->Forget(request.arguments.front());
+  return reply;
 }
 
 Status Warden::Run() {

@@ -12,14 +12,15 @@
 #include "policy/engine.h"
 #include "runtime/backend/backend.h"
 #include "runtime/broker/broker.h"
+#include "runtime/dial/guarded_dialer.h"
+#include "runtime/dial/resolver.h"
 #include "runtime/warden/audit_log.h"
 #include "runtime/warden/control_server.h"
 #include "runtime/warden/frame_channel.h"
 #include "runtime/warden/gate.h"
-#include "runtime/warden/guarded_dialer.h"
 #include "runtime/warden/launch.h"
-#include "runtime/warden/resolver.h"
 #include "runtime/warden/secret_commands.h"
+#include "runtime/warden/secret_keeper.h"
 #include "secrets/store.h"
 
 namespace sallyport::runtime {
@@ -56,6 +57,8 @@ class Warden {
   Status StartBroker();
   Status ConfineSelf();
   Status ReadSecrets();
+  Status AddSecret(uint16_t number, const SecretSpec& spec, const std::optional<BrokerAnswer>& answer);
+  Status AddClientKey(const std::optional<BrokerAnswer>& answer);
   Status MakeGate();
   Status AwaitWorkload();
   Status OpenLink();
@@ -66,6 +69,7 @@ class Warden {
   void OnOwnerFrame(guest::Frame frame);
   void OnAgentFrame(guest::Frame frame);
   void OnExec(const guest::Frame& frame);
+  void OnBroker();
   void FlushAuditLater();
   ControlReply OnCommand(const ControlRequest& request, UniqueFd attached);
 
@@ -86,6 +90,8 @@ class Warden {
   std::unique_ptr<Loop> loop_;
   std::unique_ptr<AuditLog> audit_;
   secrets::Store secrets_;
+  std::vector<secrets::Secret> client_keys_;  // Of client certificates, on their way to the gate.
+  std::unique_ptr<SecretKeeper> keeper_;
   std::unique_ptr<Resolver> resolver_;
   std::unique_ptr<GuardedDialer> dialer_;
   std::unique_ptr<Gate> gate_;

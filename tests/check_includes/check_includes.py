@@ -26,29 +26,33 @@ LAYERS = {
     "runtime/backend": ["base", "runtime/seccomp", PROTOCOL],
     "runtime/image": ["base"],
     "runtime/confine": ["base", "runtime/seccomp"],
-    "runtime/broker": ["base", "secrets", "runtime/confine"],
+    "runtime/dial": ["base", "policy"],
+    "runtime/broker": ["base", "secrets", "mitm", "runtime/confine", "runtime/dial", PROTOCOL],
     "runtime/warden": ["base", "netstack", "policy", "secrets", "mitm", "runtime/seccomp", "runtime/backend",
-                       "runtime/image", "runtime/confine", "runtime/broker", PROTOCOL],
+                       "runtime/image", "runtime/confine", "runtime/dial", "runtime/broker", PROTOCOL],
     "runtime/api": ["base", "netstack", "policy", "secrets", "mitm", "runtime/seccomp", "runtime/backend",
-                    "runtime/image", "runtime/confine", "runtime/broker", "runtime/warden", PROTOCOL],
+                    "runtime/image", "runtime/confine", "runtime/dial", "runtime/broker", "runtime/warden", PROTOCOL],
     "runtime/cli": ["base", "runtime/api"],
 }
 
 # Each C library has one adapter area; nothing else includes its headers.
 LIBRARIES = [
     ("lwIP", r"(lwip|netif)/", ["netstack"]),
-    ("BoringSSL", r"openssl/", ["mitm"]),
+    ("BoringSSL", r"openssl/", ["mitm", "runtime/broker"]),
     ("llhttp", r"(llhttp/)?llhttp\.h$", ["mitm"]),
     ("nghttp2", r"nghttp2/", ["mitm"]),
+    ("zlib", r"zlib\.h$", ["mitm"]),
+    ("brotli", r"brotli/", ["mitm"]),
+    ("zstd", r"zstd(_errors)?\.h$", ["mitm"]),
     ("Lua", r"(lua5\.4/)?(lua|lualib|lauxlib|luaconf)\.h(pp)?$", ["policy"]),
-    ("c-ares", r"ares(_\w+)?\.h$", ["runtime/warden"]),
+    ("c-ares", r"ares(_\w+)?\.h$", ["runtime/dial"]),
     ("curl", r"curl/", ["runtime/broker", "runtime/image"]),
     ("libseccomp", r"seccomp\.h$", ["runtime/seccomp", "runtime/confine", "runtime/backend", "cmake"]),
     ("CLI11", r"CLI/", ["runtime/cli"]),
 ]
 
-# Where the guarded dialler is the only one to call connect(): all that runs in the warden.
-ONE_CONNECT = ["base", "netstack", "policy", "secrets", "mitm", "runtime/warden"]
+# Where the guarded dialler is the only one to call connect(): all that runs in the warden and in the broker.
+ONE_CONNECT = ["base", "netstack", "policy", "secrets", "mitm", "runtime/dial", "runtime/broker", "runtime/warden"]
 
 CHECKED_ROOTS = ["base", "netstack", "policy", "secrets", "mitm", "guest", "runtime", "cmake"]
 SOURCE = re.compile(r"\.(cc|h|c|cpp|hpp)$")

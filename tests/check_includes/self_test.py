@@ -44,7 +44,7 @@ class CheckIncludes(unittest.TestCase):
             "mitm/tls.cc": '#include <openssl/ssl.h>\n#include <llhttp.h>\n#include "secrets/value.h"\n',
             "runtime/backend/agent.cc": '#include "guest/protocol.h"\n#include "guest/protocol/frame.h"\n',
             "runtime/broker/fetch.cc": "#include <curl/curl.h>\n",
-            "runtime/warden/resolver.cc": '#include <ares.h>\n#include "mitm/tls.h"\n',
+            "runtime/dial/resolver.cc": '#include <ares.h>\n#include "policy/dns_message.h"\n',
             "runtime/cli/main.cc": '#include <CLI/CLI.hpp>\n#include "runtime/api/sandbox.h"\n'
                                    '#include "sallyport_versions.h"\n',
         })

@@ -194,6 +194,35 @@ def _(world):
     assert b"see ghp_" in request.body and b"?k=ghp_" in request.raw
 
 
+@test("a value goes into a path and a query where the policy says so, encoded for its place")
+def _(world):
+    policy = POLICY.replace("hosts =", "path = true, query = true, hosts =")
+    run(world, 'curl -sS "https://whoami.example.test/bot$API_TOKEN/me?a=%41&k=$API_TOKEN&b"; '
+               'curl -sS -G --data-urlencode "k=$API_TOKEN" https://whoami.example.test/',
+        policy).expect(0)
+    got = [r.raw.split(b" ")[1].decode() for r in world.origin.requests]
+    in_path = VALUE.replace("/", "%2F")
+    in_query = urllib.parse.quote(VALUE, safe="")
+    assert got == [f"/bot{in_path}/me?a=%41&k={in_query}&b", f"/?k={in_query}"], got
+
+
+@test("a hook puts the value into a request of a guest that holds nothing")
+def _(world):
+    policy = ALLOW + """
+local token = secret "API_TOKEN" { from = env "API_TOKEN", hosts = { "whoami.example.test" },
+                                   expose = false, query = true }
+on.request("whoami.example.test", function(req)
+  req.headers.authorization = "Bearer " .. token
+  req.query = "key=" .. token
+end)
+"""
+    got = run(world, "env | grep -c API_TOKEN; curl -sS https://whoami.example.test/", policy)
+    assert got.expect(0).text.startswith("0\n"), got
+    request = only_request(world)
+    assert request.all("authorization") == [f"Bearer {VALUE}"]
+    assert b"/?key=" + urllib.parse.quote(VALUE, safe="").encode() in request.raw
+
+
 @test("a secret opens no host")
 def _(world):
     policy = 'allow.http { host = "other.example.test" }'

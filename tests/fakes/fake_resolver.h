@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/loop.h"
-#include "runtime/warden/resolver.h"
+#include "runtime/dial/resolver.h"
 
 namespace sallyport::runtime {
 

@@ -37,7 +37,10 @@ const Declared kDeclared[] = {
     {"STRIP", "*.zone.test", "VALUE0OF0STRIP"},
     {"PASS", "x.zone.test", "value:of:pass"},
     {"TERMINATE", "a.test", "value of terminate"},
+    {"URL", "a.test", "value-of-url_~."},
 };
+
+constexpr size_t kMissing = 6;  // Stands among the declared for the secret without a value.
 
 void Shape(SecretSpec& spec) {
   if (spec.name == "NARROW") {
@@ -50,6 +53,7 @@ void Shape(SecretSpec& spec) {
   if (spec.name == "STRIP") spec.foreign = SecretSpec::Foreign::kStrip;
   if (spec.name == "PASS") spec.on_violation = SecretSpec::OnViolation::kPass;
   if (spec.name == "PASS") spec.foreign = SecretSpec::Foreign::kPass;
+  if (spec.name == "URL") spec.path = spec.query = true;
   if (spec.name == "TERMINATE") spec.on_violation = SecretSpec::OnViolation::kTerminate;
 }
 
@@ -79,8 +83,10 @@ std::string Expanded(const Store& store, std::string_view text) {
       out += c;
       continue;
     }
-    const size_t which = (byte & 7u) % (std::size(kDeclared) + 1);
-    out += *store.PlaceholderOf(which < std::size(kDeclared) ? kDeclared[which].name : "MISSING");
+    const size_t which = byte & 7u;
+    out += *store.PlaceholderOf(which < kMissing   ? kDeclared[which].name
+                                : which > kMissing ? kDeclared[which - 1].name
+                                                   : "MISSING");
   }
   return basic ? EncodeBasic(out) : out;
 }

@@ -199,12 +199,12 @@ TEST_CASE("a guest that hangs up in the handshake leaves a record") {
   CHECK(gate.LastRecord().reason == Reason::kClientTls);
 }
 
-TEST_CASE("a client that speaks HTTP/2 only fails in the handshake, with a record that says so") {
+TEST_CASE("a client that speaks no HTTP of ours fails in the handshake, with a record that says so") {
   TestGate gate;
-  auto guest = gate.Open({.alpn = "\x02h2"}, gate.Flow());
+  auto guest = gate.Open({.alpn = "\x02h3"}, gate.Flow());
   guest->Pump();
   gate.RunUntil([&] { return gate.interceptor->connections() == 0; });
-  CHECK(Contains(gate.LastRecord().detail, "http/1.1"));
+  CHECK(Contains(gate.LastRecord().detail, "(h2, http/1.1)"));
 }
 
 TEST_CASE("a server name that is no host name ends the handshake") {

@@ -7,6 +7,7 @@
 #include "mitm/authority.h"
 #include "mitm/guest_tls.h"
 #include "tests/mitm/harness.h"
+#include "tests/mitm/http2/http2_origin.h"
 
 namespace sallyport::mitm {
 namespace {
@@ -86,6 +87,31 @@ TEST_CASE("early data is neither offered nor accepted") {
   CHECK(SSL_SESSION_early_data_capable(first->tickets.back().get()) == 0);
   const auto again = Ask(gate, {.session = first->tickets.back().get()});
   CHECK(SSL_early_data_accepted(again->ssl()) == 0);
+}
+
+TEST_CASE("a resumed session's connection agrees on its protocol anew") {
+  const std::string both = "\x02h2\x08http/1.1";
+  const std::string http1 = "\x08http/1.1";
+  for (const uint16_t version : {uint16_t{TLS1_2_VERSION}, uint16_t{TLS1_3_VERSION}}) {
+    TestGate gate(http2::Http2Origin(), &AnyCertificate(), both);
+    SSL_SESSION* session = nullptr;
+    std::vector<std::unique_ptr<GuestClient>> guests;
+    // The second and the fourth wait, with their ticket, for what the upstream speaks.
+    for (const std::string& alpn : {http1, both, http1, both}) {
+      auto guest = gate.Open({.max_version = version, .alpn = alpn, .session = session},
+                             gate.Flow());
+      if (alpn == http1) CHECK(StatusOf(gate.Ask(*guest, Get("/"))) == 200);
+      guest->Pump();
+      gate.RunUntil([&] { return guest->up(); });
+      CHECK(AlpnOf(guest->ssl()) == (alpn == both ? "h2" : "http/1.1"));
+      CHECK(SSL_session_reused(guest->ssl()) == (session == nullptr ? 0 : 1));
+      if (session == nullptr) {
+        REQUIRE_FALSE(guest->tickets.empty());
+        session = guest->tickets.back().get();
+      }
+      guests.push_back(std::move(guest));
+    }
+  }
 }
 
 /// CPU microseconds of this thread.

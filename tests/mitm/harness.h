@@ -45,10 +45,15 @@ inline void Echo(Origin::Connection& connection) {
 /// A whole gate over an origin, with guests in memory. Members may be set before Open().
 struct TestGate {
   explicit TestGate(Origin::Handler handler = Echo,
-                    const TestCertificate* certificate = &ApiCertificate(), Origin::Tls tls = {},
-                    std::vector<DeclaredServer> servers = {})
+                    const TestCertificate* certificate = &ApiCertificate())
+      : TestGate(std::move(handler), certificate, Origin::Tls{}) {}
+  TestGate(Origin::Handler handler, const TestCertificate* certificate,
+           const std::string& origin_alpn)
+      : TestGate(std::move(handler), certificate, Origin::Speaking(origin_alpn)) {}
+  TestGate(Origin::Handler handler, const TestCertificate* certificate, Origin::Tls tls,
+           std::vector<DeclaredServer> servers = {})
       : loop(std::move(*Loop::Create())),
-        origin(certificate, std::move(handler), tls),
+        origin(certificate, std::move(handler), std::move(tls)),
         dialer(*loop, origin.port()) {
     interceptor = std::move(*Interceptor::Create(
         {.loop = *loop,
@@ -56,7 +61,11 @@ struct TestGate {
          .engine = engine,
          .secrets = secrets,
          .audit = audit,
-         .terminate = [this](std::string why) { terminated.push_back(std::move(why)); }},
+         .terminate = [this](std::string why) { terminated.push_back(std::move(why)); },
+         .renew =
+             [this](const std::vector<std::string>& names, std::function<void(bool)> done) {
+               return renew ? renew(names, std::move(done)) : NoRenewal(std::move(done));
+             }},
         {.system_roots = [] { return Roots().Pem(); },
          .extra_roots = {},
          .servers = std::move(servers)}));
@@ -131,6 +140,13 @@ struct TestGate {
     return end == std::string::npos ? 0 : end + 7;
   }
 
+  /// Says, from the loop, that nothing was renewed.
+  Pending NoRenewal(std::function<void(bool)> done) {
+    if (!done) return {};
+    auto later = std::make_shared<Loop::Handle>(loop->Post([done = std::move(done)] { done(false); }));
+    return Pending([later] { *later = {}; });
+  }
+
   const AuditRecord& LastRecord() {
     REQUIRE_FALSE(audit.records.empty());
     return audit.records.back();
@@ -143,6 +159,7 @@ struct TestGate {
   secrets::Store secrets;
   RecordingAudit audit;
   std::vector<std::string> terminated;
+  RenewSecrets renew;  // What a 401 leads to; nothing is renewed without it.
   std::unique_ptr<Interceptor> interceptor;
 };
 

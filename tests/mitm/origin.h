@@ -34,13 +34,21 @@ class Origin {
     uint16_t min_version = TLS1_2_VERSION;
     uint16_t max_version = TLS1_3_VERSION;
     const TestCertificate* clients = nullptr;  ///< Who must have issued the client's certificate.
+    /// What it speaks, as ALPN writes it, the preferred first; empty: it knows nothing of ALPN.
+    std::string alpn = {};
   };
+  /// What is usual, and ALPN.
+  static Tls Speaking(std::string alpn) {
+    Tls tls;
+    tls.alpn = std::move(alpn);
+    return tls;
+  }
 
   /// Serves HANDLER; over TLS with CERTIFICATE unless that is null, which outlives it.
-  Origin(const TestCertificate* certificate, Handler handler)
-      : Origin(certificate, std::move(handler), Tls{}) {}
+  Origin(const TestCertificate* certificate, Handler handler, std::string alpn = {})
+      : Origin(certificate, std::move(handler), Speaking(std::move(alpn))) {}
   Origin(const TestCertificate* certificate, Handler handler, Tls tls)
-      : certificate_(certificate), tls_(tls), handler_(std::move(handler)) {
+      : certificate_(certificate), tls_(std::move(tls)), handler_(std::move(handler)) {
     signal(SIGPIPE, SIG_IGN);  // BoringSSL's socket BIO writes without MSG_NOSIGNAL.
     listener_ = UniqueFd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_in address{};
@@ -98,6 +106,13 @@ class Origin::Connection {
  public:
   Connection(Origin& origin, int fd, SSL* ssl) : origin_(origin), fd_(fd), ssl_(ssl) {}
 
+  /// What ALPN agreed on.
+  std::string protocol() const {
+    const uint8_t* name = nullptr;
+    unsigned size = 0;
+    if (ssl_ != nullptr) SSL_get0_alpn_selected(ssl_, &name, &size);
+    return {reinterpret_cast<const char*>(name), size};
+  }
   /// Up to 64 KiB; empty at the end.
   std::string Read() {
     std::string bytes(65536, '\0');
@@ -192,6 +207,20 @@ inline void Origin::Accept() {
       X509_STORE_add_cert(SSL_CTX_get_cert_store(context_.get()), tls_.clients->certificate.get());
       SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
                          nullptr);
+    }
+    if (!tls_.alpn.empty()) {
+      SSL_CTX_set_alpn_select_cb(
+          context_.get(),
+          [](SSL*, const uint8_t** out, uint8_t* out_size, const uint8_t* in, unsigned in_size,
+             void* data) {
+            const auto& ours = *static_cast<const std::string*>(data);
+            const bool agreed = SSL_select_next_proto(const_cast<uint8_t**>(out), out_size,
+                                                      reinterpret_cast<const uint8_t*>(ours.data()),
+                                                      static_cast<unsigned>(ours.size()), in,
+                                                      in_size) == OPENSSL_NPN_NEGOTIATED;
+            return agreed ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
+          },
+          const_cast<std::string*>(&tls_.alpn));
     }
     const uint8_t id = 1;
     SSL_CTX_set_session_id_context(context_.get(), &id, 1);

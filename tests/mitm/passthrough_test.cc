@@ -5,10 +5,13 @@
 #include <mutex>
 #include <string>
 
+#include "mitm/guest_tls.h"
 #include "tests/mitm/harness.h"
 
 namespace sallyport::mitm {
 namespace {
+
+const std::string kBoth = "\x02h2\x08http/1.1";
 
 /// A flow that a rule passes through.
 HttpFlow Passed(TestGate& gate, const std::string& name = "api.test") {
@@ -63,6 +66,18 @@ TEST_CASE("a flow that is passed through ends at the server's own certificate") 
     CHECK(record.duration.count() > 0);
     CHECK(record.address == IpAddress::V4(127, 0, 0, 1));
   }
+}
+
+TEST_CASE("a guest and a server agree on HTTP/2 by themselves where a flow is passed through") {
+  TestGate gate(Echo, &ApiCertificate(), kBoth);
+  auto guest = OpenPassed(gate, {.alpn = kBoth});
+  guest->Pump();
+  gate.RunUntil([&] { return guest->up(); });
+  CHECK(AlpnOf(guest->ssl()) == "h2");
+  CHECK(gate.dialer.dialed.size() == 1);  // Nothing is dialled to ask for the protocol.
+  CHECK(gate.origin.connections() == 1);
+  guest->CloseWrite();
+  AwaitOver(gate);
 }
 
 /// The handshake message of one record, spread over records of SIZE bytes.

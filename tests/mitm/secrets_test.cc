@@ -14,15 +14,17 @@ SecretSpec Spec(const std::string& host) {
   SecretSpec spec;
   spec.name = "TOKEN";
   spec.hosts = {*HostPattern::Parse(host)};
+  spec.scrub = false;  // The origin's echo shows what it was given.
   return spec;
 }
 
 /// A gate with a secret for api.test.
 struct SecretGate : TestGate {
   explicit SecretGate(SecretSpec spec = Spec("api.test"),
-                      const TestCertificate* certificate = &ApiCertificate())
+                      const TestCertificate* certificate = &ApiCertificate(),
+                      const char* value = kValue)
       : TestGate(Echo, certificate) {
-    REQUIRE(secrets.Add(std::move(spec), std::move(*secrets::Secret::Create(kValue))));
+    REQUIRE(secrets.Add(std::move(spec), std::move(*secrets::Secret::Create(value))));
     placeholder = *secrets.PlaceholderOf("TOKEN");
   }
   std::string placeholder;
@@ -45,6 +47,63 @@ TEST_CASE("a secret is injected into a request that holds nothing") {
   SecretGate gate(spec);
   auto guest = gate.Open();
   CHECK(Contains(gate.Ask(*guest, Get("/")), std::string("uthorization: Bearer ") + kValue));
+}
+
+TEST_CASE("a value in a path and in a query is encoded for its place, and audited by its name") {
+  SecretSpec spec = Spec("api.test");
+  spec.path = spec.query = true;
+  SecretGate gate(spec, &ApiCertificate(), "12345:a real/value+0000000000000000000000");
+  auto guest = gate.Open();
+  const std::string answer = gate.Ask(
+      *guest, Get("/bot" + gate.placeholder + "/m%65?a=%41&key=" + gate.placeholder + "&b"));
+  CHECK(Contains(answer,
+                 "GET /bot12345:a%20real%2Fvalue+0000000000000000000000/m%65"
+                 "?a=%41&key=12345%3Aa%20real%2Fvalue%2B0000000000000000000000&b HTTP/1.1\r\n"));
+  CHECK(gate.LastRecord().secrets == std::vector<std::string>{"TOKEN"});
+  CHECK(gate.LastRecord().path == "/bot" + gate.placeholder + "/m%65");
+}
+
+TEST_CASE("a placeholder in a path or a query that no declaration names stays one") {
+  SecretGate gate;
+  auto guest = gate.Open();
+  const std::string target = "/x/" + gate.placeholder + "?k=" + gate.placeholder;
+  CHECK(Contains(gate.Ask(*guest, Get(target)), "GET " + target + " HTTP/1.1\r\n"));
+  CHECK(gate.LastRecord().secrets.empty());
+}
+
+TEST_CASE("what a hook writes with a secret's handle gets the value like what the guest sent") {
+  SecretSpec spec = Spec("api.test");
+  spec.path = spec.query = true;
+  spec.expose = false;
+  SecretGate gate(spec);
+  gate.engine.OnRequest([&](const policy::Facts&, const policy::TlsFacts&, RequestHead& head) {
+    head.headers.Set("authorization", "Bearer " + gate.placeholder);  // "Bearer " .. token
+    head.path = "/bot" + gate.placeholder + head.path;
+    head.query = "key=" + gate.placeholder;
+    return policy::FakeEngine::Forward();
+  });
+  auto guest = gate.Open();
+  const std::string answer = gate.Ask(*guest, Get("/me"));
+  const std::string value = kValue;
+  CHECK(Contains(answer, "GET /bot" + value + "/me?key=" + value + " HTTP/1.1\r\n"));
+  CHECK(Contains(answer, "uthorization: Bearer " + value + "\r\n"));
+  CHECK(gate.LastRecord().path == "/me");
+}
+
+TEST_CASE("a digest of a body that may change does not reach the origin") {
+  SecretSpec spec = Spec("api.test");
+  spec.body = SecretSpec::Body::kJson;
+  SecretGate gate(spec);
+  auto guest = gate.Open();
+  const auto post = [&](const std::string& fields) {
+    return gate.Ask(
+        *guest, "POST / HTTP/1.1\r\nHost: api.test\r\nContent-Type: application/json\r\n" + fields +
+                    "Content-Length: 2\r\n\r\n{}");
+  };
+  const std::string answer = post("Content-MD5: mZFLky/tTvoJdR2BnDL0jg==\r\n");
+  CHECK(StatusOf(answer) == 200);
+  CHECK_FALSE(Contains(answer, "Content-MD5"));
+  CHECK(StatusOf(post("x-amz-content-sha256: 44136fa355b3678a\r\n")) == 403);
 }
 
 TEST_CASE("a placeholder for another host is refused before anything is dialled") {

@@ -3,9 +3,12 @@
 #include <catch2/catch.hpp>
 #include <string>
 
+#include "mitm/guest_tls.h"
 #include "mitm/server_settings.h"
 #include "mitm/upstream_pool.h"
 #include "tests/mitm/harness.h"
+#include "tests/mitm/http2/frames.h"
+#include "tests/mitm/http2/http2_origin.h"
 
 // What servers of some hosts must prove besides, and are shown.
 
@@ -32,7 +35,7 @@ std::vector<DeclaredServer> Only(DeclaredServer server) {
 }
 
 Origin::Tls Versions(uint16_t least, uint16_t most) {
-  return {.min_version = least, .max_version = most, .clients = nullptr};
+  return {.min_version = least, .max_version = most, .clients = nullptr, .alpn = {}};
 }
 
 TEST_CASE("an authority that is declared for a host is trusted for that host alone") {
@@ -190,6 +193,42 @@ TEST_CASE("servers of TLS 1.2 alone and of TLS 1.3 alone are served") {
       CHECK(SSL_version(guest->ssl()) == guests);
     }
   }
+}
+
+TEST_CASE("what a server must prove holds where HTTP/2 is agreed on, too") {
+  const std::string both = "\x02h2\x08http/1.1";
+  const TestCertificate weak = MakeTestCertificate(
+      {.name = "api.test", .dns = "api.test", .issuer = &Roots(), .rsa_bits = 1024});
+  const bool by_pin = GENERATE(true, false);
+  DeclaredServer server = For("api.test");
+  if (by_pin) server.pins = {std::string(32, 'x')};
+  TestGate gate(Echo, by_pin ? &ApiCertificate() : &weak, Origin::Speaking(both),
+                Only(std::move(server)));
+  auto guest = gate.Open({.alpn = both}, gate.Flow());
+  guest->Send(http2::Preface() + http2::Head(1, http2::Asking()));
+  gate.RunUntil([&] { return !gate.audit.records.empty(); });
+  CHECK(AlpnOf(guest->ssl()) == "h2");
+  CHECK(gate.LastRecord().reason == Reason::kUpstreamTls);
+  CHECK(Contains(gate.LastRecord().detail, by_pin ? "policy pins" : "weak key"));
+  CHECK(gate.origin.received() == 0);
+}
+
+TEST_CASE("a client certificate is shown where HTTP/2 is agreed on, too") {
+  const std::string both = "\x02h2\x08http/1.1";
+  const TestCertificate client =
+      MakeTestCertificate({.name = "the gate", .dns = "gate.test", .issuer = &Roots()});
+  const auto key = secrets::Secret::Create(client.KeyPem(), secrets::Secret::Form::kFile);
+  REQUIRE(key);
+  DeclaredServer server = For("api.test");
+  server.client = {{"client.pem", client.Pem()}, "client-key.pem", &*key};
+  Origin::Tls tls = Origin::Speaking(both);
+  tls.clients = &Roots();
+  TestGate gate(http2::Http2Origin(), &ApiCertificate(), tls, Only(std::move(server)));
+  auto guest = gate.Open({.alpn = both}, gate.Flow());
+  guest->Send(http2::Preface() + http2::Head(1, http2::Asking()));
+  gate.RunUntil([&] { return !gate.audit.records.empty(); });
+  CHECK(gate.LastRecord().status == 200);
+  CHECK(gate.origin.identified() == 1);
 }
 
 TEST_CASE("a server of TLS 1.1 alone is told about") {

@@ -25,7 +25,8 @@ struct Ends {
     server_wire = pair.a.get();
     client_wire = pair.b.get();
     server = server_tls->Accept(*loop, std::move(pair.a), "", hello);
-    client = client_tls->Connect(*loop, std::move(pair.b), *hello.name, "key");
+    client = client_tls->Connect(*loop, std::move(pair.b), *hello.name, "key",
+                                 Protocols::kHttp1);
     for (int i = 0; i < 10; ++i) {
       client->Handshake();
       server->Handshake();

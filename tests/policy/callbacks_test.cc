@@ -449,6 +449,50 @@ TEST_CASE("a secret's handle is its placeholder in callbacks") {
   CHECK(*head.headers.Find("x-text") == "ph_123");
 }
 
+TEST_CASE("a secret's handle can be put wherever a hook may write") {
+  Policy policy(
+      R"(local token = secret "TOKEN" { from = env "TOKEN", hosts = "a.example", expose = false,
+                                                 query = true, path = true }
+    local other = secret "OTHER" { from = env "OTHER", hosts = "a.example" }
+    on.connect(function(conn)
+      local http = conn:match_http "a.example"
+      if not http then return end
+      http:accept(function(req)
+        if req.headers["x-was"] == "Bearer " .. token then req.headers["x-same"] = "yes" end
+        req.path = "/bot" .. token .. req.path
+        req.query = "key=" .. token .. "&n=" .. 1
+        req.headers["x-two"] = token .. ":" .. other
+        req.headers["x-list"] = { "a", token, "b " .. other }
+        req.headers["x-format"] = string.format("Bearer %s", token)
+      end)
+    end))");
+  policy.engine().SetPlaceholder("TOKEN", "ph_123");
+  policy.engine().SetPlaceholder("OTHER", "ph_456");
+  RequestHead head = Policy::Head("GET", "/me");
+  head.headers.Add("x-was", "Bearer ph_123");
+  CHECK(policy.Request("a.example", head).action == RequestAction::kForward);
+  CHECK(head.Target() == "/botph_123/me?key=ph_123&n=1");
+  CHECK(*head.headers.Find("x-two") == "ph_123:ph_456");
+  CHECK(head.headers.FindAll("x-list") == std::vector<std::string_view>{"a", "ph_123", "b ph_456"});
+  CHECK(*head.headers.Find("x-format") == "Bearer ph_123");
+  CHECK(*head.headers.Find("x-same") == "yes");
+}
+
+TEST_CASE("a secret's handle is nothing but its placeholder") {
+  for (const char* use :
+       {"local x = token + 1", "local x = token.value", "token.value = 'x'",
+        "local x = token .. {}", "local x = token .. nil", "token { hosts = 'b' }",
+        "local x = getmetatable(token).__index", "req.method = token .. '\\n'"}) {
+    INFO(use);
+    Policy policy(R"(local token = secret "TOKEN" { from = env "TOKEN", hosts = "a.example" }
+      allow.http { host = "a.example" }
+      on.request(function(req) )" +
+                  std::string(use) + " end)");
+    policy.engine().SetPlaceholder("TOKEN", "ph_123");
+    CHECK(policy.Request("a.example", "GET", "/").refusal.reason == Reason::kPolicyError);
+  }
+}
+
 TEST_CASE("objects that a callback keeps are dead in the next") {
   Policy policy(R"(local kept, kept_headers, kept_match
     allow.http { host = "a.example" }

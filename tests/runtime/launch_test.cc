@@ -25,6 +25,7 @@ Launch Full() {
   launch.extra_roots = {{"ca.pem", "-----BEGIN"}};
   launch.server_files = {{"corp.pem", "-----BEGIN"}};
   launch.agent_path = "/usr/libexec/sallyport/sandbox-agent";
+  launch.broker_path = "/usr/libexec/sallyport/sandbox-broker";
   launch.timeout = std::chrono::seconds(30);
   return launch;
 }
@@ -43,6 +44,7 @@ TEST_CASE("a launch message comes back as it was") {
   CHECK_FALSE(decoded->network);
   CHECK(decoded->extra_roots[0].second == "-----BEGIN");
   CHECK(decoded->server_files == Full().server_files);
+  CHECK(decoded->broker_path == "/usr/libexec/sallyport/sandbox-broker");
   CHECK(decoded->timeout == std::chrono::seconds(30));
 }
 

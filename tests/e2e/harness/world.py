@@ -33,7 +33,7 @@ from .sandbox import PLAIN, ROOT, Running
 _CLONE_NEWNS, _CLONE_NEWNET = 0x20000, 0x40000000
 _MS_REC, _MS_PRIVATE = 0x4000, 1 << 18
 _PR_SET_CHILD_SUBREAPER = 36
-PROGRAMS = ("sandboxctl", "sandbox-warden", "sandbox-agent")
+PROGRAMS = ("sandboxctl", "sandbox-warden", "sandbox-broker", "sandbox-agent")
 _ADDRESSES = ["11.0.0.53/32", "11.0.0.80/32", "11.0.0.81/32", "11.0.0.82/32", "11.0.0.83/32",
               "11.0.0.84/32", "11.0.0.85/32", "10.0.0.80/32", "169.254.169.254/32",
               "2600:11::53/128", "2600:11::80/128", "2600:11::81/128"]

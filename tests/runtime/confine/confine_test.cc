@@ -190,6 +190,31 @@ TEST_CASE("a confined broker reads what it was given and nothing else") {
   std::filesystem::remove_all(dir);
 }
 
+TEST_CASE("a confined broker that asks servers has IP sockets, opens nothing and runs nothing") {
+  FOR_ROOT_AND_USER;
+  const ConfineOptions options{.role = Role::kOnlineBroker, .readable = {}};
+  CHECK(Confined(who, options, [] {
+          const UniqueFd stream(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+          const UniqueFd datagram(socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+          sockaddr_in nobody{};
+          nobody.sin_family = AF_INET;
+          nobody.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+          nobody.sin_port = htons(1);
+          const int result = connect(stream.get(), reinterpret_cast<sockaddr*>(&nobody), sizeof nobody);
+          const bool asked = result == 0 || errno == ECONNREFUSED;
+          return stream.valid() && datagram.valid() && asked ? 0 : 1;
+        }) == "exit 0");
+  CheckStopped(Confined(who, options, [] { return open("/etc/passwd", O_RDONLY) < 0 ? 1 : 0; }));
+  if (!kSeccomp) return;
+  CheckStopped(Confined(who, options, [] { return socket(AF_UNIX, SOCK_STREAM, 0) < 0 ? 1 : 0; }));
+  CheckStopped(Confined(who, options, [] {
+    const UniqueFd server(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    return listen(server.get(), 1);
+  }));
+  CheckStopped(Confined(who, options, [] { return fork() < 0 ? 1 : 0; }));
+  CheckStopped(Confined(who, options, [] { return execl("/bin/true", "true", nullptr); }));
+}
+
 TEST_CASE("a confined process leaves no core and is not dumpable") {
   FOR_ROOT_AND_USER;
   CHECK(Confined(who, Warden(), [] {

@@ -1,0 +1,74 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "mitm/content/coding.h"
+#include "mitm/content/memory.h"
+#include "mitm/filtered_body.h"
+#include "mitm/message.h"
+#include "secrets/store.h"
+
+namespace sallyport::mitm {
+
+/// Keeps the values of secrets out of the answers to one request. Exists only where a secret is to
+/// be scrubbed; without one, answers pass as they are.
+///
+/// | the answer's body | what the guest gets |
+/// | --- | --- |
+/// | as it is | scrubbed. Its length is only known when it is over, so it has a Content-Length only
+/// if all of it, up to 64 KiB, is there when its head is | | in codings that the guest asked for |
+/// decoded and scrubbed, without Content-Encoding, Accept-Ranges and digests; length as above | |
+/// in codings that it did not ask for (a .tar.gz labelled so) | the coded bytes, looked through:
+/// cut off where they show a secret | | in a coding without a decoder | nothing: 502 | | a part
+/// (206) | scrubbed as it is; in a coding and from a host that may hold a secret, 502 |
+///
+/// ETags stay, of decoded answers too. Digests of a body that came without codings also stay: only
+/// where a value was replaced do they not hold, and there the guest shall notice.
+class ResponseScrub {
+ public:
+  /// Whether the request's host may hold a secret.
+  enum class Holder { kNo, kMaybe };
+
+  /// Both outlive it.
+  ResponseScrub(const secrets::Store& store, content::DecoderMemory& memory, Holder holder)
+      : store_(store), memory_(memory), holder_(holder) {}
+
+  /// Changes HEAD, which the policy has allowed, so that the answer can be scrubbed:
+  /// Accept-Encoding names only what can be decoded, Range and If-Range are not sent to a host that
+  /// may hold a secret (two parts could share a value), nor encodings inside of bodies.
+  void Narrow(RequestHead& head);
+
+  /// Scrubs an answer's fields and reason phrase; all there is to do for an interim one.
+  void Scrub(ResponseHead& head) const;
+
+  enum class AnswerTo { kHead, kOther };
+  /// Prepares for RESPONSE, the final one, and changes its head to what the guest gets. A refusal
+  /// when it can't be scrubbed.
+  std::optional<Refusal> Begin(Response& response, AnswerTo answer_to);
+
+  /// After Begin(): what the answer's body is read through; null when it has none.
+  FilteredBody* body() { return body_ ? &*body_ : nullptr; }
+
+  /// After Begin(), once, if there is a body: says in RESPONSE what is known of the length that the
+  /// guest gets, reading ahead what is there already. kError or kBroken if that fails.
+  MessageEvent::Kind SettleLength(Response& response, const FilteredBody::Source& source);
+
+  /// Scrubs the trailers of an answer.
+  void ScrubTrailers(Headers& trailers) const;
+
+ private:
+  std::optional<Refusal> Decode(Response& response, const content::ContentEncoding& coded,
+                                FilteredBody::Options& options);
+  bool AskedFor(const content::ContentEncoding& coded) const;
+
+  const secrets::Store& store_;
+  content::DecoderMemory& memory_;
+  const Holder holder_;
+  std::vector<content::Coding> asked_for_;
+  std::optional<FilteredBody> body_;
+  bool decoded_ = false;      // The guest gets the body without its codings.
+  bool same_length_ = false;  // The guest gets as many bytes as came.
+};
+
+}  // namespace sallyport::mitm

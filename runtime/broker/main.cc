@@ -1,0 +1,171 @@
+// The broker's life, as steps:
+//
+//     TieToWarden -> ReadLaunch -> Open (sources, errands, roots, resolver) -> Confine -> Serve
+//
+// It opens its sources first and confines itself before it asks a server for anything. A broker
+// whose sources need no server has no network at all.
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+#include <memory>
+#include <string>
+
+#include "mitm/upstream_trust.h"
+#include "runtime/broker/broker.h"
+#include "runtime/broker/server.h"
+#include "runtime/broker/value_source.h"
+#include "runtime/confine/confine.h"
+#include "runtime/dial/ares_resolver.h"
+#include "runtime/dial/guarded_dialer.h"
+#include "runtime/dial/system_roots.h"
+#include "sallyport_versions.h"
+
+namespace {
+
+using namespace sallyport;
+using namespace sallyport::runtime;
+
+constexpr off_t kMaxLaunch = 64 * 1024 * 1024;
+constexpr unsigned kMaxFiles = 256;  // Sources, and a few connections.
+
+/// Dies with the warden. False when it has died already: then its end of the socket is closed.
+bool TieToWarden() {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  pollfd socket{.fd = kBrokerSocketFd, .events = 0, .revents = 0};
+  return poll(&socket, 1, 0) == 0;
+}
+
+Result<BrokerLaunch> ReadLaunch() {
+  const UniqueFd file(kBrokerLaunchFd);
+  struct stat info = {};
+  if (fstat(file.get(), &info) != 0) return tl::unexpected(Error::FromErrno("launch message"));
+  if (info.st_size > kMaxLaunch) return Fail(Code::kLimit, "the launch message is too large");
+  std::string bytes(static_cast<size_t>(info.st_size), '\0');
+  if (pread(file.get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+    return tl::unexpected(Error::FromErrno("launch message"));
+  }
+  return BrokerLaunch::Decode(bytes);
+}
+
+/// Everything that the sources work with, in the order in which it is made.
+struct Workshop {
+  std::vector<SecretSource> declared;
+  Sources local;
+  std::unique_ptr<Errands> errands;
+  std::unique_ptr<Loop> loop;
+  UniqueFd roots;  // The bundle's file, read when it is first needed.
+  std::unique_ptr<Resolver> resolver;
+  std::unique_ptr<GuardedDialer> dialer;
+  std::unique_ptr<mitm::UpstreamTls> tls;
+  std::unique_ptr<HttpClient> http;
+};
+
+bool AnyNeedsNetwork(const std::vector<SecretSource>& sources) {
+  for (const auto& source : sources) {
+    if (NeedsNetwork(source)) return true;
+  }
+  return false;
+}
+
+Status OpenNetwork(const BrokerLaunch& launch, Workshop& shop) {
+  tzset();  // Reads its file at its first use, which is now: certificates are held against the
+            // time.
+  std::vector<Endpoint> servers;
+  for (const auto& text : launch.resolvers) {
+    if (const auto endpoint = Endpoint::Parse(text, 53)) servers.push_back(*endpoint);
+  }
+  auto resolver = NewAresResolver(*shop.loop, servers);
+  if (!resolver) return tl::unexpected(std::move(resolver).error());
+  shop.resolver = *std::move(resolver);
+  shop.dialer = std::make_unique<GuardedDialer>(*shop.loop, *shop.resolver);
+  std::vector<mitm::RootBundle> extra;
+  for (const auto& [name, pem] : launch.extra_roots) extra.push_back({name, pem});
+  shop.roots = OpenSystemRoots();
+  auto trusted = mitm::LoadTrustedRoots(extra);
+  if (!trusted) return tl::unexpected(std::move(trusted).error());
+  auto tls = mitm::UpstreamTls::Create(*std::move(trusted),
+                                       [&shop] { return ReadSystemRoots(std::move(shop.roots)); });
+  if (!tls) return tl::unexpected(std::move(tls).error());
+  shop.tls = *std::move(tls);
+  shop.http = std::make_unique<HttpClient>(*shop.loop, *shop.dialer, *shop.tls);
+  return {};
+}
+
+Status Open(const BrokerLaunch& launch, Workshop& shop) {
+  for (const auto& item : launch.secrets) shop.declared.push_back(item.source);
+  auto variables = ReadVariables(UniqueFd(kBrokerValuesFd));
+  auto errands = ErrandsOf(shop.declared);
+  if (!errands.commands.empty() || !errands.files.empty()) {
+    auto started = Errands::Start(std::move(errands), variables);
+    if (!started) return tl::unexpected(std::move(started).error());
+    shop.errands = *std::move(started);
+  }
+  shop.local = Sources::Open(shop.declared, std::move(variables));
+  auto loop = Loop::Create();
+  if (!loop) return tl::unexpected(std::move(loop).error());
+  shop.loop = *std::move(loop);
+  if (shop.errands) {
+    if (auto attached = shop.errands->Attach(*shop.loop); !attached) return attached;
+  }
+  return AnyNeedsNetwork(shop.declared) ? OpenNetwork(launch, shop) : Status();
+}
+
+Result<int> Serve(UniqueFd socket) {
+  auto launch = ReadLaunch();
+  if (!launch) return tl::unexpected(std::move(launch).error());
+  Workshop shop;
+  if (auto opened = Open(*launch, shop); !opened) return tl::unexpected(std::move(opened).error());
+  const auto role = shop.http ? ConfineOptions::Role::kOnlineBroker : ConfineOptions::Role::kBroker;
+  auto confined = Confine({.role = role, .readable = {}, .max_files = kMaxFiles});
+  if (!confined) return tl::unexpected(std::move(confined).error().In("confining the broker"));
+  const SourceTools tools{.loop = *shop.loop,
+                          .local = shop.local,
+                          .errands = shop.errands.get(),
+                          .http = shop.http.get()};
+  std::vector<std::unique_ptr<ValueSource>> sources;
+  for (const auto& item : launch->secrets)
+    sources.push_back(MakeValueSource(item.name, item.source, tools));
+  auto server = Server::Create(*shop.loop, std::move(socket), std::move(sources));
+  if (!server) return tl::unexpected(std::move(server).error());
+  while (!(*server)->exit_status()) {
+    if (auto turned = shop.loop->RunOnce(); !turned)
+      return tl::unexpected(std::move(turned).error());
+  }
+  return *(*server)->exit_status();
+}
+
+void TellWarden(const Error& error) {
+  BrokerAnswer answer;
+  answer.kind = BrokerAnswer::Kind::kFatal;
+  answer.bytes.text = error.message().substr(0, BrokerAnswer::kMaxBytes);
+  SendAnswer(kBrokerSocketFd, answer);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc > 1 && std::strcmp(argv[1], "--version") == 0) {
+    std::printf("sandbox-broker %s\n", versions::kSallyport);
+    return 0;
+  }
+  if (fcntl(kBrokerSocketFd, F_GETFD) < 0 || fcntl(kBrokerLaunchFd, F_GETFD) < 0) {
+    std::fprintf(stderr, "sandbox-broker is started by sandbox-warden\n");
+    return 125;
+  }
+  if (!TieToWarden()) return 125;
+  std::signal(SIGPIPE, SIG_IGN);
+  for (int fd = kBrokerSocketFd; fd <= kBrokerValuesFd; ++fd) fcntl(fd, F_SETFD, FD_CLOEXEC);
+  // Kept for TellWarden(): Serve()'s copy goes with its server.
+  UniqueFd socket(fcntl(kBrokerSocketFd, F_DUPFD_CLOEXEC, kBrokerValuesFd + 1));
+  const auto status = Serve(std::move(socket));
+  if (!status) TellWarden(status.error());
+  _exit(status ? *status : 1);
+}

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "base/secret_source.h"
+#include "runtime/broker/wiped.h"
+
+// What the warden and its broker say to each other. A secret goes by its place in BrokerLaunch.
+//
+//     warden  u16 secret                                    "a value, please"; one at a time for
+//     each secret broker  u8 kind, u8 0, u16 secret, u32 length, i64 lifetime in ms (-1: none
+//     known), LENGTH bytes
+//
+// All numbers are little-endian. Each question gets exactly one answer, in any order.
+
+namespace sallyport::runtime {
+
+/// What a broker is born to know.
+struct BrokerLaunch {
+  struct Item {
+    std::string name;
+    SecretSource source;
+  };
+  std::vector<Item> secrets;
+  std::vector<std::string> resolvers;                            ///< "192.0.2.1:53".
+  std::vector<std::pair<std::string, std::string>> extra_roots;  ///< File name and PEM text.
+
+  std::string Encode() const;
+  /// kInvalid for anything that Encode() did not write.
+  static Result<BrokerLaunch> Decode(std::string_view bytes);
+};
+
+/// A value, or why there is none.
+struct BrokerAnswer {
+  enum class Kind : uint8_t {
+    kValue = 0,
+    kFailure = 1,  ///< This secret has no value now; `bytes` say why.
+    kFatal = 2,    ///< The broker can't work at all; `bytes` say why, and nothing follows.
+  };
+  Kind kind = Kind::kFailure;
+  uint16_t secret = 0;
+  std::optional<std::chrono::milliseconds>
+      lifetime;  ///< From now; none when the source names none.
+  Wiped bytes;
+
+  /// At most this many bytes: a value is 64 KiB at most.
+  static constexpr size_t kMaxBytes = size_t{64} * 1024;
+  static constexpr size_t kHeadSize = 16;
+
+  Wiped Encode() const;
+};
+
+/// Takes answers out of a stream of bytes that arrives in pieces of any size.
+class BrokerAnswerReader {
+ public:
+  BrokerAnswerReader();
+  /// Where the next bytes are to be stored: at least one byte long. Then Stored(how many).
+  std::pair<char*, size_t> Space();
+  void Stored(size_t size);
+  /// The next whole answer, if there is one. kInvalid for what is none: the stream is of no more
+  /// use.
+  Result<std::optional<BrokerAnswer>> Next();
+
+ private:
+  Wiped buffer_;  // Never grows: two answers fit, and none waits longer than until Next().
+  size_t begin_ = 0;
+  size_t end_ = 0;
+};
+
+/// The two bytes of a question, and back.
+std::string EncodeQuestion(uint16_t secret);
+uint16_t DecodeQuestion(const unsigned char (&bytes)[2]);
+
+}  // namespace sallyport::runtime

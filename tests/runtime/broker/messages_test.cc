@@ -1,0 +1,149 @@
+#include "runtime/broker/messages.h"
+
+#include <catch2/catch.hpp>
+#include <cstring>
+
+namespace sallyport::runtime {
+namespace {
+
+BrokerLaunch Full() {
+  OAuth2Source oauth;
+  oauth.token_url = *HttpUrl::Parse("https://id.example.com/token?x=y");
+  oauth.grant = OAuth2Source::Grant::kRefreshToken;
+  oauth.auth = OAuth2Source::Auth::kPost;
+  oauth.client_id = "me";
+  oauth.client_secret = EnvSource{"S"};
+  oauth.refresh_token = FileSource{"/home/me/refresh"};
+  oauth.scopes = {"a", "b"};
+  oauth.audience = "api";
+  oauth.private_network = true;
+  GitHubAppSource app;
+  app.base_url = *HttpUrl::Parse("https://ghe.example.com/api/v3");
+  app.app_id = "1";
+  app.installation_id = "2";
+  app.private_key = CommandSource{{"pass", "show app"}, "/home/me", std::chrono::milliseconds(0)};
+  app.repositories = {"one"};
+  app.permissions = {{"contents", "read"}};
+  BrokerLaunch launch;
+  launch.secrets = {{"A", EnvSource{"X"}},
+                    {"B", FileSource{"/f"}},
+                    {"C", CommandSource{{"gh", "auth", ""}, "/home/me", std::chrono::hours(1)}},
+                    {"D", oauth},
+                    {"E", app}};
+  launch.resolvers = {"192.0.2.1:53"};
+  launch.extra_roots = {{"ca.pem", "-----BEGIN"}};
+  return launch;
+}
+
+TEST_CASE("what a broker is born to know comes back as it was") {
+  const auto decoded = BrokerLaunch::Decode(Full().Encode());
+  REQUIRE(decoded);
+  REQUIRE(decoded->secrets.size() == 5);
+  CHECK(decoded->secrets[0].name == "A");
+  CHECK(std::get<EnvSource>(decoded->secrets[0].source).variable == "X");
+  CHECK(std::get<FileSource>(decoded->secrets[1].source).path == "/f");
+  const auto& command = std::get<CommandSource>(decoded->secrets[2].source);
+  CHECK(command.argv == std::vector<std::string>{"gh", "auth", ""});
+  CHECK(command.lifetime == std::chrono::hours(1));
+  const auto& oauth = std::get<OAuth2Source>(decoded->secrets[3].source);
+  CHECK(oauth.token_url.ToString() == "https://id.example.com/token?x=y");
+  CHECK(oauth.grant == OAuth2Source::Grant::kRefreshToken);
+  CHECK(oauth.auth == OAuth2Source::Auth::kPost);
+  CHECK(std::get<FileSource>(*oauth.refresh_token).path == "/home/me/refresh");
+  CHECK(oauth.scopes.size() == 2);
+  CHECK(oauth.private_network);
+  const auto& app = std::get<GitHubAppSource>(decoded->secrets[4].source);
+  CHECK(std::get<CommandSource>(app.private_key).argv[1] == "show app");
+  CHECK(app.permissions.front().second == "read");
+  CHECK(decoded->extra_roots.front().second == "-----BEGIN");
+  CHECK(decoded->Encode() == Full().Encode());
+}
+
+TEST_CASE("a broker's launch message cut anywhere, or with something behind it, is refused") {
+  const std::string bytes = Full().Encode();
+  for (size_t length = 0; length < bytes.size(); ++length) {
+    CAPTURE(length);
+    CHECK_FALSE(BrokerLaunch::Decode(std::string_view(bytes).substr(0, length)));
+  }
+  CHECK_FALSE(BrokerLaunch::Decode(bytes + '\0'));
+}
+
+std::string Encoded(BrokerAnswer::Kind kind, uint16_t secret, const std::string& text,
+                    int64_t lifetime = -1) {
+  BrokerAnswer answer;
+  answer.kind = kind;
+  answer.secret = secret;
+  if (lifetime >= 0) answer.lifetime = std::chrono::milliseconds(lifetime);
+  answer.bytes.text = text;
+  return answer.Encode().text;
+}
+
+std::vector<std::string> Read(BrokerAnswerReader& reader, std::string_view bytes) {
+  std::vector<std::string> seen;
+  while (!bytes.empty()) {
+    const auto [space, room] = reader.Space();
+    const size_t size = std::min(room, bytes.size());
+    std::memcpy(space, bytes.data(), size);
+    reader.Stored(size);
+    bytes.remove_prefix(size);
+    for (;;) {
+      auto answer = reader.Next();
+      if (!answer) {
+        seen.push_back("error");
+        return seen;
+      }
+      if (!*answer) break;
+      seen.push_back(std::to_string((*answer)->secret) + " " + (*answer)->bytes.text + " " +
+                     std::to_string((*answer)->lifetime ? (*answer)->lifetime->count() : -1));
+    }
+  }
+  return seen;
+}
+
+TEST_CASE("answers cut at any two places are read the same") {
+  const std::string bytes = Encoded(BrokerAnswer::Kind::kValue, 7, "value", 5000) +
+                            Encoded(BrokerAnswer::Kind::kFailure, 300, "why not") +
+                            Encoded(BrokerAnswer::Kind::kValue, 0, "");
+  const std::vector<std::string> expected = {"7 value 5000", "300 why not -1", "0  -1"};
+  for (size_t first = 0; first <= bytes.size(); ++first) {
+    for (size_t second = first; second <= bytes.size(); ++second) {
+      BrokerAnswerReader reader;
+      auto seen = Read(reader, bytes.substr(0, first));
+      for (const auto& part : {bytes.substr(first, second - first), bytes.substr(second)}) {
+        for (auto& more : Read(reader, part)) seen.push_back(more);
+      }
+      REQUIRE(seen == expected);
+    }
+  }
+}
+
+TEST_CASE("the largest answers fit, one behind the other") {
+  const std::string value(BrokerAnswer::kMaxBytes, 'x');
+  std::string bytes;
+  for (int i = 0; i < 4; ++i) bytes += Encoded(BrokerAnswer::Kind::kValue, 1, value);
+  BrokerAnswerReader reader;
+  CHECK(Read(reader, bytes).size() == 4);
+}
+
+TEST_CASE("an answer of an unknown kind, too long or ended before now is refused") {
+  const std::string good = Encoded(BrokerAnswer::Kind::kValue, 1, "v", 5);
+  for (const auto& [at, byte] :
+       {std::pair<size_t, char>{0, 3}, {1, 1}, {6, 2}, {7, 1}, {15, '\x80'}}) {
+    std::string bad = good;
+    bad[at] = byte;
+    BrokerAnswerReader reader;
+    CAPTURE(at);
+    CHECK(Read(reader, bad) == std::vector<std::string>{"error"});
+  }
+}
+
+TEST_CASE("a question comes back as it was") {
+  const std::string bytes = EncodeQuestion(513);
+  REQUIRE(bytes.size() == 2);
+  const unsigned char question[2] = {static_cast<unsigned char>(bytes[0]),
+                                     static_cast<unsigned char>(bytes[1])};
+  CHECK(DecodeQuestion(question) == 513);
+}
+
+}  // namespace
+}  // namespace sallyport::runtime
