@@ -1,6 +1,7 @@
 #include "base/http_message.h"
 
 #include <algorithm>
+#include <array>
 
 namespace sallyport {
 namespace {
@@ -17,6 +18,21 @@ constexpr bool IsTokenChar(char c) {
 constexpr bool IsFieldValueChar(char c) {
   const auto byte = static_cast<unsigned char>(c);
   return c == '\t' || (byte >= 0x20 && byte != 0x7f);
+}
+
+// One lookup a byte: every byte of every head passes here.
+template <class Predicate>
+constexpr std::array<bool, 256> TableOf(Predicate belongs) {
+  std::array<bool, 256> table{};
+  for (size_t i = 0; i < table.size(); ++i) table[i] = belongs(static_cast<char>(i));
+  return table;
+}
+constexpr std::array<bool, 256> kTokenChars = TableOf(IsTokenChar);
+constexpr std::array<bool, 256> kFieldValueChars = TableOf(IsFieldValueChar);
+
+bool AllIn(const std::array<bool, 256>& table, std::string_view text) {
+  return std::all_of(text.begin(), text.end(),
+                     [&table](char c) { return table[static_cast<unsigned char>(c)]; });
 }
 
 }  // namespace
@@ -70,11 +86,11 @@ bool EqualsIgnoreCase(std::string_view a, std::string_view b) {
 }
 
 bool IsToken(std::string_view text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), IsTokenChar);
+  return !text.empty() && AllIn(kTokenChars, text);
 }
 
 bool IsFieldValue(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), IsFieldValueChar);
+  return AllIn(kFieldValueChars, text);
 }
 
 std::string RequestHead::Target() const {

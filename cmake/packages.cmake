@@ -1,6 +1,6 @@
 # Libraries that come ready from the system: tl::expected, CLI11::CLI11,
 # nlohmann_json::nlohmann_json, and from pkg-config PkgConfig::lua, ::cares,
-# ::idn2, ::psl, ::seccomp, ::nghttp2, ::curl, ::zlib, ::brotli and ::zstd.
+# ::idn2, ::psl, ::seccomp, ::nghttp2, ::zlib, ::brotli and ::zstd.
 
 find_package(PkgConfig REQUIRED)
 find_package(tl-expected REQUIRED)
@@ -13,7 +13,6 @@ pkg_check_modules(idn2 REQUIRED IMPORTED_TARGET libidn2)
 pkg_check_modules(psl REQUIRED IMPORTED_TARGET libpsl)
 pkg_check_modules(seccomp REQUIRED IMPORTED_TARGET libseccomp)
 pkg_check_modules(nghttp2 REQUIRED IMPORTED_TARGET libnghttp2)
-pkg_check_modules(curl REQUIRED IMPORTED_TARGET libcurl)
 pkg_check_modules(zlib REQUIRED IMPORTED_TARGET zlib)
 pkg_check_modules(brotli REQUIRED IMPORTED_TARGET libbrotlidec)
 pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)

@@ -22,6 +22,9 @@ Refusal Refused(Reason reason, int status, std::string detail) {
           .how_to_allow = {}};
 }
 
+/// The code of a close frame, RFC 6455, 7.4.1.
+constexpr uint16_t kGoingAway = 1001;
+
 /// RFC 9110, 9.2.2.
 bool IsIdempotent(std::string_view method) {
   return method == "GET" || method == "HEAD" || method == "OPTIONS" || method == "PUT" ||
@@ -78,6 +81,7 @@ Exchange::~Exchange() {
 void Exchange::Pump() {
   if (step_ == Step::kNew) Decide();
   if (step_ == Step::kRelaying) Relay();
+  if (step_ == Step::kSwitched) PumpSwitched();
   if (step_ == Step::kAnswering) PumpAnswer();
 }
 
@@ -99,11 +103,19 @@ void Exchange::Decide() {
     case policy::RequestVerdict::Action::kForward:
       break;
   }
-  if (!IsWritable(request_.head) || (request_.head.method == "HEAD") != asked_for_head_) {
+  const bool upgrades = request_.head.headers.Find("upgrade") != nullptr;
+  if (!IsWritable(request_.head) || (request_.head.method == "HEAD") != asked_for_head_ ||
+      upgrades != request_.websocket_key.has_value() ||
+      (upgrades && request_.head.method != "GET")) {
     return Refuse(Refused(Reason::kPolicyError, 403, "a hook made a request that is not HTTP"));
   }
   if (verdict.to) own_target_ = flow_.TargetFor(verdict.to);
-  if (Examine()) Connect();
+  if (!Examine()) return;
+  if (request_.websocket_key) {
+    upgrade_.emplace(flow_.gate().secrets, SecretsTarget(), request_.head, *request_.websocket_key);
+    upgrade_->Prepare(request_.head);
+  }
+  Connect();
 }
 
 /// What is refused before the policy is asked.
@@ -135,9 +147,7 @@ std::optional<Refusal> Exchange::CheckRequest() {
 bool Exchange::Examine() {
   const secrets::Store& store = flow_.gate().secrets;
   if (store.empty()) return true;
-  const secrets::RequestTarget target{.host = flow_.facts().name,
-                                      .port = flow_.facts().destination.port,
-                                      .encrypted = flow_.tls.encrypted};
+  const secrets::RequestTarget target = SecretsTarget();
   secrets::Examination examination = store.Examine(target, request_.head);
   if (examination.terminate) {
     TerminateSandbox();
@@ -155,6 +165,12 @@ bool Exchange::Examine() {
 
 void Exchange::TerminateSandbox() {
   flow_.gate().terminate("a secret's placeholder was sent where it may not go");
+}
+
+secrets::RequestTarget Exchange::SecretsTarget() const {
+  return {.host = flow_.facts().name,
+          .port = flow_.facts().destination.port,
+          .encrypted = flow_.tls.encrypted};
 }
 
 /// What the bodies of an allowed request and of its answer pass on their ways.
@@ -250,9 +266,7 @@ bool Exchange::GatherRequest() {
 void Exchange::Send() {
   request_sent_ = true;
   if (substitutes_) {
-    const secrets::RequestTarget target{.host = flow_.facts().name,
-                                        .port = flow_.facts().destination.port,
-                                        .encrypted = flow_.tls.encrypted};
+    const secrets::RequestTarget target = SecretsTarget();
     RequestHead head = request_.head;
     flow_.gate().secrets.Substitute(target, head);
     upstream_->WriteHead(head, flow_.authority(), request_.body);
@@ -363,6 +377,7 @@ void Exchange::PumpResponse(size_t& budget) {
 void Exchange::OnResponseHead() {
   Response& response = upstream_->response();
   CleanResponse(response.head);
+  if (response.head.status == 101) return OnSwitch();
   if (response.interim()) {
     if (++interim_ > kMaxInterimResponses) {
       return Refuse(Refused(Reason::kUpstreamProtocol, 502, "the server sends no final answer"));
@@ -430,6 +445,66 @@ bool Exchange::BeginScrub(Response& response) {
   if (kind != Kind::kError && kind != Kind::kBroken) return true;
   OnUpstreamFailed(kind);
   return false;
+}
+
+/// The server agrees to a WebSocket; to nothing else, as its codec has seen.
+void Exchange::OnSwitch() {
+  ResponseHead& head = upstream_->response().head;
+  const auto server = upstream_->channel();
+  std::optional<std::string> why = "nobody asked for it";
+  if (upgrade_ && server) why = upgrade_->Accept(request_.head, head);
+  if (why) {
+    return Refuse(
+        Refused(Reason::kUpstreamProtocol, 502, "the server's answer to a WebSocket: " + *why));
+  }
+  record_.status = head.status;
+  record_.bytes_down += SizeOf(head.headers);
+  guest_.WriteHead(head, {});
+  head_sent_ = true;
+  const auto guest = guest_.channel();
+  if (!guest) return CutOff(Reason::kUpstreamProtocol, "this client can't have a WebSocket");
+  relay_ = upgrade_->MakeRelay(*guest, *server);
+  step_ = Step::kSwitched;
+  deadline_.Set(kResponseBodyTimeout);
+}
+
+void Exchange::PumpSwitched() {
+  using State = websocket::Relay::State;
+  const uint64_t before = relay_->bytes_up() + relay_->bytes_down();
+  const State state = relay_->Pump();
+  upstream_->Flush();
+  if (relay_->bytes_up() + relay_->bytes_down() > before) deadline_.Set(kResponseBodyTimeout);
+  switch (state) {
+    case State::kOpen:
+      return;
+    case State::kMore:
+      return PumpAgain();
+    case State::kOver:
+      return EndSwitched(Reason::kAllowed, {});
+    case State::kFailed:
+      return OnMessagesFailed();
+  }
+}
+
+/// A side broke RFC 6455, or the guest sent a placeholder where it may not stand.
+void Exchange::OnMessagesFailed() {
+  const websocket::Relay::Failure& failure = relay_->failure();
+  const secrets::Examination& found = upgrade_->found();
+  if (found.terminate) TerminateSandbox();
+  if (found.refusal) return EndSwitched(found.refusal->reason, found.refusal->detail);
+  const bool client = failure.sender == websocket::Sender::kClient;
+  EndSwitched(client ? Reason::kBadRequest : Reason::kUpstreamProtocol,
+              "the WebSocket was closed, since the " + std::string(client ? "client" : "server") +
+                  " broke its protocol: " + failure.error.message());
+}
+
+/// Both connections end behind what was written to them.
+void Exchange::EndSwitched(Reason reason, std::string_view detail) {
+  reason_ = reason;
+  detail_ = detail;
+  upstream_->Flush();
+  upstream_->Finish();
+  Finish();
 }
 
 void Exchange::WriteEnd() {
@@ -532,6 +607,9 @@ void Exchange::OnDeadline() {
       return;
     case Step::kAnswering:
       return CutOff(reason_, "the client did not take the answer");
+    case Step::kSwitched:
+      relay_->Close(kGoingAway);
+      return EndSwitched(Reason::kUpstreamTimeout, "nothing was sent on the WebSocket");
     case Step::kRelaying:
       break;
   }
@@ -546,6 +624,12 @@ void Exchange::Finish() {
   step_ = Step::kFinished;
   connecting_ = {};
   renewing_ = {};
+  if (relay_) {
+    record_.bytes_up += relay_->bytes_up();
+    record_.bytes_down += relay_->bytes_down();
+    for (const std::string& name : upgrade_->found().used) AddOnce(record_.secrets, name);
+    relay_.reset();
+  }
   upstream_.reset();
   again_ = {};
   deadline_.Clear();

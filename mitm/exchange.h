@@ -10,6 +10,8 @@
 #include "mitm/problem.h"
 #include "mitm/request_body.h"
 #include "mitm/response_scrub.h"
+#include "mitm/websocket/relay.h"
+#include "mitm/websocket/upgrade.h"
 
 namespace sallyport::mitm {
 
@@ -18,6 +20,9 @@ namespace sallyport::mitm {
 ///
 ///     Decide -> Examine -> Connect -> OnConnected -> Send -> Relay -> Finish
 ///     a 401 to our secrets:      ^------- Renew <-------+
+///
+/// A WebSocket goes on from Relay, with the server's 101: OnSwitch -> PumpSwitched -> Finish. It
+/// takes the connections on both sides along.
 ///
 /// Exactly one audit record is written, when it finishes.
 class Exchange final : public UpstreamSide::Listener {
@@ -35,14 +40,17 @@ class Exchange final : public UpstreamSide::Listener {
   /// The guest is gone.
   void Abandon();
   bool finished() const { return step_ == Step::kFinished; }
+  /// The connection is a WebSocket now, and ends with this.
+  bool switched() const { return step_ == Step::kSwitched; }
 
  private:
-  enum class Step { kNew, kConnecting, kRelaying, kRenewing, kAnswering, kFinished };
+  enum class Step { kNew, kConnecting, kRelaying, kRenewing, kSwitched, kAnswering, kFinished };
 
   void Decide();
   std::optional<Refusal> CheckRequest();
   bool Examine();
   void TerminateSandbox();
+  secrets::RequestTarget SecretsTarget() const;
   void PlanBodies(const secrets::RequestTarget& target);
   void Connect();
   void OnConnected(UpstreamPool::Connected connected);
@@ -61,6 +69,10 @@ class Exchange final : public UpstreamSide::Listener {
   bool Renew();
   void OnRenewed(bool renewed);
   bool BeginScrub(Response& response);
+  void OnSwitch();
+  void PumpSwitched();
+  void EndSwitched(Reason reason, std::string_view detail);
+  void OnMessagesFailed();
   void WriteEnd();
   void OnUpstreamFailed(MessageEvent::Kind kind);
   bool MayRetry() const;
@@ -86,6 +98,8 @@ class Exchange final : public UpstreamSide::Listener {
   bool substitutes_ = false;            // Secrets are put into the head.
   RequestBodyPlan upload_;              // Secrets may be put into the body.
   std::optional<ResponseScrub> scrub_;  // Secrets are kept out of the answer.
+  std::optional<websocket::Upgrade> upgrade_;  // It asks for a WebSocket.
+  std::unique_ptr<websocket::Relay> relay_;    // That it is.
   Pending connecting_;
   std::unique_ptr<UpstreamSide> upstream_;
   bool retried_ = false;

@@ -12,9 +12,9 @@ namespace {
 
 constexpr uint8_t kTlsHandshakeRecord = 0x16;
 
-/// What any method begins with.
+/// What any method begins with, or an empty line before it (RFC 9112, 2.2).
 bool BeginsRequest(uint8_t byte) {
-  return byte >= 'A' && byte <= 'Z';
+  return byte == '\r' || (byte >= 'A' && byte <= 'Z');
 }
 
 }  // namespace

@@ -14,19 +14,23 @@ bool IsTargetText(std::string_view text) {
   });
 }
 
-bool AreFields(const Headers& headers) {
+/// But for OURS, a hop field that the request parser leaves for the codecs to see, beside "te:
+/// trailers".
+bool AreFields(const Headers& headers, std::string_view ours = {}) {
   return std::all_of(
-      headers.fields().begin(), headers.fields().end(), [](const HeaderField& field) {
-        // The request parser leaves "te: trailers" for the codecs to see.
-        const bool ours = http1::IsHopField(field.name) && !EqualsIgnoreCase(field.name, "te");
-        return !ours && IsToken(field.name) && IsFieldValue(field.value);
+      headers.fields().begin(), headers.fields().end(), [ours](const HeaderField& field) {
+        const bool hop = http1::IsHopField(field.name) && !EqualsIgnoreCase(field.name, "te") &&
+                         !EqualsIgnoreCase(field.name, ours);
+        return !hop && IsToken(field.name) && IsFieldValue(field.value);
       });
 }
 
 }  // namespace
 
 bool IsWritable(const RequestHead& head) {
-  if (!IsToken(head.method) || !IsTargetText(head.path) || !AreFields(head.headers)) return false;
+  if (!IsToken(head.method) || !IsTargetText(head.path) || !AreFields(head.headers, "upgrade")) {
+    return false;
+  }
   if (head.query && !IsTargetText(*head.query)) return false;
   if (head.path == "*") return head.method == "OPTIONS" && !head.query;
   return head.path.starts_with('/') && head.path.find('?') == std::string::npos;

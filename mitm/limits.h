@@ -17,6 +17,10 @@ namespace sallyport::mitm {
 /// Guest connections of one sandbox.
 constexpr size_t kMaxConnections = 4096;
 
+/// Connections to the proxy port that are read, decided or relayed there: with two copies of a head
+/// and a block of input each, 144 MiB at worst.
+constexpr size_t kMaxProxyConnections = 1024;
+
 /// A head, with its start line. What servers allow is 8 to 64 KiB.
 constexpr size_t kMaxHeadBytes = 64 * 1024;
 constexpr size_t kMaxFields = 100;
@@ -148,6 +152,9 @@ constexpr seconds kUpstreamIdleTimeout{30};
 /// ended. Longer than what keeps idle connections of clients open.
 constexpr seconds kPassthroughIdleTimeout{3600};
 constexpr seconds kPassthroughHalfClosedTimeout{600};
+/// Without a byte in either direction of a tunnel whose content is not looked at. Sessions of SSH
+/// and databases are quiet for long.
+constexpr seconds kRelayIdleTimeout{2 * 3600};
 /// For a request until a full HTTP/2 connection has room for it.
 constexpr seconds kUpstreamRoomTimeout{60};
 /// A server that has sent nothing for so long while a request was given up gets no more requests

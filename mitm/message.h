@@ -2,10 +2,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/http_message.h"
+#include "mitm/stream_buffers.h"
 
 // The message model that an exchange works on, and the two halves it joins: a request's place on a
 // guest connection, and its place on an upstream connection. HTTP/1 and HTTP/2 are codecs below it.
@@ -31,6 +33,8 @@ struct Request {
   RequestHead head;
   BodyLength body;
   bool expects_continue = false;
+  /// It asks for a WebSocket, with this Sec-WebSocket-Key. HTTP/1.1 only.
+  std::optional<std::string> websocket_key = {};
 };
 
 /// A response as a codec read it.
@@ -78,6 +82,9 @@ class GuestSide {
   /// PIECE is at most Room() bytes.
   virtual void WriteBody(std::string_view piece) = 0;
   virtual void WriteEnd(const Headers& trailers) = 0;
+  /// After WriteHead() with status 101: the connection, until the exchange is over. Nothing where
+  /// the guest's protocol version has no such thing; then no request has a `websocket_key`.
+  virtual std::optional<ByteChannel> channel() { return std::nullopt; }
   /// The answer can't be completed: the guest must see that it is cut off.
   virtual void Break() = 0;
   /// Asks, from the loop, for the exchange's Pump() to be called and what follows from it.
@@ -100,7 +107,8 @@ class UpstreamSide {
   };
   virtual ~UpstreamSide() = default;
 
-  /// Sends the head for HOST, the authority that was checked. No copy of it stays in memory.
+  /// Sends the head for HOST, the authority that was checked. No copy of it stays in memory. One
+  /// with an Upgrade field asks for that; only then may the response be 101.
   virtual void WriteHead(const RequestHead& head, std::string_view host, BodyLength body) = 0;
   /// How much of a body WriteBody() takes now.
   virtual size_t Room() = 0;
@@ -113,6 +121,8 @@ class UpstreamSide {
   virtual MessageEvent Read(size_t max) = 0;
   /// After kHead.
   virtual Response& response() = 0;
+  /// After kHead with status 101, which is no interim response then: the connection.
+  virtual std::optional<ByteChannel> channel() { return std::nullopt; }
   /// After kEnd.
   virtual const Headers& trailers() = 0;
   virtual const ProtocolError& error() const = 0;

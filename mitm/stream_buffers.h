@@ -110,4 +110,13 @@ class OutputBuffer {
   std::string rest_;
 };
 
+/// A connection that has left HTTP, as bytes: what it brought, with what its codec read too far,
+/// and what it takes. All are the codec's.
+struct ByteChannel {
+  InputBuffer* input;
+  OutputBuffer* output;
+  Stream* stream;
+  bool* write_closed;  ///< Set by whoever calls the stream's CloseWrite().
+};
+
 }  // namespace sallyport::mitm

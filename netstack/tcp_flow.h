@@ -168,6 +168,9 @@ class TcpFlow {
   uint16_t segment_size_ = 0;
   uint16_t lwip_mss_ = 0;
   uint32_t unacknowledged_ = 0;  // Received since the last acknowledgement, about.
+  // How many more acknowledgements are sent at once, with nothing to ride with: enough for the
+  // guest's part of a TLS handshake and the first request.
+  uint8_t quick_acknowledgements_ = 4;
   TcpLayer& layer_;
   TcpStream* stream_ = nullptr;
   std::unique_ptr<TcpSplice> splice_;

@@ -151,11 +151,14 @@ void TcpFlow::OpenWindow() {
 }
 
 // RFC 9293: a full-sized segment's worth is acknowledged at once, less may wait for data to ride
-// with or for lwIP's timer. lwIP counts segments, of which one may be 64 KiB here.
+// with or for lwIP's timer. lwIP counts segments, of which one may be 64 KiB here. At first nothing
+// waits: a guest that leaves Nagle's algorithm on sends the end of its TLS handshake alone, and the
+// request only when that is acknowledged; there may be no data to ride with.
 void TcpFlow::AcknowledgeIfDue() {
   if ((pcb_->flags & TF_ACK_DELAY) == 0) {
     unacknowledged_ = 0;
-  } else if (unacknowledged_ >= segment_size_) {
+  } else if (unacknowledged_ >= segment_size_ || quick_acknowledgements_ > 0) {
+    if (quick_acknowledgements_ > 0) --quick_acknowledgements_;
     unacknowledged_ = 0;
     tcp_ack_now(pcb_);
     tcp_output(pcb_);

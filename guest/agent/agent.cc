@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "guest/agent/files.h"
+#include "guest/agent/java_trust.h"
 #include "guest/agent/lockdown.h"
 #include "guest/agent/trust_store.h"
 #include "guest/protocol/messages.h"
@@ -113,7 +114,8 @@ Status Agent::OnTrust(const Frame& frame) {
     Status installed = InstallTrust(*trust);
     if (!installed)
       return tl::unexpected(std::move(installed).error().In("trusting the gate's CA"));
-    ca_ = GateCa::kInstalled;
+    const JavaTrust java = InstallJavaTrust(trust->ca_pem, kCaBundle);
+    ca_ = java == JavaTrust::kNeedsVariable ? GateCa::kAlsoInJavaStore : GateCa::kInFiles;
     kept_for_updates_ = trust->ca_pem;
   }
   state_ = State::kServes;

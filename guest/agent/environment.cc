@@ -3,6 +3,7 @@
 #include <array>
 #include <unordered_map>
 
+#include "guest/agent/java_trust.h"
 #include "guest/agent/trust_store.h"
 
 namespace sallyport::guest {
@@ -65,10 +66,13 @@ Environment::Environment(const Exec& exec, const Account& account, GateCa ca) {
       {"PATH", kPath},           {"HOME", account.home},   {"USER", account.name},
       {"LOGNAME", account.name}, {"SHELL", account.shell}, {"LANG", "C.UTF-8"}};
   if (exec.tty) defaults.emplace_back("TERM", "xterm");
-  if (ca == GateCa::kInstalled) {
+  if (ca != GateCa::kNone) {
     for (const std::string_view name : kBundleVariables) defaults.emplace_back(name, kCaBundle);
     for (const auto& variable : kAddingVariables) defaults.push_back(variable);
   }
+  const std::string java = std::string("-Djavax.net.ssl.trustStore=") + kJavaStore +
+                           " -Djavax.net.ssl.trustStorePassword=changeit";
+  if (ca == GateCa::kAlsoInJavaStore) defaults.emplace_back("JAVA_TOOL_OPTIONS", java);
   // By name first: with a search for each, a hostile number of variables would cost its square.
   std::unordered_map<std::string_view, size_t> places;
   const auto set = [&](std::string_view name, std::string_view value) {

@@ -20,7 +20,12 @@ struct Account {
 /// are not entries are passed over. The defaults where there is none.
 Account FindRoot(std::string_view passwd);
 
-enum class GateCa { kNone, kInstalled };
+/// Where the gate's CA is.
+enum class GateCa {
+  kNone,
+  kInFiles,          ///< trust_store.h's, and each Java's own store.
+  kAlsoInJavaStore,  ///< For a Java that has to be told, also in java_trust.h's kJavaStore.
+};
 
 /// A program's environment, "NAME=value" each: who it is and where programs are, the variables that
 /// make each language's TLS trust the gate's CA, and over these EXEC's own, of which the

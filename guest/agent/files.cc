@@ -12,9 +12,13 @@
 namespace sallyport::guest {
 namespace {
 
+bool IsRefusal(int error) {
+  return error == EEXIST || error == EROFS || error == EACCES || error == EPERM;
+}
+
 Error FileError(const char* path) {
   const Code code = errno == ENOENT || errno == ENOTDIR ? Code::kNotFound
-                    : errno == EEXIST                   ? Code::kDenied
+                    : IsRefusal(errno)                  ? Code::kDenied
                                                         : Code::kSystem;
   return {code, Error::FromErrno(path).message()};
 }
@@ -91,6 +95,12 @@ Status CreateFile(const char* path, std::string_view bytes) {
   const UniqueFd fd(open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
   if (!fd.valid()) return tl::unexpected(FileError(path));
   return WriteAll(fd, bytes, path);
+}
+
+Status Overwrite(const char* path, std::string_view bytes) {
+  auto fd = OpenRegular(path, O_WRONLY);
+  if (!fd) return tl::unexpected(std::move(fd).error());
+  return WriteAll(*fd, bytes, path);
 }
 
 Status MakeDirectories(std::string_view path) {

@@ -16,11 +16,15 @@ namespace sallyport::guest {
 Result<std::string> ReadSmallFile(const char* path, size_t limit);
 
 /// Adds LINES to the end of the regular file PATH, which must exist (kNotFound), on a line of their
-/// own, unless they are its end already. The rest of the file is not read.
+/// own, unless they are its end already. The rest of the file is not read. kDenied if it can't be
+/// written.
 Status AppendOnce(const char* path, std::string_view lines);
 
 /// Makes the file PATH, which must not exist (kDenied if it does), with mode 0644.
 Status CreateFile(const char* path, std::string_view bytes);
+
+/// Writes BYTES over the regular file PATH, which must exist and is no longer than they are.
+Status Overwrite(const char* path, std::string_view bytes);
 
 /// Makes the directory PATH, an absolute one, and those above it, where they are missing.
 Status MakeDirectories(std::string_view path);

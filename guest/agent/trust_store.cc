@@ -17,6 +17,8 @@ constexpr const char* kBundles[] = {
     "/etc/pki/tls/certs/ca-bundle.crt",                   // Red Hat
     "/etc/ssl/ca-bundle.pem",                             // SUSE
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  // What Red Hat's usually leads to
+    "/etc/ssl/cert.pem",                                  // Alpine's LibreSSL, and some images
+    "/etc/pki/tls/cert.pem",                              // Red Hat's OpenSSL
 };
 
 // Where the distributions' tools look for additions when they write the bundles anew.
@@ -24,6 +26,7 @@ constexpr const char* kAdditions[] = {"/usr/local/share/ca-certificates",
                                       "/etc/pki/ca-trust/source/anchors"};
 
 constexpr size_t kMaxCertificate = size_t{64} * 1024;
+constexpr size_t kMaxBundle = size_t{8} * 1024 * 1024;  // A distribution's has about 220 KiB.
 constexpr int kMaxSameHash = 100;
 
 Status CheckTrust(const Trust& trust) {
@@ -41,20 +44,32 @@ std::string WithNewline(std::string_view pem) {
   return std::string(pem) + (pem.ends_with('\n') ? "" : "\n");
 }
 
-/// The first of the image's bundles, all of which have the CA now; null if it has none.
-Result<const char*> AddToBundles(const std::string& pem) {
-  const char* first = nullptr;
+/// The first of the image's bundles that has the CA now, and the first that can't be written; null
+/// where there is none.
+struct Bundles {
+  const char* extended = nullptr;
+  const char* read_only = nullptr;
+};
+
+Result<Bundles> AddToBundles(const std::string& pem) {
+  Bundles bundles;
   for (const char* path : kBundles) {
     Status added = AppendOnce(path, pem);
-    if (!added && added.error().code() == Code::kNotFound) continue;
-    if (!added) return tl::unexpected(std::move(added).error());
-    if (first == nullptr) first = path;
+    const Code code = added ? Code::kSystem : added.error().code();
+    if (!added && code != Code::kNotFound && code != Code::kDenied) {
+      return tl::unexpected(std::move(added).error());
+    }
+    if (added && bundles.extended == nullptr) bundles.extended = path;
+    if (!added && code == Code::kDenied && bundles.read_only == nullptr) bundles.read_only = path;
   }
-  return first;
+  return bundles;
 }
 
+/// A directory that can't be written is left as it is.
 Status AddToHashedDirectory(const std::string& hash, const std::string& pem) {
-  if (Status made = MakeDirectories(kHashedDirectory); !made) return made;
+  Status made = MakeDirectories(kHashedDirectory);
+  if (!made && made.error().code() == Code::kDenied) return {};
+  if (!made) return made;
   for (int number = 0; number < kMaxSameHash; ++number) {
     const std::string path =
         std::string(kHashedDirectory) + "/" + hash + "." + std::to_string(number);
@@ -62,6 +77,7 @@ Status AddToHashedDirectory(const std::string& hash, const std::string& pem) {
     if (created || created.error().code() != Code::kDenied) return created;
     const auto present = ReadSmallFile(path.c_str(), kMaxCertificate);
     if (present && *present == pem) return {};
+    if (!present && present.error().code() == Code::kNotFound) return {};
   }
   return Fail(Code::kLimit, "no free name for the CA in the hashed directory");
 }
@@ -71,11 +87,21 @@ Status Replace(const char* path, std::string_view content) {
   return CreateFile(path, content);
 }
 
-Status WriteOwnFiles(const std::string& pem, const char* bundle) {
+/// A bundle of our own, with READ_ONLY's roots.
+Status WriteMerged(const std::string& pem, const char* read_only) {
+  auto roots = ReadSmallFile(read_only, kMaxBundle);
+  if (!roots) return tl::unexpected(std::move(roots).error());
+  return Replace(kCaBundle, WithNewline(*roots) + pem);
+}
+
+Status WriteOwnFiles(const std::string& pem, const Bundles& bundles) {
   if (Status made = MakeDirectories("/run/sallyport"); !made) return made;
   if (Status written = Replace(kCaFile, pem); !written) return written;
+  if (bundles.extended == nullptr && bundles.read_only != nullptr) {
+    return WriteMerged(pem, bundles.read_only);
+  }
   unlink(kCaBundle);
-  if (symlink(bundle != nullptr ? bundle : kCaFile, kCaBundle) != 0) {
+  if (symlink(bundles.extended != nullptr ? bundles.extended : kCaFile, kCaBundle) != 0) {
     return tl::unexpected(Error::FromErrno(kCaBundle));
   }
   return {};
@@ -86,10 +112,10 @@ Status WriteOwnFiles(const std::string& pem, const char* bundle) {
 Status InstallTrust(const Trust& trust) {
   if (Status checked = CheckTrust(trust); !checked) return checked;
   const std::string pem = WithNewline(trust.ca_pem);
-  const auto bundle = AddToBundles(pem);
-  if (!bundle) return tl::unexpected(bundle.error());
+  const auto bundles = AddToBundles(pem);
+  if (!bundles) return tl::unexpected(bundles.error());
   if (Status added = AddToHashedDirectory(trust.subject_hash, pem); !added) return added;
-  return WriteOwnFiles(pem, *bundle);
+  return WriteOwnFiles(pem, *bundles);
 }
 
 void KeepTrustOnUpdates(const std::string& ca_pem) {

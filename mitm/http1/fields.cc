@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <utility>
 #include <vector>
 
 namespace sallyport::mitm::http1 {
@@ -16,6 +17,7 @@ enum class Field {
   kConnection,
   kTe,
   kExpect,
+  kUpgrade,
   kOther,  // Concerns one hop, and says nothing that we need.
 };
 
@@ -28,7 +30,7 @@ constexpr std::array kKnown{
     Known{"te", Field::kTe},
     Known{"host", Field::kHost},
     Known{"expect", Field::kExpect},
-    Known{"upgrade", Field::kOther},
+    Known{"upgrade", Field::kUpgrade},
     Known{"trailer", Field::kOther},
     Known{"connection", Field::kConnection},
     Known{"keep-alive", Field::kOther},
@@ -40,6 +42,16 @@ constexpr std::array kKnown{
     Known{"proxy-authorization", Field::kOther},
     Known{"proxy-authentication-info", Field::kOther},
 };
+
+/// Whether NAME, which is none of these, becomes one where '_' and '-' are the same (CGI, WSGI).
+bool LooksKnown(std::string_view name) {
+  if (name.find('_') == std::string_view::npos) return false;
+  std::string dashed(name);
+  std::replace(dashed.begin(), dashed.end(), '_', '-');
+  return std::any_of(kKnown.begin(), kKnown.end(), [&dashed](const Known& known) {
+    return EqualsIgnoreCase(known.name, dashed);
+  });
+}
 
 Field Classify(std::string_view name) {
   for (const Known& known : kKnown) {
@@ -86,6 +98,9 @@ class Taker {
   bool Take(const HeaderField& field) {
     switch (Classify(field.name)) {
       case Field::kEndToEnd:
+        if (side_ == Side::kRequest && LooksKnown(field.name)) {
+          Fail("a field that some servers read as one of framing or of the connection");
+        }
         return false;
       case Field::kHost:
         if (hop_.host) Fail("more than one Host field");
@@ -111,6 +126,9 @@ class Taker {
       case Field::kExpect:
         if (side_ == Side::kRequest) TakeExpect(field.value);
         return true;
+      case Field::kUpgrade:
+        hop_.upgrade_to = std::exchange(upgrade_seen_, true) ? std::string() : field.value;
+        return true;
       case Field::kOther:
         return true;
     }
@@ -130,6 +148,7 @@ class Taker {
   void TakeOption(std::string_view option) {
     if (EqualsIgnoreCase(option, "close")) hop_.close = true;
     if (EqualsIgnoreCase(option, "keep-alive")) hop_.keep_alive = true;
+    if (EqualsIgnoreCase(option, "upgrade")) hop_.upgrade = true;
     if (IsWellKnownOption(option)) return;
     if (side_ == Side::kRequest) return Fail("a Connection field that names an end-to-end field");
     if (listed_.size() < 16) listed_.emplace_back(option);
@@ -159,6 +178,7 @@ class Taker {
   Headers& headers_;
   HopFields& hop_;
   std::vector<std::string> listed_;
+  bool upgrade_seen_ = false;
   std::optional<ProtocolError> error_;
 };
 

@@ -15,6 +15,9 @@ struct HopFields {
   std::optional<uint64_t> content_length;
   bool close = false;       ///< Connection: close.
   bool keep_alive = false;  ///< Connection: keep-alive; means something in HTTP/1.0.
+  bool upgrade = false;     ///< Connection: upgrade.
+  /// What Upgrade names; empty where there is none, or more than one field.
+  std::string upgrade_to;
   bool expects_continue = false;
   bool accepts_trailers = false;    ///< TE: trailers.
   std::optional<std::string> host;  ///< Requests.
@@ -25,7 +28,8 @@ enum class Side { kRequest, kResponse };
 /// Takes every field that concerns only this hop out of HEADERS: Host, framing, Connection and
 /// what a response lists in it, Keep-Alive, Proxy-*, TE, Trailer, Upgrade, Expect. What remains is
 /// end to end. An error for framing that two servers could read differently, more than one
-/// Host, an expectation that is not 100-continue, and for a request's Connection field that names
+/// Host, an expectation that is not 100-continue, a request's field that is one of these but for
+/// '_' in place of '-' (Transfer_Encoding), and for a request's Connection field that names
 /// anything but the well-known options: no field's meaning may depend on where it is read.
 std::optional<ProtocolError> TakeHopFields(Side side, int minor_version, Headers& headers,
                                            HopFields& hop);

@@ -5,6 +5,7 @@
 
 #include "mitm/http1/fields.h"
 #include "mitm/request_target.h"
+#include "mitm/websocket/handshake.h"
 
 namespace sallyport::mitm::http1 {
 namespace {
@@ -65,6 +66,12 @@ std::optional<ProtocolError> RequestParser::Interpret(RawHead& raw) {
   if (auto error = SplitTarget(std::move(raw.target), *hop.host)) return error;
   request_.head.authority = std::move(*hop.host);
   request_.expects_continue = hop.expects_continue;
+  const bool body = hop.chunked || hop.content_length.value_or(0) > 0;
+  if (raw.minor_version > 0 && hop.upgrade && !body &&
+      EqualsIgnoreCase(hop.upgrade_to, "websocket")) {
+    request_.websocket_key = websocket::KeyOf(request_.head);
+  }
+  if (request_.websocket_key) request_.head.headers.Add("Upgrade", "websocket");
   minor_version_ = raw.minor_version;
   keep_alive_ = raw.minor_version > 0 && !hop.close;
 

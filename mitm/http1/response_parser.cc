@@ -8,7 +8,8 @@ namespace sallyport::mitm::http1 {
 
 using Kind = MessageEvent::Kind;
 
-void ResponseParser::Begin(std::string_view method) {
+void ResponseParser::Begin(std::string_view method, Upgrade upgrade) {
+  upgrade_ = upgrade;
   to_head_ = method == "HEAD";
   in_body_ = begun_ = false;
   keep_alive_ = true;
@@ -65,7 +66,12 @@ std::optional<ProtocolError> ResponseParser::Interpret(RawHead& raw) {
   response_.head.status = raw.status;
   response_.head.reason = std::move(raw.reason);
   response_.head.headers = std::move(raw.headers);
-  if (raw.status == 101) return ProtocolError{502, "a switch of protocols that nobody asked for"};
+  if (raw.status == 101) {
+    const bool agreed = upgrade_ == Upgrade::kWebSocket && raw.minor_version > 0 && hop.upgrade &&
+                        EqualsIgnoreCase(hop.upgrade_to, "websocket");
+    if (!agreed) return ProtocolError{502, "a switch of protocols that nobody asked for"};
+    keep_alive_ = false;
+  }
   if (response_.interim()) return std::nullopt;
 
   keep_alive_ = !hop.close && (raw.minor_version > 0 || hop.keep_alive);

@@ -16,10 +16,13 @@ class ResponseParser {
  public:
   ResponseParser() : reader_(HeadReader::Kind::kResponse) {}
 
+  /// What the request asked for beside its answer.
+  enum class Upgrade { kNone, kWebSocket };
   /// Begins the response to a request with METHOD, which decides whether a body follows.
-  void Begin(std::string_view method);
+  void Begin(std::string_view method, Upgrade upgrade = Upgrade::kNone);
 
-  /// Takes what it settles off INPUT. kWouldBlock: all of INPUT was taken, more is needed.
+  /// Takes what it settles off INPUT. After a head with status 101 what is left is not HTTP.
+  /// kWouldBlock: all of INPUT was taken, more is needed.
   MessageEvent Next(std::string_view& input, size_t max_body);
   /// The connection ended: kEnd when that completes the response, else kBroken.
   MessageEvent ConnectionEnded();
@@ -42,6 +45,7 @@ class ResponseParser {
   HeadReader reader_;
   BodyDecoder body_;
   bool to_head_ = false;
+  Upgrade upgrade_ = Upgrade::kNone;
   bool in_body_ = false;
   bool begun_ = false;
   bool failed_ = false;

@@ -123,14 +123,15 @@ void Session::EndExchange() {
 void Session::CloseAfterAnswer() {
   if (state_ != State::kServing) return;
   state_ = State::kDraining;
-  deadline_.Set(kResponseBodyTimeout);
+  deadline_.Set(write_closed_ ? kDrainTimeout : kResponseBodyTimeout);
 }
 
 /// Notices a guest that goes away while it waits for its answer. What it sends instead of leaving
 /// is its next request, and stays in the input; one that fills the input so is noticed later, by
 /// the exchange's deadline.
 void Session::WatchGuest() {
-  if (!body_read_) return;
+  // A WebSocket reads all there is, and would not be told of what was read here.
+  if (!body_read_ || exchange_->switched()) return;
   if (input_.FillMore(stream_) == ReadResult::Kind::kBroken) {
     exchange_->Abandon();
     exchange_.reset();
@@ -181,7 +182,7 @@ void Session::WriteInterim(const ResponseHead& head) {
 }
 
 void Session::WriteHead(const ResponseHead& head, BodyLength body) {
-  bodiless_ = to_head_ || head.status == 204 || head.status == 304;
+  bodiless_ = to_head_ || head.status == 101 || head.status == 204 || head.status == 304;
   // An answer that ended with its head, as HTTP/2 can say it.
   if (!bodiless_ && body.kind == BodyLength::Kind::kNone) body.kind = BodyLength::Kind::kKnown;
   Delimiter delimiter = Delimiter::kLength;
@@ -192,7 +193,7 @@ void Session::WriteHead(const ResponseHead& head, BodyLength body) {
   // An answer to a request that is not complete ends the connection: where the next one would begin
   // is only known if the guest sends all of this one.
   close_after_ = !body_read_ || unreadable_ || !parser_.keep_alive() ||
-                 (delimiter == Delimiter::kClose && !bodiless_);
+                 (delimiter == Delimiter::kClose && !bodiless_) || head.status == 101;
   std::string bytes;
   bytes.reserve(512);
   AppendResponseHead(head, body, delimiter,

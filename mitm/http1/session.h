@@ -44,6 +44,9 @@ class Session final : public GuestSide, public Stream::Listener {
   void WriteHead(const ResponseHead& head, BodyLength body) override;
   void WriteBody(std::string_view piece) override;
   void WriteEnd(const Headers& trailers) override;
+  std::optional<ByteChannel> channel() override {
+    return ByteChannel{&input_, &output_, &stream_, &write_closed_};
+  }
   void Break() override;
   void Resume() override { Run(); }
 

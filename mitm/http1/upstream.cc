@@ -39,7 +39,9 @@ Upstream::~Upstream() {
 }
 
 void Upstream::WriteHead(const RequestHead& head, std::string_view host, BodyLength body) {
-  parser_.Begin(head.method);
+  using Upgrade = ResponseParser::Upgrade;
+  parser_.Begin(head.method,
+                head.headers.Find("upgrade") != nullptr ? Upgrade::kWebSocket : Upgrade::kNone);
   chunked_ = body.kind == BodyLength::Kind::kUnknown;
   std::string bytes;
   bytes.reserve(SizeBound(head, host));

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "mitm/http1/response_parser.h"
 #include "mitm/message.h"
@@ -26,6 +27,9 @@ class Upstream final : public UpstreamSide, private Stream::Listener {
 
   MessageEvent Read(size_t max) override;
   Response& response() override { return parser_.response(); }
+  std::optional<ByteChannel> channel() override {
+    return ByteChannel{&input_, &output_, connection_->stream.get(), &write_closed_};
+  }
   const Headers& trailers() override { return parser_.trailers(); }
   const ProtocolError& error() const override { return parser_.error(); }
   bool may_be_stale() const override { return connection_->reused && !parser_.begun(); }
@@ -41,6 +45,7 @@ class Upstream final : public UpstreamSide, private Stream::Listener {
   OutputBuffer output_;
   ResponseParser parser_;
   bool chunked_ = false;
+  bool write_closed_ = false;
 };
 
 }  // namespace sallyport::mitm::http1

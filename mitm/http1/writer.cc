@@ -34,6 +34,7 @@ void AppendRequestHead(const RequestHead& request, std::string_view host, BodyLe
   out.append(" HTTP/1.1\r\nHost: ").append(host).append(kLineEnd);
   AppendFields(request.headers, out);
   if (request.headers.Find("te") != nullptr) out.append("Connection: TE\r\n");
+  if (request.headers.Find("upgrade") != nullptr) out.append("Connection: Upgrade\r\n");
   if (body.kind == BodyLength::Kind::kKnown) AppendLength(body.bytes, out);
   if (body.kind == BodyLength::Kind::kUnknown) out.append("Transfer-Encoding: chunked\r\n");
   out.append(kLineEnd);
@@ -49,7 +50,11 @@ void AppendResponseHead(const ResponseHead& response, BodyLength body, Delimiter
   if (body.kind == BodyLength::Kind::kUnknown && delimiter == Delimiter::kChunked) {
     out.append("Transfer-Encoding: chunked\r\n");
   }
-  if (connection == Connection::kClose) out.append("Connection: close\r\n");
+  if (response.status == 101) {
+    out.append("Connection: Upgrade\r\nUpgrade: websocket\r\n");
+  } else if (connection == Connection::kClose) {
+    out.append("Connection: close\r\n");
+  }
   out.append(kLineEnd);
 }
 

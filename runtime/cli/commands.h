@@ -10,6 +10,8 @@ namespace sallyport::cli {
 using Run = std::function<int()>;
 void AddRun(CLI::App& app, Run& run);
 void AddDoctor(CLI::App& app, Run& run);
+/// Below `doctor`.
+void AddDoctorTrust(CLI::App& doctor, Run& run);
 void AddPolicy(CLI::App& app, Run& run);
 void AddLs(CLI::App& app, Run& run);
 void AddSecret(CLI::App& app, Run& run);

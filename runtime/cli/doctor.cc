@@ -37,7 +37,10 @@ int Doctor() {
 void AddDoctor(CLI::App& app, Run& run) {
   auto* command = app.add_subcommand("doctor", "Says what this host can do, what is missing, and how to mend it");
   command->footer("Exits with 0 when sandboxes run here, else 1.\n\nExample:\n  sandboxctl doctor");
-  command->callback([&run] { run = Doctor; });
+  command->callback([&run, command] {
+    if (command->get_subcommands().empty()) run = Doctor;
+  });
+  AddDoctorTrust(*command, run);
 }
 
 }  // namespace sallyport::cli

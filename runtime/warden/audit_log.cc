@@ -76,12 +76,25 @@ void AppendNumber(std::string& out, uint64_t value) {
   out += std::to_string(value);
 }
 
+// How many bytes at the front of TEXT stand for themselves in JSON and on a terminal.
+size_t PlainFront(std::string_view text) {
+  const auto special =
+      std::find_if(text.begin(), text.end(),
+                   [](char c) { return c < 0x20 || c > 0x7E || c == '"' || c == '\\'; });
+  return static_cast<size_t>(special - text.begin());
+}
+
 // TEXT as a JSON string of at most MAX bytes between its quotes.
 void AppendString(std::string& out, std::string_view text, size_t max) {
   out += '"';
   const size_t limit = out.size() + max - kEllipsis.size();
   while (!text.empty()) {
     const size_t before = out.size();
+    if (const size_t plain = PlainFront(text); plain > 0 && before + plain <= limit) {
+      out += text.substr(0, plain);
+      text.remove_prefix(plain);
+      continue;
+    }
     const std::optional<CodePoint> front = DecodeFront(text);
     if (!front) {
       out += kReplacement;
@@ -186,8 +199,18 @@ AuditLog::~AuditLog() {
 void AuditLog::Write(const AuditRecord& record) {
   if (!healthy()) return;
   const Clock::time_point now = options_.now();
+  if (record.allowed && !TakeSlot(now)) {  // Counted only; no text is made of it.
+    ++suppressed_allow_;
+    return;
+  }
   std::string body = BodyOf(record);
-  if (!record.allowed && Absorb(record, body, now)) return;
+  if (!record.allowed) {
+    if (Absorb(record, body, now)) return;
+    if (!TakeSlot(now)) {
+      ++suppressed_deny_;
+      return;
+    }
+  }
   Kind occurrence;
   occurrence.body = std::move(body);
   occurrence.repeats = 1;
@@ -196,7 +219,7 @@ void AuditLog::Write(const AuditRecord& record) {
   occurrence.bytes_up = record.bytes_up;
   occurrence.bytes_down = record.bytes_down;
   occurrence.duration = record.duration;
-  Emit(occurrence, record.allowed, now);
+  Emit(occurrence);
 }
 
 // Counts a denial whose like was told less than a window ago. False when it has to be told now;
@@ -225,7 +248,13 @@ bool AuditLog::Absorb(const AuditRecord& record, const std::string& body, Clock:
 // Forgets KIND, after telling what was counted.
 void AuditLog::WriteOut(Kinds::iterator kind, Clock::time_point now) {
   by_body_.erase(kind->body);
-  if (kind->repeats > 0) Emit(*kind, false, now);
+  if (kind->repeats > 0) {
+    if (TakeSlot(now)) {
+      Emit(*kind);
+    } else {
+      suppressed_deny_ += kind->repeats;
+    }
+  }
   kinds_.erase(kind);
 }
 
@@ -237,11 +266,7 @@ void AuditLog::Flush(Clock::time_point now) {
   }
 }
 
-void AuditLog::Emit(const Kind& occurrence, bool allowed, Clock::time_point now) {
-  if (!TakeSlot(now)) {
-    (allowed ? suppressed_allow_ : suppressed_deny_) += occurrence.repeats;
-    return;
-  }
+void AuditLog::Emit(const Kind& occurrence) {
   std::string line = Head(occurrence.time);
   AppendField(line, "flow", occurrence.flow);
   line += occurrence.body;

@@ -71,7 +71,7 @@ class AuditLog : public AuditSink {
 
   bool Absorb(const AuditRecord& record, const std::string& body, Clock::time_point now);
   void WriteOut(Kinds::iterator kind, Clock::time_point now);
-  void Emit(const Kind& occurrence, bool allowed, Clock::time_point now);
+  void Emit(const Kind& occurrence);  // Takes no slot: the caller did.
   void WriteSuppressed(Clock::time_point now);
   bool TakeSlot(Clock::time_point now);
   std::string Head(std::chrono::system_clock::time_point time) const;

@@ -1,6 +1,6 @@
 // A flow's way, as steps:
 //
-//     Decide -> (gateway's DNS) | attribute a name -> policy
+//     Decide -> (gateway's DNS or proxy) | attribute a name -> policy
 //                 deny  -> record, refuse
 //                 http  -> accept, hand to the interceptor, which records each request
 //                 raw   -> Opening: dial -> splice … OnFlowEnd -> record
@@ -12,8 +12,12 @@
 
 #include <sys/random.h>
 
+#include <algorithm>
+
+#include "base/address_class.h"
 #include "base/check.h"
 #include "runtime/backend/backend.h"
+#include "runtime/warden/flow_answers.h"
 
 namespace sallyport::runtime {
 
@@ -29,40 +33,24 @@ using policy::NameTable;
 namespace {
 
 constexpr uint16_t kDnsPort = 53;
+constexpr uint16_t kProxyPort = 3128;
 
 bool IsWeb(const FlowInfo& flow) {
   return flow.transport == Transport::kTcp && (flow.destination.port == 80 || flow.destination.port == 443);
+}
+
+/// Whether the host would take ADDRESS for itself: loopback, or none at all.
+bool IsOwn(const IpAddress& address) {
+  const IpAddress plain = Unmapped(address);
+  const auto bytes = plain.bytes();
+  return Classify(plain) == AddressClass::kLoopback ||
+         std::all_of(bytes.begin(), bytes.end(), [](uint8_t byte) { return byte == 0; });
 }
 
 uint64_t RandomSeed() {
   uint64_t seed = 0;
   SALLYPORT_CHECK(getrandom(&seed, sizeof seed, 0) == sizeof seed);
   return seed;
-}
-
-Refusal Refuse(Reason reason, std::string detail, std::string how_to_allow = {}) {
-  Refusal refusal;
-  refusal.reason = reason;
-  refusal.detail = std::move(detail);
-  refusal.how_to_allow = std::move(how_to_allow);
-  return refusal;
-}
-
-Reason ReasonOf(Code code) {
-  switch (code) {
-    case Code::kAddressRefused:
-      return Reason::kAddressRefused;
-    case Code::kNotFound:
-      return Reason::kNameNotFound;
-    case Code::kRefused:
-      return Reason::kUpstreamRefused;
-    case Code::kTimeout:
-      return Reason::kUpstreamTimeout;
-    case Code::kLimit:
-      return Reason::kLimit;
-    default:
-      return Reason::kUpstreamUnreachable;
-  }
 }
 
 DenyFlow::As LooksLike(Code code) {
@@ -117,7 +105,10 @@ Gate::Gate(const Services& services)
       names_({}, RandomSeed()),
       dns_(services.loop, services.engine, services.resolver, names_, services.audit),
       gateway_v4_(*IpAddress::Parse(GuestNetwork::kGatewayV4)),
-      gateway_v6_(*IpAddress::Parse(GuestNetwork::kGatewayV6)) {}
+      gateway_v6_(*IpAddress::Parse(GuestNetwork::kGatewayV6)),
+      decisions_({services.loop, services.engine, services.resolver, services.dialer, services.audit},
+                 [this](policy::Facts& facts) { return Attribute(facts); }),
+      proxy_({services.loop, services.interceptor, decisions_, services.audit}) {}
 
 Gate::~Gate() {
   openings_.clear();
@@ -146,32 +137,19 @@ FlowVerdict Gate::DecideNow(const FlowInfo& flow, std::optional<Destination>& di
     return AcceptFlow{[this, flow](std::unique_ptr<Stream> stream) { dns_.Serve(flow, std::move(stream)); }};
   }
 
+  if (target.port == kProxyPort && flow.transport == Transport::kTcp && IsGateway(target.address)) {
+    open_[flow.id].audited_elsewhere = true;
+    return AcceptFlow{[this, flow](std::unique_ptr<Stream> stream) {
+      proxy_.Serve(std::move(stream), flow.id, flow.source, flow.destination);
+    }};
+  }
+
   policy::Facts facts{.flow = flow.id,
                       .transport = flow.transport,
                       .source = flow.source,
                       .destination = target,
                       .name = {}};
-  const auto* entry = names_.Lookup(target.address);
-  if (!entry && names_.IsSynthetic(target.address)) {
-    return Deny(flow, facts,
-                Refuse(Reason::kUnknownAddress,
-                       target.address.ToString() + " belongs to no name; look the name up again"));
-  }
-  if (entry) {
-    facts.name = entry->name;
-    if (const auto* resolved = services_.resolver.Cached(entry->name)) {
-      facts.destination.address = resolved->addresses.front();
-    }
-  }
-  if (!services_.audit.healthy()) {
-    return Deny(flow, facts, Refuse(Reason::kAuditUnavailable, "the audit log can't be written"));
-  }
-  if (entry && entry->kind == NameTable::Kind::kUnlisted) {
-    return Deny(flow, facts,
-                Refuse(Reason::kNameNotGranted, "no rule grants " + entry->name.text(),
-                       "allow.http { host = \"" + entry->name.text() + "\" }"));
-  }
-
+  if (const auto refusal = Attribute(facts)) return Deny(flow, facts, *refusal);
   auto verdict = services_.engine.DecideFlow(facts);
   switch (verdict.action) {
     case policy::FlowVerdict::Action::kDeny:
@@ -181,13 +159,7 @@ FlowVerdict Gate::DecideNow(const FlowInfo& flow, std::optional<Destination>& di
     case policy::FlowVerdict::Action::kRaw:
       break;
   }
-  dial = Destination{.host = target.address, .port = target.port, .filter = verdict.filter};
-  if (facts.name) dial->host = *facts.name;
-  if (verdict.to) {
-    dial->host = verdict.to->host;
-    dial->port = verdict.to->port.value_or(target.port);
-    dial->chosen_by_user = true;
-  }
+  dial = DialTarget(facts, verdict);
   Open open;
   open.record = RecordOf(flow, facts);
   open.record.allowed = true;
@@ -195,6 +167,36 @@ FlowVerdict Gate::DecideNow(const FlowInfo& flow, std::optional<Destination>& di
   open.pinned = facts.name;
   KeepOpen(flow.id, std::move(open));
   return DenyFlow{};
+}
+
+/// Gives FACTS the name and the address that stand behind a synthetic address; or says why nothing
+/// can be asked of the policy.
+std::optional<Refusal> Gate::Attribute(policy::Facts& facts) {
+  const IpAddress address = facts.destination.address;
+  const auto* entry = names_.Lookup(address);
+  if (!entry && names_.IsSynthetic(address)) {
+    return Refuse(Reason::kUnknownAddress,
+                  address.ToString() + " belongs to no name; look the name up again");
+  }
+  if (entry) {
+    facts.name = entry->name;
+    if (const auto* resolved = services_.resolver.Cached(entry->name)) {
+      facts.destination.address = resolved->addresses.front();
+    }
+  }
+  if (!services_.audit.healthy()) return AuditUnavailable();
+  if (entry && entry->kind == NameTable::Kind::kUnlisted) return NameNotGranted(entry->name);
+  // A guest's loopback is its own; a packet to it never gets here, but the proxy can be asked for it.
+  if (IsOwn(address)) {
+    return Refuse(Reason::kAddressRefused, address.ToString() + " would be the host itself",
+                  "a rule for a name, with to = \"" + ToString(Host(address)) + ":PORT\"");
+  }
+  // No rule means the gate itself by this address, and outside it may be anybody's.
+  if (IsGateway(address) && facts.transport != Transport::kIcmp) {
+    return Refuse(Reason::kAddressRefused,
+                  address.ToString() + " is the gate itself: DNS at port 53, a proxy at port 3128");
+  }
+  return std::nullopt;
 }
 
 FlowVerdict Gate::Deny(const FlowInfo& flow, const policy::Facts& facts, const Refusal& refusal) {
@@ -271,7 +273,7 @@ void Gate::Close(uint64_t flow) {
 }
 
 bool Gate::IsGateway(const IpAddress& address) const {
-  return address == gateway_v4_ || address == gateway_v6_;
+  return Unmapped(address) == gateway_v4_ || address == gateway_v6_;
 }
 
 }  // namespace sallyport::runtime

@@ -8,11 +8,13 @@
 #include "base/audit.h"
 #include "base/loop.h"
 #include "mitm/interceptor.h"
+#include "mitm/proxy_port.h"
 #include "netstack/flow_decider.h"
 #include "policy/engine.h"
 #include "policy/name_table.h"
 #include "runtime/warden/dns_service.h"
 #include "runtime/dial/resolver.h"
+#include "runtime/warden/proxy_decisions.h"
 
 namespace sallyport::runtime {
 
@@ -48,6 +50,7 @@ class Gate : public netstack::FlowDecider {
 
   /// The verdict; where DIAL is set on return it is not one yet, but what OnDialed() makes of it.
   netstack::FlowVerdict DecideNow(const netstack::FlowInfo& flow, std::optional<Destination>& dial);
+  std::optional<Refusal> Attribute(policy::Facts& facts);
   netstack::FlowVerdict Deny(const netstack::FlowInfo& flow, const policy::Facts& facts,
                              const Refusal& refusal);
   netstack::FlowVerdict Intercept(const netstack::FlowInfo& flow, mitm::HttpFlow http);
@@ -62,6 +65,8 @@ class Gate : public netstack::FlowDecider {
   DnsService dns_;
   const IpAddress gateway_v4_;
   const IpAddress gateway_v6_;
+  ProxyDecisions decisions_;
+  mitm::ProxyPort proxy_;
   uint64_t next_opening_ = 1;
   std::map<uint64_t, std::unique_ptr<Opening>> openings_;
   std::map<uint64_t, Open> open_;

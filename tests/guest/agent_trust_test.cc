@@ -67,6 +67,88 @@ TEST_CASE("in an image without roots the CA is the only one") {
   CHECK(session.Content("/run/sallyport/ca-bundle.pem") == kCa);
 }
 
+TEST_CASE("several names of one bundle add the CA once") {
+  if (!TestSandbox::Possible()) return;
+  Session session({.files = {{kDebian, kRoots + "\n"}},
+                   .links = {{"/etc/ssl/cert.pem", "certs/ca-certificates.crt"},
+                             {"/etc/pki/tls/certs/ca-bundle.crt", kDebian},
+                             {"/etc/pki/tls/cert.pem", "certs/ca-bundle.crt"}}});
+  session.client.Open({kCa, "0a1b2c3d"});
+  CHECK(session.Content(kDebian) == kRoots + "\n" + kCa);
+  CHECK(session.Content("/etc/pki/tls/cert.pem") == kRoots + "\n" + kCa);
+}
+
+TEST_CASE("Red Hat's layout, where all names lead below /etc/pki, has the CA in each") {
+  if (!TestSandbox::Possible()) return;
+  const std::string extracted = "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem";
+  Session session({.files = {{extracted, kRoots + "\n"}, {"/etc/pki/tls/openssl.cnf", ""}},
+                   .links = {{"/etc/pki/tls/cert.pem", extracted},
+                             {"/etc/pki/tls/certs/ca-bundle.crt", extracted},
+                             {"/etc/ssl/certs", "../pki/tls/certs"}}});
+  session.client.Open({kCa, "0a1b2c3d"});
+  CHECK(session.Content(extracted) == kRoots + "\n" + kCa);
+  CHECK(session.Content("/run/sallyport/ca-bundle.pem") == kRoots + "\n" + kCa);
+  CHECK(session.Content("/etc/pki/tls/certs/0a1b2c3d.0") == kCa);
+}
+
+TEST_CASE("a bundle file beside the folder, as some images have it, gets the CA") {
+  if (!TestSandbox::Possible()) return;
+  Session session({.files = {{"/etc/ssl/cert.pem", kRoots}}});
+  session.client.Open({kCa, "0a1b2c3d"});
+  CHECK(session.Content("/etc/ssl/cert.pem") == kRoots + "\n" + kCa);
+  CHECK(session.Content("/run/sallyport/ca-bundle.pem") == kRoots + "\n" + kCa);
+}
+
+TEST_CASE("a name of a bundle that leads nowhere is passed over") {
+  if (!TestSandbox::Possible()) return;
+  Session session({.files = {{kRedHat, kRoots}}, .links = {{kDebian, "/nowhere"}}});
+  session.client.Open({kCa, "0a1b2c3d"});
+  CHECK(session.Content("/run/sallyport/ca-bundle.pem") == kRoots + "\n" + kCa);
+  CHECK(session.client.Run({"ls", "/nowhere"}).out.empty());
+}
+
+TEST_CASE("where the certificates are read-only the variables lead to a bundle with the CA") {
+  if (!TestSandbox::Possible()) return;
+  Session session({.files = {{kDebian, kRoots}}, .read_only = "/etc"});
+  session.client.Open({kCa, "0a1b2c3d"});
+  CHECK(session.Content(kDebian) == kRoots);
+  CHECK(session.Content("/run/sallyport/ca-bundle.pem") == kRoots + "\n" + kCa);
+  CHECK(session.client.Shell("cat $SSL_CERT_FILE").out == kRoots + "\n" + kCa);
+}
+
+// A store without entries: magic, version, number, SHA-1.
+std::string EmptyJavaStore() {
+  return std::string("\xfe\xed\xfe\xed\0\0\0\2\0\0\0\0", 12) + std::string(20, 'x');
+}
+
+TEST_CASE("a Java's trust store gets the CA, and no variable is needed") {
+  if (!TestSandbox::Possible()) return;
+  Session session(
+      {.files = {{kDebian, kRoots}, {"/opt/java/openjdk/lib/security/cacerts", EmptyJavaStore()}},
+       .links = {{"/etc/pki/java/cacerts", "/opt/java/openjdk/lib/security/cacerts"}}});
+  session.client.Open({kCa, "0a1b2c3d"});
+  const std::string store = session.Content("/opt/java/openjdk/lib/security/cacerts");
+  CHECK(store.substr(8, 4) == std::string("\0\0\0\1", 4));
+  CHECK(store.substr(store.size() - 24, 4) == "gate");
+  CHECK(session.client.Run({"env"}).out.find("JAVA_TOOL_OPTIONS") == std::string::npos);
+  CHECK(session.client.Run({"ls", "/run/sallyport"}).out == "ca-bundle.pem\nca.pem\n");
+}
+
+TEST_CASE("a Java's store of another format is left, and a variable names one with all roots") {
+  if (!TestSandbox::Possible()) return;
+  Session session(
+      {.files = {{kDebian, kRoots}, {"/opt/java/openjdk/lib/security/cacerts", "PKCS #12"}}});
+  session.client.Open({kCa, "0a1b2c3d"});
+  CHECK(session.Content("/opt/java/openjdk/lib/security/cacerts") == "PKCS #12");
+  const std::string store = session.Content("/run/sallyport/cacerts.jks");
+  CHECK(store.substr(0, 12) == std::string("\xfe\xed\xfe\xed\0\0\0\2\0\0\0\2", 12));
+  CHECK(store.find("root") != std::string::npos);
+  CHECK(store.find("gate") != std::string::npos);
+  CHECK(session.client.Shell("echo $JAVA_TOOL_OPTIONS").out ==
+        "-Djavax.net.ssl.trustStore=/run/sallyport/cacerts.jks "
+        "-Djavax.net.ssl.trustStorePassword=changeit\n");
+}
+
 TEST_CASE("programs are told of the CA by their environment") {
   if (!TestSandbox::Possible()) return;
   Session session({.files = {{kDebian, kRoots}}});

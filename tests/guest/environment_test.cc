@@ -44,7 +44,7 @@ TEST_CASE("the exec's variables replace the defaults, and the last of a name cou
 }
 
 TEST_CASE("variables that replace a program's roots name all roots") {
-  const Environment environment({.argv = {"x"}, .tty = true}, {}, GateCa::kInstalled);
+  const Environment environment({.argv = {"x"}, .tty = true}, {}, GateCa::kInFiles);
   for (const char* name : {"SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE",
                            "GIT_SSL_CAINFO", "AWS_CA_BUNDLE"}) {
     CHECK(environment.Get(name) == "/run/sallyport/ca-bundle.pem");

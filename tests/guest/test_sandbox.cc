@@ -82,6 +82,16 @@ void EnterRoot(const std::string& root, const TestSandbox::Options& options) {
     MakeParents(root + path);
     WriteTo(root + path, content);
   }
+  for (const auto& [path, target] : options.links) {
+    MakeParents(root + path);
+    Must(symlink(target.c_str(), (root + path).c_str()) == 0, path.c_str());
+  }
+  if (!options.read_only.empty()) {
+    const std::string path = root + options.read_only;
+    constexpr unsigned long kReadOnly = MS_REMOUNT | MS_BIND | MS_RDONLY;
+    Must(mount(path.c_str(), path.c_str(), nullptr, MS_BIND, nullptr) == 0, path.c_str());
+    Must(mount(nullptr, path.c_str(), nullptr, kReadOnly, nullptr) == 0, path.c_str());
+  }
   if (!options.fifo.empty()) {
     MakeParents(root + options.fifo);
     Must(mkfifo((root + options.fifo).c_str(), 0644) == 0, "mkfifo");

@@ -16,7 +16,9 @@ class TestSandbox {
  public:
   struct Options {
     std::map<std::string, std::string> files = {{"/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"}};
-    std::string fifo{};  ///< Made where it stands, if not empty.
+    std::map<std::string, std::string> links{};  ///< Symbolic ones, made after the files.
+    std::string read_only{};                     ///< A folder that can't be written, if not empty.
+    std::string fifo{};                          ///< Made where it stands, if not empty.
   };
 
   /// Whether this host lets the user make the namespaces.

@@ -250,6 +250,23 @@ TEST_CASE("small writes to a guest that acknowledges nothing are joined") {
   CHECK(guest->segments < 150);
 }
 
+TEST_CASE("the first small segments are acknowledged in their turn, later ones wait for company") {
+  Accepting test;
+  auto guest = test.Connect();
+  test.net.Settle();
+  for (int i = 0; i < 4; ++i) {
+    const uint32_t before = guest->acknowledged;
+    guest->Send("few bytes");
+    test.net.Turn();
+    CHECK(guest->acknowledged == before + 9);
+  }
+  const uint32_t before = guest->acknowledged;
+  guest->Send("few bytes");
+  test.net.Turn();
+  CHECK(guest->acknowledged == before);
+  REQUIRE(test.net.RunUntil([&] { return guest->acknowledged == before + 9; }));
+}
+
 TEST_CASE("a guest with a window of a few bytes is served by bytes") {
   Accepting test;
   auto guest = test.net.NewGuest(Ip::kV4);

@@ -7,8 +7,9 @@
 #include <optional>
 
 #include "policy/dns_message.h"
-#include "tests/fakes/recording_audit.h"
 #include "tests/fakes/fake_resolver.h"
+#include "tests/fakes/memory_stream.h"
+#include "tests/fakes/recording_audit.h"
 
 namespace sallyport::runtime {
 namespace {
@@ -246,6 +247,68 @@ TEST_CASE("an audit log that can't be written denies everything") {
   REQUIRE(std::holds_alternative<AcceptFlow>(verdict));
   std::get<AcceptFlow>(verdict).take(nullptr);
   CHECK(fixture.interceptor.served.at(0).refusal->reason == Reason::kAuditUnavailable);
+}
+
+TEST_CASE("the gateway's address has a proxy, and nothing else that a rule could open") {
+  Fixture fixture("allow.tcp { ip = \"10.0.0.0/8\", port = { 3128, 8080 } }\n"
+                  "allow.tcp { ip = \"fd00::/8\", port = { 3128, 8080 } }\n"
+                  "allow.http { host = \"api.example\" }");
+  for (const char* gateway : {"10.0.2.2", "fd00:5a11::2"}) {
+    INFO(gateway);
+    const auto address = *IpAddress::Parse(gateway);
+    const size_t before = fixture.audit.records.size();
+    CHECK(std::holds_alternative<AcceptFlow>(
+        fixture.Decide(fixture.Flow(Transport::kTcp, address, 3128))));
+    CHECK(fixture.audit.records.size() == before);
+    CHECK(fixture.Denied(fixture.Decide(fixture.Flow(Transport::kUdp, address, 3128))) ==
+          DenyFlow::As::kProhibited);
+    CHECK(fixture.Denied(fixture.Decide(fixture.Flow(Transport::kTcp, address, 8080))) ==
+          DenyFlow::As::kProhibited);
+    CHECK(fixture.Last().reason == Reason::kAddressRefused);
+  }
+  CHECK(fixture.dialer.dialed.empty());
+}
+
+TEST_CASE("the proxy port decides like the flow would, and never for the gate itself") {
+  Fixture fixture(
+      "allow.tcp { ip = \"10.0.0.0/8\", port = { 53, 3128 } }\n"
+      "allow.tcp { ip = { \"127.0.0.0/8\", \"0.0.0.0/8\", \"::1/128\" }, port = 3128 }\n"
+      "allow.http { host = \"api.example\" }");
+  const auto synthetic = fixture.AddressOf("api.example").ToString();
+  // As a raw tunnel has no answer from the interceptor, dialling would end the wait as well.
+  const auto serve = [&](const std::string& target) {
+    auto verdict = fixture.Decide(fixture.Flow(Transport::kTcp, *IpAddress::Parse("10.0.2.2"), 3128));
+    REQUIRE(std::holds_alternative<AcceptFlow>(verdict));
+    auto ends = MemoryStream::Make(*fixture.loop, {});
+    std::get<AcceptFlow>(verdict).take(std::move(ends.a));
+    const std::string head = "CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\n\r\n";
+    const size_t before = fixture.interceptor.served.size();
+    REQUIRE(ends.b->Write(head) == head.size());
+    while (fixture.interceptor.served.size() == before) {
+      REQUIRE(fixture.dialer.dialed.empty());
+      REQUIRE(*fixture.loop->RunOnce());
+    }
+    return fixture.interceptor.served.back();
+  };
+  // By name, and by the address that its lookup gave: the same flow.
+  for (const auto& target : {std::string("api.example:443"), synthetic + ":443"}) {
+    const auto flow = serve(target);
+    CHECK_FALSE(flow.refusal);
+    CHECK(flow.facts.name->text() == "api.example");
+    CHECK(flow.facts.destination.address == *IpAddress::Parse("11.0.0.80"));
+  }
+  for (const char* target : {"10.0.2.2:3128", "10.0.2.2:53", "[fd00:5a11::2]:3128", "0xa.0.2.2:3128",
+                             "[::ffff:10.0.2.2]:3128", "127.0.0.1:3128", "0x7f.1:3128", "[::1]:3128",
+                             "[::ffff:127.0.0.1]:3128", "0.0.0.0:3128", "[::]:3128"}) {
+    INFO(target);
+    const auto flow = serve(target);
+    REQUIRE(flow.refusal);
+    CHECK(flow.refusal->reason == Reason::kAddressRefused);
+    CHECK(flow.refusal->status == 403);
+  }
+  CHECK(serve("198.18.77.77:443").refusal->reason == Reason::kUnknownAddress);
+  CHECK(serve("evil.example:443").refusal->reason == Reason::kNameNotGranted);
+  CHECK(fixture.dialer.dialed.empty());
 }
 
 TEST_CASE("a guest that gives up leaves nothing behind") {

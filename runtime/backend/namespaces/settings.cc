@@ -31,7 +31,7 @@ constexpr const char* kShown[] = {
     "system-release", "arch-release", "lsb-release",
     // Trust and crypto settings; the certificates themselves are AddTrust()'s.
     "ca-certificates", "ca-certificates.conf", "crypto-policies", "ssl/openssl.cnf", "ssl/cert.pem",
-    "pki/tls/openssl.cnf", "pki/tls/cert.pem",
+    "pki/tls/openssl.cnf", "pki/tls/cert.pem", "pki/java/cacerts",
     // Which of several programs a name means, and the settings of languages and common tools.
     "alternatives", "mime.types", "magic", "magic.mime", "xml", "fonts", "perl", "R", "texmf"};
 // The same, with a version behind the name.

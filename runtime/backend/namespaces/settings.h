@@ -21,12 +21,14 @@ Status AddSettings(RootFs& root, const WorkloadSpec& spec);
 std::string GuestPasswd(std::string_view host);
 std::string GuestGroup(std::string_view host);
 
-/// Where distributions keep the bundle of CA certificates.
+/// Where distributions keep the bundle of CA certificates, and Java's.
 constexpr const char* kTrustBundles[] = {
     "/etc/ssl/certs/ca-certificates.crt",                 // Debian, Alpine, Arch
     "/etc/pki/tls/certs/ca-bundle.crt",                   // Fedora
     "/etc/ssl/ca-bundle.pem",                             // openSUSE
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  // Fedora
+    "/etc/ssl/certs/java/cacerts",                        // Debian, Alpine
+    "/etc/pki/ca-trust/extracted/java/cacerts",           // Fedora
 };
 
 }  // namespace sallyport::runtime

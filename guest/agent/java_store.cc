@@ -1,0 +1,140 @@
+#include "guest/agent/java_store.h"
+
+#include <cstddef>
+#include <cstdint>
+
+#include "guest/agent/sha1.h"
+
+namespace sallyport::guest {
+namespace {
+
+constexpr std::string_view kHeader("\xfe\xed\xfe\xed\0\0\0\2", 8);  // Magic and version 2.
+constexpr size_t kCountAt = 8;
+constexpr size_t kFirstEntry = 12;
+constexpr size_t kDigest = sizeof(Sha1Digest);
+constexpr uint32_t kTrustedCertificate = 2;
+constexpr std::string_view kAlias = "sallyport";
+
+// "changeit" in UTF-16, big endian.
+constexpr std::string_view kPassword("\0c\0h\0a\0n\0g\0e\0i\0t", 16);
+constexpr std::string_view kPhrase = "Mighty Aphrodite";
+
+constexpr std::string_view kBegin = "-----BEGIN CERTIFICATE-----";
+constexpr std::string_view kEnd = "-----END CERTIFICATE-----";
+
+void PutNumber(std::string& out, uint64_t value, int bytes) {
+  for (int i = bytes - 1; i >= 0; --i) out.push_back(static_cast<char>(value >> (8 * i)));
+}
+
+void PutName(std::string& out, std::string_view name) {
+  PutNumber(out, name.size(), 2);
+  out.append(name);
+}
+
+std::string Entry(std::string_view alias, std::string_view der) {
+  std::string entry;
+  PutNumber(entry, kTrustedCertificate, 4);
+  PutName(entry, alias);
+  PutNumber(entry, 0, 8);  // When it was added; nobody asks.
+  PutName(entry, "X.509");
+  PutNumber(entry, der.size(), 4);
+  return entry.append(der);
+}
+
+uint32_t Count(std::string_view store) {
+  uint32_t count = 0;
+  for (size_t i = kCountAt; i < kFirstEntry; ++i)
+    count = count << 8 | static_cast<uint8_t>(store[i]);
+  return count;
+}
+
+void Seal(std::string& store) {
+  const Sha1Digest digest = Sha1({kPassword, kPhrase, store});
+  store.append(reinterpret_cast<const char*>(digest.data()), digest.size());
+}
+
+int SixBits(char c) {
+  if (c >= 'A' && c <= 'Z') return c - 'A';
+  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+  if (c >= '0' && c <= '9') return c - '0' + 52;
+  if (c == '+') return 62;
+  return c == '/' ? 63 : -1;
+}
+
+bool IsSpace(char c) {
+  return c == '\n' || c == '\r' || c == ' ' || c == '\t';
+}
+
+Result<std::string> DecodeBase64(std::string_view text) {
+  std::string bytes;
+  bytes.reserve(text.size() / 4 * 3);
+  uint32_t bits = 0;
+  int held = 0;
+  for (const char c : text) {
+    if (IsSpace(c)) continue;
+    if (c == '=') break;
+    const int value = SixBits(c);
+    if (value < 0) return Fail(Code::kInvalid, "a certificate that is not base64");
+    bits = (bits << 6 | static_cast<uint32_t>(value)) & 0xffffff;
+    held += 6;
+    if (held < 8) continue;
+    held -= 8;
+    bytes.push_back(static_cast<char>(bits >> held));
+  }
+  if (bytes.empty()) return Fail(Code::kInvalid, "an empty certificate");
+  return bytes;
+}
+
+/// Cuts the next certificate off PEM, in DER; empty if there is none.
+Result<std::string> CutCertificate(std::string_view& pem) {
+  const size_t begin = pem.find(kBegin);
+  if (begin == std::string_view::npos) return std::string();
+  pem.remove_prefix(begin + kBegin.size());
+  const size_t end = pem.find(kEnd);
+  if (end == std::string_view::npos) return Fail(Code::kInvalid, "a certificate without an end");
+  const std::string_view body = pem.substr(0, end);
+  pem.remove_prefix(end + kEnd.size());
+  return DecodeBase64(body);
+}
+
+}  // namespace
+
+Result<std::string> AddToJavaStore(std::string_view store, std::string_view der) {
+  const bool known = store.size() >= kFirstEntry + kDigest && store.starts_with(kHeader);
+  if (!known || Count(store) == UINT32_MAX) return Fail(Code::kInvalid, "not a JKS trust store");
+  const std::string entry = Entry(kAlias, der);
+  const std::string_view content = store.substr(0, store.size() - kDigest);
+  if (content.ends_with(entry)) return std::string(store);
+  std::string extended;
+  extended.reserve(store.size() + entry.size());
+  extended.append(kHeader);
+  PutNumber(extended, uint64_t{Count(store)} + 1, 4);
+  extended.append(content.substr(kFirstEntry)).append(entry);
+  Seal(extended);
+  return extended;
+}
+
+Result<std::string> MakeJavaStore(std::string_view pem) {
+  std::string entries;
+  uint32_t count = 0;
+  for (;;) {
+    const auto der = CutCertificate(pem);
+    if (!der) return tl::unexpected(der.error());
+    if (der->empty()) break;
+    entries += Entry("root" + std::to_string(count++), *der);
+  }
+  if (count == 0) return Fail(Code::kInvalid, "no certificate in the bundle");
+  std::string store(kHeader);
+  PutNumber(store, count, 4);
+  store.append(entries);
+  Seal(store);
+  return store;
+}
+
+Result<std::string> FirstCertificate(std::string_view pem) {
+  auto der = CutCertificate(pem);
+  if (der && der->empty()) return Fail(Code::kInvalid, "no certificate");
+  return der;
+}
+
+}  // namespace sallyport::guest

@@ -1,0 +1,53 @@
+#include "runtime/warden/flow_answers.h"
+
+#include <utility>
+
+namespace sallyport::runtime {
+
+Refusal Refuse(Reason reason, std::string detail, std::string how_to_allow) {
+  Refusal refusal;
+  refusal.reason = reason;
+  refusal.detail = std::move(detail);
+  refusal.how_to_allow = std::move(how_to_allow);
+  return refusal;
+}
+
+Refusal NameNotGranted(const HostName& name) {
+  return Refuse(Reason::kNameNotGranted, "no rule grants " + name.text(),
+                "allow.http { host = \"" + name.text() + "\" }");
+}
+
+Refusal AuditUnavailable() {
+  return Refuse(Reason::kAuditUnavailable, "the audit log can't be written");
+}
+
+Reason ReasonOf(Code code) {
+  switch (code) {
+    case Code::kAddressRefused:
+      return Reason::kAddressRefused;
+    case Code::kNotFound:
+      return Reason::kNameNotFound;
+    case Code::kRefused:
+      return Reason::kUpstreamRefused;
+    case Code::kTimeout:
+      return Reason::kUpstreamTimeout;
+    case Code::kLimit:
+      return Reason::kLimit;
+    default:
+      return Reason::kUpstreamUnreachable;
+  }
+}
+
+Destination DialTarget(const policy::Facts& facts, const policy::FlowVerdict& verdict) {
+  Destination target{
+      .host = facts.destination.address, .port = facts.destination.port, .filter = verdict.filter};
+  if (facts.name) target.host = *facts.name;
+  if (verdict.to) {
+    target.host = verdict.to->host;
+    target.port = verdict.to->port.value_or(facts.destination.port);
+    target.chosen_by_user = true;
+  }
+  return target;
+}
+
+}  // namespace sallyport::runtime

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+
+#include "base/dialer.h"
+#include "base/reason.h"
+#include "policy/engine.h"
+
+// What the gate answers, whichever way a flow was asked for: by its first packet or through the
+// proxy.
+
+namespace sallyport::runtime {
+
+Refusal Refuse(Reason reason, std::string detail, std::string how_to_allow = {});
+
+/// No rule can use NAME.
+Refusal NameNotGranted(const HostName& name);
+Refusal AuditUnavailable();
+
+/// Why a dial that failed with CODE did.
+Reason ReasonOf(Code code);
+
+/// Where a flow with FACTS goes that was granted raw by VERDICT.
+Destination DialTarget(const policy::Facts& facts, const policy::FlowVerdict& verdict);
+
+}  // namespace sallyport::runtime

@@ -1,0 +1,160 @@
+// A decision's way, as steps; every one leaves through Finish():
+//
+//     Start -> OnTurn -> (OnResolved) -> Judge -> (OnDialed) -> Finish
+//
+// Deadlines are the resolver's and the dialler's. Bounded by the proxy port's connections.
+
+#include "runtime/warden/proxy_decisions.h"
+
+#include <utility>
+
+#include "runtime/warden/flow_answers.h"
+
+namespace sallyport::runtime {
+
+using mitm::ProxyQuestion;
+using mitm::ProxyVerdict;
+using policy::FlowVerdict;
+
+namespace {
+
+/// The status of an HTTP answer to a failure to reach a server.
+int StatusOf(Reason reason) {
+  switch (reason) {
+    case Reason::kAddressRefused:
+      return 403;
+    case Reason::kUpstreamTimeout:
+      return 504;
+    case Reason::kLimit:
+      return 503;
+    default:
+      return 502;
+  }
+}
+
+Refusal Unreachable(Reason reason, std::string detail) {
+  Refusal refusal = Refuse(reason, std::move(detail));
+  refusal.status = StatusOf(reason);
+  return refusal;
+}
+
+Refusal NoRequests(const policy::Facts& facts, const std::string& rule) {
+  const std::string host =
+      facts.name ? facts.name->text() : ToString(Host(facts.destination.address));
+  Refusal refusal = Refuse(Reason::kNotGranted,
+                           host +
+                               " is granted as TCP, whose content the gate does not read; ask the "
+                               "proxy for a tunnel (CONNECT), or connect without it",
+                           "allow.http { host = \"" + host + "\" }");
+  refusal.rule = rule;
+  return refusal;
+}
+
+}  // namespace
+
+class ProxyDecisions::Decision {
+ public:
+  Decision(ProxyDecisions& owner, uint64_t id, const ProxyQuestion& question,
+           std::function<void(ProxyVerdict)> done)
+      : owner_(owner), id_(id), form_(question.form), host_(question.host), done_(std::move(done)) {
+    facts_.flow = question.flow;
+    facts_.source = question.source;
+    facts_.destination.port = question.port;
+    posted_ = owner.services_.loop.Post([this] { OnTurn(); });
+  }
+
+ private:
+  void OnTurn() {
+    if (const auto* address = std::get_if<IpAddress>(&host_)) {
+      facts_.destination.address = *address;
+      if (auto refusal = owner_.attribute_(facts_)) return Reject(*std::move(refusal));
+      return Judge();
+    }
+    const auto& name = std::get<HostName>(host_);
+    facts_.name = name;
+    if (!owner_.services_.audit.healthy()) return Reject(AuditUnavailable());
+    const policy::NameVerdict verdict = owner_.services_.engine.DecideName(name);
+    if (!verdict.grantable) return Reject(NameNotGranted(name));
+    if (verdict.chosen_target) return Judge();
+    resolving_ = owner_.services_.resolver.Resolve(
+        name, [this](Result<ResolvedName> resolved) { OnResolved(std::move(resolved)); });
+  }
+
+  void OnResolved(Result<ResolvedName> resolved) {
+    if (!resolved) {
+      const bool absent = resolved.error().code() == Code::kNotFound;
+      return Reject(Unreachable(absent ? Reason::kNameNotFound : Reason::kResolverFailed,
+                                resolved.error().message()));
+    }
+    facts_.destination.address = resolved->addresses.front();
+    Judge();
+  }
+
+  void Judge() {
+    verdict_ = owner_.services_.engine.DecideFlow(facts_);
+    switch (verdict_.action) {
+      case FlowVerdict::Action::kDeny:
+        return Reject(verdict_.refusal);
+      case FlowVerdict::Action::kHttp:
+        return Finish(
+            mitm::HttpFlow{.facts = facts_, .verdict = std::move(verdict_), .refusal = {}});
+      case FlowVerdict::Action::kRaw:
+        break;
+    }
+    if (form_ == ProxyQuestion::Form::kRequest) return Reject(NoRequests(facts_, verdict_.rule));
+    dialing_ = owner_.services_.dialer.Dial(
+        DialTarget(facts_, verdict_), Transport::kTcp,
+        [this](Result<Dialed> dialed) { OnDialed(std::move(dialed)); });
+  }
+
+  void OnDialed(Result<Dialed> dialed) {
+    if (!dialed) {
+      return Reject(Unreachable(ReasonOf(dialed.error().code()), dialed.error().message()));
+    }
+    AuditRecord record;
+    record.flow = facts_.flow;
+    record.transport = ToString(Transport::kTcp);
+    if (facts_.name) record.name = facts_.name->text();
+    record.address = dialed->peer.address;
+    record.port = facts_.destination.port;
+    record.rule = verdict_.rule;
+    record.allowed = true;
+    Finish(mitm::ProxyRaw{.socket = std::move(dialed->socket), .record = std::move(record)});
+  }
+
+  void Reject(Refusal refusal) {
+    mitm::HttpFlow flow{.facts = facts_, .verdict = {}, .refusal = std::move(refusal)};
+    flow.verdict.rule = verdict_.rule;
+    Finish(std::move(flow));
+  }
+
+  void Finish(ProxyVerdict verdict) {
+    auto done = std::move(done_);
+    owner_.decisions_.erase(id_);  // Destroys this.
+    done(std::move(verdict));
+  }
+
+  ProxyDecisions& owner_;
+  const uint64_t id_;
+  const ProxyQuestion::Form form_;
+  const Host host_;
+  std::function<void(ProxyVerdict)> done_;
+  policy::Facts facts_;
+  FlowVerdict verdict_;
+  Loop::Handle posted_;
+  Pending resolving_;
+  Pending dialing_;
+};
+
+ProxyDecisions::ProxyDecisions(const Services& services, Attribute attribute)
+    : services_(services), attribute_(std::move(attribute)) {}
+ProxyDecisions::~ProxyDecisions() = default;
+
+Pending ProxyDecisions::Decide(const ProxyQuestion& question,
+                               std::function<void(ProxyVerdict)> done) {
+  const uint64_t id = next_id_++;
+  decisions_.emplace(id, std::make_unique<Decision>(*this, id, question, std::move(done)));
+  return Pending([this, id] { decisions_.erase(id); });
+}
+
+}  // namespace sallyport::runtime

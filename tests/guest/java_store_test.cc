@@ -1,0 +1,99 @@
+#include "guest/agent/java_store.h"
+
+#include <catch2/catch.hpp>
+#include <cstdio>
+#include <string>
+
+#include "guest/agent/sha1.h"
+
+namespace sallyport::guest {
+namespace {
+
+using namespace std::string_literals;
+
+std::string Hex(std::string_view bytes) {
+  std::string text;
+  for (const char c : bytes) {
+    char pair[3];
+    std::snprintf(pair, sizeof pair, "%02x", static_cast<uint8_t>(c));
+    text += pair;
+  }
+  return text;
+}
+
+std::string HexSha1(std::initializer_list<std::string_view> parts) {
+  const Sha1Digest digest = Sha1(parts);
+  return Hex({reinterpret_cast<const char*>(digest.data()), digest.size()});
+}
+
+// The checksum of a store without entries, from `keytool` and by hand with `sha1sum`.
+const std::string kEmpty =
+    "\xfe\xed\xfe\xed\0\0\0\2\0\0\0\0"s
+    "\xe2\x68\x6e\x45\xfb\x43\xdf\xa4\xd9\x92\xdd\x41\xce\xb6\xb2\x1c\x63\x30\xd7\x92"s;
+
+const std::string kPem = "-----BEGIN CERTIFICATE-----\nZ2F0ZQ==\n-----END CERTIFICATE-----\n";
+const std::string kOther =
+    "# A root\n-----BEGIN CERTIFICATE-----\ncm9v\r\ndA==\n-----END CERTIFICATE-----";
+
+/// tag 2, the alias, a date of 0, "X.509", the certificate.
+std::string Entry(const std::string& alias, const std::string& der) {
+  return "\0\0\0\2"s + "\0"s + static_cast<char>(alias.size()) + alias + std::string(8, '\0') +
+         "\0\5X.509\0\0\0"s + static_cast<char>(der.size()) + der;
+}
+
+std::string WithoutDigest(const std::string& store) {
+  return store.substr(0, store.size() - 20);
+}
+
+TEST_CASE("SHA-1 gives the digests of FIPS 180, however the input is cut") {
+  CHECK(HexSha1({}) == "da39a3ee5e6b4b0d3255bfef95601890afd80709");
+  CHECK(HexSha1({"abc"}) == "a9993e364706816aba3e25717850c26c9cd0d89d");
+  const std::string two = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
+  for (size_t cut = 0; cut <= two.size(); ++cut) {
+    CHECK(HexSha1({two.substr(0, cut), two.substr(cut)}) ==
+          "84983e441c3bd26ebaae4aa1f95129e5e54670f1");
+  }
+  CHECK(HexSha1({std::string(1'000'000, 'a')}) == "34aa973cd4c4daa4f61eeb2bdbad27316534016f");
+}
+
+TEST_CASE("a certificate added to a Java store is its last entry, counted and sealed") {
+  const auto one = AddToJavaStore(kEmpty, "gate");
+  REQUIRE(one);
+  CHECK(WithoutDigest(*one) == "\xfe\xed\xfe\xed\0\0\0\2\0\0\0\1"s + Entry("sallyport", "gate"));
+  CHECK(HexSha1({"\0c\0h\0a\0n\0g\0e\0i\0tMighty Aphrodite"s, WithoutDigest(*one)}) ==
+        Hex(one->substr(one->size() - 20)));
+  CHECK(*AddToJavaStore(*one, "gate") == *one);
+  const auto two = AddToJavaStore(*one, "other");
+  REQUIRE(two);
+  CHECK(two->substr(8, 4) == "\0\0\0\2"s);
+}
+
+TEST_CASE("what is not a JKS store is not extended") {
+  for (size_t size = 0; size < kEmpty.size(); ++size) {
+    CHECK_FALSE(AddToJavaStore(kEmpty.substr(0, size), "gate"));
+  }
+  CHECK_FALSE(AddToJavaStore("\x30\x82" + kEmpty, "gate"));                    // PKCS #12
+  CHECK_FALSE(AddToJavaStore("\xce\xce\xce\xce" + kEmpty.substr(4), "gate"));  // JCEKS
+  CHECK_FALSE(AddToJavaStore(kEmpty.substr(0, 8) + "\xff\xff\xff\xff" + kEmpty.substr(12), "gate"));
+}
+
+TEST_CASE("a Java store is made of all certificates in a bundle") {
+  const auto store = MakeJavaStore(kOther + "\n" + kPem);
+  REQUIRE(store);
+  CHECK(WithoutDigest(*store) ==
+        "\xfe\xed\xfe\xed\0\0\0\2\0\0\0\2"s + Entry("root0", "root") + Entry("root1", "gate"));
+  CHECK(*FirstCertificate(kPem + kOther) == "gate");
+}
+
+TEST_CASE("a bundle that is not one gives no Java store") {
+  for (const std::string& pem :
+       {""s, "no certificate"s, kPem.substr(0, 40), "-----BEGIN CERTIFICATE-----"s,
+        "-----BEGIN CERTIFICATE-----\n\n-----END CERTIFICATE-----\n"s,
+        "-----BEGIN CERTIFICATE-----\nZ2F*\n-----END CERTIFICATE-----\n"s}) {
+    CHECK_FALSE(MakeJavaStore(pem));
+    CHECK_FALSE(FirstCertificate(pem));
+  }
+}
+
+}  // namespace
+}  // namespace sallyport::guest
