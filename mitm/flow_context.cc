@@ -44,14 +44,16 @@ UpstreamTarget FlowContext::TargetFor(const std::optional<Authority>& to) const 
                             .filter = {},
                             .chosen_by_user = true},
             .tls = tls.encrypted,
-            .identity = identity};
+            .identity = identity,
+            .verification = gate_.pool.VerificationOf(identity)};
   }
   return {.destination = {.host = identity,
                           .port = facts().destination.port,
                           .filter = flow_.verdict.filter,
                           .chosen_by_user = false},
           .tls = tls.encrypted,
-          .identity = identity};
+          .identity = identity,
+          .verification = gate_.pool.VerificationOf(identity)};
 }
 
 const UpstreamTarget& FlowContext::target() {

@@ -14,6 +14,8 @@
 
 namespace sallyport::mitm {
 
+class DistrustLog;
+
 /// What all connections of one interceptor share.
 struct Gate {
   Loop& loop;
@@ -21,6 +23,8 @@ struct Gate {
   const secrets::Store& secrets;
   AuditSink& audit;
   UpstreamPool& pool;
+  Dialer& dialer;  ///< For flows that need no pool.
+  DistrustLog& distrust;
   std::function<void(std::string)> terminate;  ///< Ends the sandbox, later in this turn.
   RenewSecrets renew = {};                     ///< May be none.
   size_t streams = 0;  ///< HTTP/2 requests under way, over all connections.

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "mitm/distrust_log.h"
 #include "mitm/limits.h"
 
 namespace sallyport::mitm {
@@ -27,11 +28,13 @@ GuestConnection::GuestConnection(Gate& gate, GuestTls& tls, std::unique_ptr<Stre
       stream_(std::move(guest)) {
   hello_.name = flow_.facts().name;
   hello_.address = flow_.facts().destination.address;
+  hello_.port = flow_.facts().destination.port;
   hello_.offer_h2 = hello_.hold = true;
 }
 
 GuestConnection::~GuestConnection() {
   session_.reset();
+  passthrough_.reset();
   http2_session_.reset();
   if (stream_) stream_->SetListener(nullptr);
 }
@@ -48,7 +51,7 @@ void GuestConnection::OnStreamReady() {
       return Sniff();
     case Step::kHandshake:
       return Handshake();
-    case Step::kServing:  // The session listens.
+    case Step::kServing:  // The session listens, or the passthrough.
       return;
   }
 }
@@ -65,9 +68,19 @@ void GuestConnection::Sniff() {
       break;
   }
   const std::string first(1, static_cast<char>(byte));
-  if (byte == kTlsHandshakeRecord) return StartTls(first);
+  if (byte == kTlsHandshakeRecord) {
+    return flow_.flow().verdict.passthrough ? PassThrough(first) : StartTls(first);
+  }
   if (BeginsRequest(byte)) return Serve(first);
   RefuseBytes("the first byte is neither of TLS nor of an HTTP request");
+}
+
+void GuestConnection::PassThrough(std::string first) {
+  step_ = Step::kServing;
+  deadline_.Clear();
+  passthrough_ =
+      std::make_unique<Passthrough>(flow_, std::move(stream_), std::move(first), *this);
+  passthrough_->Start();
 }
 
 void GuestConnection::StartTls(std::string first) {
@@ -150,6 +163,14 @@ void GuestConnection::Serve(std::string_view already_read) {
 }
 
 void GuestConnection::OnSessionOver() {
+  // Some clients finish their handshake before they say what they don't like in it.
+  if (tls_stream_ != nullptr && tls_stream_->failure().kind == TlsFailure::Kind::kAlert) {
+    return RefuseTls(tls_stream_->failure());
+  }
+  owner_.OnConnectionOver(*this);
+}
+
+void GuestConnection::OnPassthroughOver() {
   owner_.OnConnectionOver(*this);
 }
 
@@ -161,21 +182,20 @@ void GuestConnection::RefuseBytes(const char* detail) {
 }
 
 void GuestConnection::RefuseTls(const TlsFailure& failure) {
+  if (hello_.refused.empty() && failure.refuses_certificate()) {
+    flow_.gate().distrust.Note(
+        flow_, hello_.sni.empty() ? ToString(flow_.Identity()) : hello_.sni, failure.detail);
+    return owner_.OnConnectionOver(*this);
+  }
   std::string detail;
   if (!hello_.refused.empty()) {
     detail = hello_.refused;
-  } else if (failure.refuses_certificate()) {
-    detail = "the client does not accept the gate's certificate for " +
-             (hello_.sni.empty() ? ToString(flow_.Identity()) : hello_.sni) + ": " +
-             failure.detail +
-             ". It pins certificates or has a trust store of its own: make it trust the sandbox's "
-             "CA, or grant the host with tls = \"passthrough\"";
   } else if (failure.kind == TlsFailure::Kind::kClosed && hello_.seen) {
     detail =
         "the client closed the connection during the handshake; most often it does not trust "
         "the sandbox's CA";
   } else {
-    detail = "the TLS handshake failed: " + failure.detail;
+    detail = (step_ == Step::kServing ? "the client ended TLS: " : "the TLS handshake failed: ") + failure.detail;
   }
   flow_.Write(flow_.Record(), Reason::kClientTls, detail);
   owner_.OnConnectionOver(*this);

@@ -8,6 +8,7 @@
 #include "mitm/guest_tls.h"
 #include "mitm/http1/session.h"
 #include "mitm/http2/session.h"
+#include "mitm/passthrough.h"
 #include "mitm/upstream_pool.h"
 
 namespace sallyport::mitm {
@@ -15,6 +16,7 @@ namespace sallyport::mitm {
 /// One guest connection, from its first byte:
 ///
 ///     Start -> Sniff -> (Handshake ->) Serve -> over
+///                    -> PassThrough -> over
 ///
 /// HTTP/2 is spoken where ALPN chose it, and nowhere else: not by prior knowledge.
 /// The first byte tells TLS from plain HTTP; anything else ends the flow.
@@ -24,7 +26,8 @@ namespace sallyport::mitm {
 /// that the first request then uses. If that fails, the guest is offered both, and reads why.
 class GuestConnection final : public Stream::Listener,
                               public http1::Session::Owner,
-                              public http2::Session::Owner {
+                              public http2::Session::Owner,
+                              public Passthrough::Owner {
  public:
   class Owner {
    public:
@@ -47,8 +50,10 @@ class GuestConnection final : public Stream::Listener,
 
   void OnStreamReady() override;
   void OnSessionOver() override;
+  void OnPassthroughOver() override;
   void OnDeadline();
   void Sniff();
+  void PassThrough(std::string first);
   void StartTls(std::string first);
   void Handshake();
   void OnHelloHeld();
@@ -71,6 +76,7 @@ class GuestConnection final : public Stream::Listener,
   Pending asking_;  // The upstream, for its protocol.
   std::unique_ptr<http1::Session> session_;
   std::unique_ptr<http2::Session> http2_session_;  // Instead, if that was agreed on.
+  std::unique_ptr<Passthrough> passthrough_;       // Instead, where the flow is not intercepted.
 };
 
 }  // namespace sallyport::mitm

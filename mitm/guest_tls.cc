@@ -3,6 +3,7 @@
 #include <openssl/bytestring.h>
 #include <openssl/err.h>
 #include <openssl/pool.h>
+#include <openssl/sha.h>
 #include <openssl/ssl.h>
 
 #include <string_view>
@@ -63,6 +64,18 @@ std::optional<Host> DecideHost(const SSL* ssl, GuestHello& hello) {
   return Host(std::move(*name));
 }
 
+/// Resumption itself ignores the name (BoringSSL compares nothing but this context): without it a
+/// ticket of one host would be good for another.
+bool BindSession(SSL* ssl, const GuestHello& hello, const Host& certified) {
+  std::string bound = ToString(certified);
+  bound.append(1, '\0').append(hello.name ? hello.name->text() : hello.address.ToString());
+  bound.append(1, '\0').append(std::to_string(hello.port));
+  uint8_t digest[SHA256_DIGEST_LENGTH];
+  static_assert(sizeof digest <= SSL_MAX_SID_CTX_LENGTH);
+  SHA256(reinterpret_cast<const uint8_t*>(bound.data()), bound.size(), digest);
+  return SSL_set_session_id_context(ssl, digest, sizeof digest) == 1;
+}
+
 // Called with each complete ClientHello, before anything is answered.
 ssl_select_cert_result_t OnClientHello(const SSL_CLIENT_HELLO* client_hello) noexcept {
   SSL* ssl = client_hello->ssl;
@@ -70,7 +83,7 @@ ssl_select_cert_result_t OnClientHello(const SSL_CLIENT_HELLO* client_hello) noe
   auto& authority = *static_cast<Authority*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
   hello.seen = true;
   const std::optional<Host> host = DecideHost(ssl, hello);
-  if (!host) return ssl_select_cert_error;
+  if (!host || !BindSession(ssl, hello, *host)) return ssl_select_cert_error;
   hello.held = hello.hold && OffersBoth(client_hello);
   if (hello.held) return ssl_select_cert_retry;
   CRYPTO_BUFFER* leaf = authority.Leaf(*host);
@@ -107,8 +120,9 @@ Result<std::unique_ptr<GuestTls>> GuestTls::Create(Authority& authority) {
   SSL_CTX_set_app_data(context.get(), &authority);
   SSL_CTX_set_select_certificate_cb(context.get(), OnClientHello);
   SSL_CTX_set_alpn_select_cb(context.get(), OnAlpn, nullptr);
+  // Sessions live in tickets alone. BoringSSL makes the keys for them, and new ones every two days.
   SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
-  SSL_CTX_set_options(context.get(), SSL_OP_NO_TICKET);
+  SSL_CTX_set_early_data_enabled(context.get(), 0);
   return std::unique_ptr<GuestTls>(new GuestTls(std::move(context)));
 }
 

@@ -18,6 +18,7 @@ namespace sallyport::mitm {
 struct GuestHello {
   std::optional<HostName> name;  ///< The name that the flow belongs to.
   IpAddress address;             ///< For a certificate where there is no name at all.
+  uint16_t port = 0;             ///< The flow's.
   bool offer_h2 = false;         ///< HTTP/2 may be chosen; HTTP/1.1 always may.
   /// A ClientHello that offers both waits (`held`), with the handshake, until this is cleared.
   bool hold = false;
@@ -29,8 +30,10 @@ struct GuestHello {
   std::string refused;    ///< Why no handshake is possible with it; empty when one is.
 };
 
-/// The gate's side of TLS with guests. Every ClientHello is looked at anew: there are no sessions
-/// to resume, as a session would carry one name's trust over to another.
+/// The gate's side of TLS with guests. Every ClientHello is looked at anew. A session is resumed
+/// only by a hello for the same server name, on a flow of the same name and port: a ticket that came
+/// from another leads to a full handshake. Tickets are sealed with keys that only this object has,
+/// in memory. Early data is never accepted.
 class GuestTls {
  public:
   /// AUTHORITY outlives it.

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "mitm/authority.h"
+#include "mitm/distrust_log.h"
 #include "mitm/flow_context.h"
 #include "mitm/guest_connection.h"
 #include "mitm/guest_tls.h"
@@ -26,11 +27,14 @@ class InterceptorImpl final : public Interceptor, public GuestConnection::Owner 
         upstream_tls_(std::move(upstream_tls)),
         terminate_(services.terminate),
         pool_(services.loop, services.dialer, *upstream_tls_),
+        distrust_(services.audit),
         gate_{.loop = services.loop,
               .engine = services.engine,
               .secrets = services.secrets,
               .audit = services.audit,
               .pool = pool_,
+              .dialer = services.dialer,
+              .distrust = distrust_,
               .terminate = [this](std::string why) { Terminate(std::move(why)); },
               .renew = services.renew} {}
 
@@ -75,6 +79,7 @@ class InterceptorImpl final : public Interceptor, public GuestConnection::Owner 
   std::unique_ptr<UpstreamTls> upstream_tls_;
   const std::function<void(std::string)> terminate_;
   UpstreamPool pool_;
+  DistrustLog distrust_;
   Gate gate_;
   Connections connections_;
   std::unordered_map<const GuestConnection*, Connections::iterator> places_;
@@ -91,7 +96,10 @@ Result<std::unique_ptr<Interceptor>> Interceptor::Create(const Services& service
   if (!guest_tls) return tl::unexpected(std::move(guest_tls).error());
   auto trusted = LoadTrustedRoots(options.extra_roots);
   if (!trusted) return tl::unexpected(std::move(trusted).error());
-  auto upstream_tls = UpstreamTls::Create(std::move(*trusted), options.system_roots);
+  auto servers = ServerTable::Create(options.servers, trusted->get());
+  if (!servers) return tl::unexpected(std::move(servers).error());
+  auto upstream_tls =
+      UpstreamTls::Create(std::move(*trusted), options.system_roots, std::move(*servers));
   if (!upstream_tls) return tl::unexpected(std::move(upstream_tls).error());
   return std::unique_ptr<Interceptor>(std::make_unique<InterceptorImpl>(
       services, std::move(*authority), std::move(*guest_tls), std::move(*upstream_tls)));

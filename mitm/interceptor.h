@@ -12,6 +12,7 @@
 #include "base/pending.h"
 #include "base/stream.h"
 #include "policy/engine.h"
+#include "secrets/secret.h"
 #include "secrets/store.h"
 
 namespace sallyport::mitm {
@@ -26,6 +27,21 @@ struct TrustAnchor {
 struct RootBundle {
   std::string name;  ///< The file's, for messages.
   std::string pem;
+};
+
+/// A certificate that the gate shows to servers that ask for one.
+struct ClientCertificate {
+  RootBundle chain;      ///< The leaf first.
+  std::string key_name;  ///< The key file's, for messages.
+  const secrets::Secret* key = nullptr;  ///< PEM; read while the Interceptor is made, not kept.
+};
+
+/// What servers of some hosts must prove besides, or are shown (`upstream "HOST" { … }`).
+struct DeclaredServer {
+  HostPattern host;
+  std::vector<RootBundle> roots;  ///< Trusted for these hosts besides all others.
+  std::vector<std::string> pins;  ///< Of 32 bytes each: SHA-256 of a SubjectPublicKeyInfo.
+  std::optional<ClientCertificate> client;
 };
 
 /// An HTTP flow as it is handed to the interceptor.
@@ -63,6 +79,8 @@ class Interceptor {
     std::function<std::string()> system_roots;
     /// What is trusted besides (`upstream { ca }`, --upstream-ca); a mistake in one is an error now.
     std::vector<RootBundle> extra_roots;
+    /// The first whose host matches counts.
+    std::vector<DeclaredServer> servers = {};
   };
 
   /// Makes the sandbox's CA (P-256, in memory) and reads the roots. Errors name the bad bundle.

@@ -32,6 +32,10 @@ constexpr size_t kMaxChunkExtension = 256;
 /// 1xx answers before a final one.
 constexpr int kMaxInterimResponses = 16;
 
+/// A ClientHello as it comes over the wire, with its records: BoringSSL takes messages up to 16 KiB,
+/// and each record may hold little of one.
+constexpr size_t kMaxHelloBytes = 64 * 1024;
+
 /// What is read from a stream at a time: the plaintext of one TLS record.
 constexpr size_t kInputBlock = 16 * 1024;
 /// Less room than this is none: small pieces cost as much as large ones.
@@ -99,6 +103,11 @@ constexpr uint64_t kDecodeRatioFrom = 1024 * 1024;
 
 /// Leaf certificates kept (about 700 bytes each).
 constexpr size_t kMaxLeaves = 1024;
+/// Hosts whose certificates clients refused, for which this is counted.
+constexpr size_t kMaxDistrusted = 256;
+/// After the first, every so many refusals of one host are one record.
+constexpr uint64_t kDistrustEvery = 25;
+
 /// Upstream TLS sessions kept for resumption (about 4 KiB each, with the peer's chain).
 constexpr size_t kMaxSessions = 256;
 /// Idle upstream connections, for one destination and in all.
@@ -139,6 +148,10 @@ constexpr seconds kResponseBodyTimeout{600};
 constexpr seconds kConnectTimeout{30};
 constexpr seconds kUpstreamHandshakeTimeout{10};
 constexpr seconds kUpstreamIdleTimeout{30};
+/// Without a byte in either direction of a flow that is passed through; and once one direction has
+/// ended. Longer than what keeps idle connections of clients open.
+constexpr seconds kPassthroughIdleTimeout{3600};
+constexpr seconds kPassthroughHalfClosedTimeout{600};
 /// Without a byte in either direction of a tunnel whose content is not looked at. Sessions of SSH
 /// and databases are quiet for long.
 constexpr seconds kRelayIdleTimeout{2 * 3600};

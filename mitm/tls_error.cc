@@ -3,15 +3,15 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
-#include <openssl/x509v3.h>
 
 #include <algorithm>
 #include <string_view>
 
+#include "mitm/server_certificate.h"
+
 namespace sallyport::mitm {
 namespace {
 
-constexpr size_t kShownNames = 4;
 constexpr size_t kShownText = 100;
 
 // "TLSV1_ALERT_UNKNOWN_CA" as people write it: "unknown ca".
@@ -28,48 +28,6 @@ std::string Readable(const char* reason) {
     return c == '_' ? ' ' : c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   });
   return readable;
-}
-
-// The names that the peer's certificate is for, as far as it can still be had.
-std::string NamesOf(const SSL* ssl) {
-  const bssl::UniquePtr<X509> certificate(SSL_get_peer_certificate(ssl));
-  if (!certificate) return {};
-  const bssl::UniquePtr<GENERAL_NAMES> names(static_cast<GENERAL_NAMES*>(
-      X509_get_ext_d2i(certificate.get(), NID_subject_alt_name, nullptr, nullptr)));
-  if (!names) return {};
-  std::string list;
-  size_t shown = 0;
-  for (size_t i = 0; i < sk_GENERAL_NAME_num(names.get()) && shown < kShownNames; ++i) {
-    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
-    if (name->type != GEN_DNS) continue;
-    const ASN1_STRING* text = name->d.dNSName;
-    list.append(shown++ > 0 ? ", " : "")
-        .append(Printable({reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
-                           static_cast<size_t>(ASN1_STRING_length(text))}));
-  }
-  return list;
-}
-
-std::string CertificateProblem(const SSL* ssl) {
-  const long result = SSL_get_verify_result(ssl);
-  switch (result) {
-    case X509_V_ERR_HOSTNAME_MISMATCH:
-    case X509_V_ERR_IP_ADDRESS_MISMATCH: {
-      const std::string names = NamesOf(ssl);
-      return "host name mismatch" + (names.empty() ? "" : ": the certificate is for " + names);
-    }
-    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
-    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-      return "self signed certificate";
-    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
-    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
-    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-      return "the certificate was not issued by an authority that the gate trusts";
-    case X509_V_OK:
-      return "the certificate did not verify";
-    default:
-      return X509_verify_cert_error_string(result);
-  }
 }
 
 }  // namespace
@@ -117,7 +75,12 @@ TlsFailure TakeTlsFailure(const SSL* ssl, bool input_ended) {
                "the peer sent alert " + std::to_string(alert) + " (" +
                    Readable(ERR_reason_error_string(error)) + ")"};
   } else if (ERR_GET_LIB(error) == ERR_LIB_SSL && reason == SSL_R_CERTIFICATE_VERIFY_FAILED) {
-    failure = {TlsFailure::Kind::kCertificate, 0, CertificateProblem(ssl)};
+    const ServerCheck* check = ServerCheckOf(ssl);
+    failure = {TlsFailure::Kind::kCertificate, 0, "the certificate did not verify"};
+    if (check != nullptr && !check->problem.detail.empty()) {
+      failure.detail = check->problem.detail;
+      failure.advice = check->problem.advice;
+    }
   } else if (ERR_GET_LIB(error) == ERR_LIB_SSL &&
              (reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_HTTP_REQUEST ||
               reason == SSL_R_HTTPS_PROXY_REQUEST || reason == SSL_R_UNEXPECTED_RECORD)) {

@@ -18,7 +18,8 @@ struct TlsFailure {
   };
   Kind kind = Kind::kNone;
   int alert = 0;       ///< For kAlert: the number from the TLS registry.
-  std::string detail;  ///< "certificate has expired", "the peer sent alert 48 (unknown ca)".
+  std::string detail;  ///< "certificate has expired: …", "the peer sent alert 48 (unknown ca)".
+  std::string advice = {};  ///< What would help, where something is known to.
 
   /// The peer's alert says that it does not accept our certificate.
   bool refuses_certificate() const;

@@ -9,9 +9,7 @@
 #include "mitm/limits.h"
 
 namespace sallyport::mitm {
-namespace {
 
-// What the guest is told when dialling failed.
 Refusal DialRefusal(const Error& error) {
   struct Row {
     Code code;
@@ -44,8 +42,6 @@ Refusal DialRefusal(const Error& error) {
   return refusal;
 }
 
-}  // namespace
-
 std::string UpstreamTarget::Key() const {
   std::string key = ToString(destination.host);
   key.append(" ").append(std::to_string(destination.port));
@@ -54,7 +50,7 @@ std::string UpstreamTarget::Key() const {
   for (const Prefix& prefix : destination.filter.prefixes) {
     key.append(" ").append(prefix.ToString());
   }
-  if (tls) key.append(" tls ").append(ToString(identity));
+  if (tls) key.append(" tls ").append(ToString(identity)).append(" ").append(verification);
   return key;
 }
 
@@ -125,8 +121,7 @@ class UpstreamPool::Connecting final : private Stream::Listener {
                     .how_to_allow = {}};
     if (failure.kind == TlsFailure::Kind::kCertificate) {
       refusal.detail = "the certificate that " + who + " presented was refused: " + failure.detail;
-      refusal.how_to_allow =
-          "if this server is meant, name its authority in the policy: upstream { ca = \"FILE\" }";
+      refusal.how_to_allow = failure.advice;
     }
     Refuse(std::move(refusal));
   }

@@ -22,11 +22,15 @@ class UpstreamConnection;
 
 namespace sallyport::mitm {
 
+/// What the guest is told of ERROR, with which dialling failed.
+Refusal DialRefusal(const Error& error);
+
 /// Where a request goes, and what the server there must prove.
 struct UpstreamTarget {
   Destination destination;
   bool tls = false;
   Host identity;  ///< Whom the certificate must be for; not used without TLS.
+  std::string verification;  ///< VerificationOf(identity): what else it must prove, and is shown.
 
   /// Names everything in which two targets can differ.
   std::string Key() const;
@@ -56,6 +60,8 @@ class UpstreamPool {
   /// All outlive the pool, and the pool every connection under way.
   UpstreamPool(Loop& loop, Dialer& dialer, UpstreamTls& tls);
   ~UpstreamPool();
+
+  const std::string& VerificationOf(const Host& host) const { return tls_.VerificationOf(host); }
 
   /// A connection whose key is KEY, that speaks one of PROTOCOLS, can be used and is still alive;
   /// or null.

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "mitm/limits.h"
+#include "mitm/server_certificate.h"
 #include "mitm/upstream_trust.h"
 
 namespace sallyport::mitm {
@@ -30,20 +31,11 @@ bool SetExpected(SSL* ssl, const Host& host) {
          SSL_set_tlsext_host_name(ssl, name.c_str()) == 1;
 }
 
-void FreeKey(void*, void* key, CRYPTO_EX_DATA*, int, long, void*) noexcept {
-  delete static_cast<std::string*>(key);
-}
-
-/// Where a connection keeps its session key.
-int KeyIndex() {
-  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, FreeKey);
-  return index;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<UpstreamTls>> UpstreamTls::Create(bssl::UniquePtr<X509_STORE> trusted,
-                                                         std::function<std::string()> system_roots) {
+                                                         std::function<std::string()> system_roots,
+                                                         ServerTable servers) {
   bssl::UniquePtr<SSL_CTX> context(SSL_CTX_new(TLS_method()));
   if (!context || SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION) != 1 ||
       SSL_CTX_set_alpn_protos(context.get(), kHttp1Only, sizeof kHttp1Only - 1) != 0) {
@@ -52,17 +44,20 @@ Result<std::unique_ptr<UpstreamTls>> UpstreamTls::Create(bssl::UniquePtr<X509_ST
   }
   SSL_CTX_set_cert_store(context.get(), trusted.release());
   SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
+  SSL_CTX_set_cert_verify_callback(context.get(), VerifyServer, nullptr);
   SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
   SSL_CTX_sess_set_new_cb(context.get(), OnNewSession);
-  std::unique_ptr<UpstreamTls> tls(new UpstreamTls(std::move(context), std::move(system_roots)));
+  std::unique_ptr<UpstreamTls> tls(
+      new UpstreamTls(std::move(context), std::move(system_roots), std::move(servers)));
   SSL_CTX_set_app_data(tls->context_.get(), tls.get());
   return tls;
 }
 
 UpstreamTls::UpstreamTls(bssl::UniquePtr<SSL_CTX> context,
-                         std::function<std::string()> system_roots)
+                         std::function<std::string()> system_roots, ServerTable servers)
     : context_(std::move(context)),
       system_roots_(std::move(system_roots)),
+      servers_(std::move(servers)),
       sessions_(kMaxSessions) {}
 
 UpstreamTls::~UpstreamTls() {
@@ -70,20 +65,30 @@ UpstreamTls::~UpstreamTls() {
   SSL_CTX_set_app_data(context_.get(), nullptr);
 }
 
+void UpstreamTls::ReadSystemRoots() {
+  if (!system_roots_) return;
+  // Roots that can't be read verify nobody, and the guest is told so by the failed handshake.
+  const RootBundle bundle{"of this host", std::exchange(system_roots_, {})()};
+  X509_STORE* store = SSL_CTX_get_cert_store(context_.get());
+  (void)AddTrustedRoots(bundle, store);
+  servers_.AddRoots(store);
+}
+
 std::unique_ptr<TlsStream> UpstreamTls::Connect(Loop& loop, std::unique_ptr<Stream> server,
                                                 const Host& host, const std::string& session_key,
                                                 Protocols protocols) {
-  if (system_roots_) {
-    // Roots that can't be read verify nobody, and the guest is told so by the failed handshake.
-    const RootBundle bundle{"of this host", std::exchange(system_roots_, {})()};
-    (void)AddTrustedRoots(bundle, SSL_CTX_get_cert_store(context_.get()));
-  }
+  ReadSystemRoots();
+  const auto& settings = servers_.For(host);
   bssl::UniquePtr<SSL> ssl(SSL_new(context_.get()));
-  if (!ssl || !SetExpected(ssl.get(), host)) {
+  if (!ssl || !SetExpected(ssl.get(), host) || !settings->ApplyIdentity(ssl.get()) ||
+      (settings->store && SSL_set1_verify_cert_store(ssl.get(), settings->store.get()) != 1)) {
     ERR_clear_error();
     return nullptr;
   }
-  SSL_set_ex_data(ssl.get(), KeyIndex(), new std::string(session_key));
+  auto check = std::make_unique<ServerCheck>();
+  check->session_key = session_key;
+  check->settings = settings;
+  SetServerCheck(ssl.get(), std::move(check));
   SSL_set_connect_state(ssl.get());
   if (protocols == Protocols::kAny) {
     SSL_set_alpn_protos(ssl.get(), kAnyProtocol, sizeof kAnyProtocol - 1);
@@ -99,9 +104,9 @@ std::unique_ptr<TlsStream> UpstreamTls::Connect(Loop& loop, std::unique_ptr<Stre
 /// Takes SESSION over when it returns 1.
 int UpstreamTls::OnNewSession(SSL* ssl, SSL_SESSION* session) {
   auto* self = static_cast<UpstreamTls*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
-  const auto* key = static_cast<std::string*>(SSL_get_ex_data(ssl, KeyIndex()));
-  if (self == nullptr || key == nullptr) return 0;
-  self->sessions_.Put(*key, bssl::UniquePtr<SSL_SESSION>(session));
+  const ServerCheck* check = ServerCheckOf(ssl);
+  if (self == nullptr || check == nullptr) return 0;
+  self->sessions_.Put(check->session_key, bssl::UniquePtr<SSL_SESSION>(session));
   return 1;
 }
 

@@ -10,6 +10,7 @@
 #include "base/host_name.h"
 #include "base/result.h"
 #include "mitm/lru_cache.h"
+#include "mitm/server_settings.h"
 #include "mitm/tls_stream.h"
 
 namespace sallyport::mitm {
@@ -27,7 +28,8 @@ class UpstreamTls {
  public:
   /// What SYSTEM_ROOTS gives, the host's own PEM bundle, joins TRUSTED at the first Connect().
   static Result<std::unique_ptr<UpstreamTls>> Create(bssl::UniquePtr<X509_STORE> trusted,
-                                                     std::function<std::string()> system_roots);
+                                                     std::function<std::string()> system_roots,
+                                                     ServerTable servers = {});
   ~UpstreamTls();
 
   /// A client's stream over SERVER, whose handshake succeeds only if the certificate verifies for
@@ -36,15 +38,22 @@ class UpstreamTls {
   std::unique_ptr<TlsStream> Connect(Loop& loop, std::unique_ptr<Stream> server, const Host& host,
                                      const std::string& session_key, Protocols protocols);
 
+  /// Names what HOST must prove and is shown; part of every key of a session or connection.
+  const std::string& VerificationOf(const Host& host) const { return servers_.For(host)->id; }
+
   size_t sessions() const { return sessions_.size(); }
 
  private:
-  UpstreamTls(bssl::UniquePtr<SSL_CTX> context, std::function<std::string()> system_roots);
+  UpstreamTls(bssl::UniquePtr<SSL_CTX> context, std::function<std::string()> system_roots,
+              ServerTable servers);
+
+  void ReadSystemRoots();
 
   static int OnNewSession(SSL* ssl, SSL_SESSION* session);
 
   bssl::UniquePtr<SSL_CTX> context_;
   std::function<std::string()> system_roots_;  // Empty once they were read.
+  ServerTable servers_;
   LruCache<bssl::UniquePtr<SSL_SESSION>> sessions_;
 };
 

@@ -42,6 +42,7 @@ struct Loader {
   Declarations declared;
   std::map<std::string, int> secret_lines;     ///< `secret "X"` seen at this line.
   std::map<std::string, int> pending_secrets;  ///< Not yet followed by its table.
+  std::map<std::string, int> pending_upstreams;  ///< `upstream "HOST"` without its table so far.
   std::map<std::string, int> block_lines;      ///< Blocks that may stand once ("sandbox").
   std::vector<SecretSource> sources;            ///< Of secrets; values in the script hold their place.
   size_t patterns = 0;                         ///< Host patterns and prefixes so far.
@@ -58,7 +59,8 @@ Loader& LoaderOf(lua_State* lua);
 
 /// Define the global names of the language. Inside LuaState::Run.
 void DefineRules(lua_State* lua);    ///< allow, deny, ask.
-void DefineOptions(lua_State* lua);  ///< sandbox, dns, upstream.
+void DefineOptions(lua_State* lua);  ///< sandbox, dns.
+void DefineUpstream(lua_State* lua);
 void DefineSecrets(lua_State* lua);  ///< secret.
 void DefineSources(lua_State* lua);  ///< env, file, command, oauth2, github_app.
 void DefineHooks(lua_State* lua);    ///< on, log, fetch, sleep, store, use.

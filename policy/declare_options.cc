@@ -204,27 +204,11 @@ int DeclareDns(lua_State* lua) {
   return 0;
 }
 
-int DeclareUpstream(lua_State* lua) {
-  Loader& loader = LoaderOf(lua);
-  if (!FirstBlock(lua, loader, "upstream")) return 0;
-  TableReader reader(lua, 1, loader.diagnostics, "upstream", CurrentLine(lua));
-  reader.Expect({"ca"});
-  for (const std::string& path : reader.Strings("ca")) {
-    if (path.empty() || HasNul(path)) {
-      reader.Error("'ca' must name PEM files");
-      continue;
-    }
-    loader.declared.upstream.ca_files.push_back(AbsolutePath(loader.folder, path));
-  }
-  return 0;
-}
-
 }  // namespace
 
 void DefineOptions(lua_State* lua) {
   lua_register(lua, "sandbox", &DeclareSandbox);
   lua_register(lua, "dns", &DeclareDns);
-  lua_register(lua, "upstream", &DeclareUpstream);
 }
 
 }  // namespace sallyport::policy

@@ -203,8 +203,19 @@ namespace {
 
 void ReadBudgets(TableReader& reader) {
   for (const char* field : {"rate", "bytes", "connections", "lifetime"}) reader.Unavailable(field);
-  if (const auto tls = reader.OneOf("tls", {"intercept", "passthrough"}); tls == "passthrough") {
-    reader.Error("tls = \"passthrough\" is not available in this version");
+}
+
+// Nobody sees the requests of a flow that is passed through, so nothing may depend on them.
+void ReadTls(TableReader& reader, Rule& rule) {
+  if (reader.OneOf("tls", {"intercept", "passthrough"}) != "passthrough") return;
+  rule.tls = Rule::Tls::kPassthrough;
+  for (const char* field : {"method", "path", "header", "otherwise"}) {
+    if (!reader.Has(field)) continue;
+    reader.Error("'" + std::string(field) +
+                 "' has no effect with tls = \"passthrough\": the gate does not see the requests");
+  }
+  if (reader.Has("ip")) {
+    reader.Error("tls = \"passthrough\" is decided by a name, so the rule can't have an 'ip'");
   }
 }
 
@@ -248,6 +259,7 @@ Rule ReadRule(TableReader& reader, Kind kind, Effect effect) {
   }
   ReadTo(reader, rule);
   ReadBudgets(reader);
+  if (kind == Kind::kHttp) ReadTls(reader, rule);
   if (reader.Has("otherwise") && kind == Kind::kHttp) {
     rule.otherwise = ReadText(reader, "otherwise");
     if (rule.matches_every_request()) {

@@ -195,6 +195,9 @@ FlowVerdict EngineImpl::FlowFromRules(RuleSet::FlowDecision decision) {
   }
   if (!same_target) verdict.to.reset();
   verdict.http->target = verdict.to;
+  // Alone: with another rule for its requests the flow must be seen.
+  verdict.passthrough = decision.http.size() == 1 &&
+                        rules().rules()[decision.http.front()].tls == Rule::Tls::kPassthrough;
   verdict.http->rules = std::move(decision.http);
   return verdict;
 }

@@ -57,9 +57,21 @@ struct DnsOptions {
   Unlisted unlisted = Unlisted::kExplain;
 };
 
-/// `upstream { … }`: how the gate talks to servers.
+/// `upstream { … }` and `upstream "HOST" { … }`: how the gate talks to servers. Paths are absolute.
 struct UpstreamOptions {
+  struct ClientCertificate {
+    std::string cert_file;  ///< PEM, the leaf first.
+    std::string key_file;   ///< PEM; a secret: read by the broker.
+  };
+  struct Server {
+    HostPattern host;
+    std::string declared_at;            ///< "policy.lua:12".
+    std::vector<std::string> ca_files;  ///< Trusted for this host besides all others.
+    std::vector<std::string> pins;      ///< 32 bytes each: SHA-256 of a SubjectPublicKeyInfo.
+    std::optional<ClientCertificate> client_cert;
+  };
   std::vector<std::string> ca_files;  ///< PEM files trusted besides the host's own roots.
+  std::vector<Server> servers;        ///< The first whose host matches counts.
 };
 
 /// What a flow or request is, as rules and callbacks see it.
@@ -96,6 +108,9 @@ struct FlowVerdict {
   AddressFilter filter;       ///< What the address may be.
   std::optional<Authority> to;  ///< The flow goes there instead; identity checks stay on the name.
   std::shared_ptr<HttpGrant> http;
+  /// For kHttp: TLS is relayed unread once its ClientHello names the flow's host (a rule with
+  /// tls = "passthrough"). Plain HTTP on the flow is intercepted as ever.
+  bool passthrough = false;
 };
 
 /// TLS as the request's connection has it.

@@ -1,5 +1,6 @@
 #include "policy/load.h"
 
+#include "policy/passthrough_check.h"
 #include "policy/rule_check.h"
 
 namespace sallyport::policy {
@@ -9,6 +10,7 @@ void RunFile(lua_State* lua, const std::string& text) {
   OpenSafeLibraries(lua);
   DefineRules(lua);
   DefineOptions(lua);
+  DefineUpstream(lua);
   DefineSecrets(lua);
   DefineSources(lua);
   DefineHooks(lua);
@@ -32,11 +34,16 @@ void CheckDeclarations(Loader& loader) {
                                        name + "\" { from = env \"" + name +
                                        "\", hosts = { \"api.example.com\" } }");
   }
+  for (const auto& [host, line] : loader.pending_upstreams) {
+    loader.diagnostics.Error(line, "upstream \"" + host + "\" without its table: write upstream \"" +
+                                       host + "\" { ca = \"corp.pem\" }");
+  }
   std::vector<HostPattern> hooked;
   for (const Hook& hook : loader.declared.on_request) {
     if (hook.host && !hook.host->is_any()) hooked.push_back(*hook.host);
   }
   CheckRules(loader.declared.rules, loader.declared.secrets, hooked, loader.diagnostics);
+  CheckPassthrough(loader.declared, loader.diagnostics);
 }
 
 }  // namespace

@@ -43,6 +43,8 @@ struct HeaderCondition {
 struct Rule {
   enum class Kind { kHttp, kTcp, kUdp, kDns };
   enum class Effect { kAllow, kDeny };
+  /// What becomes of TLS on its flows: ended here, so that requests are seen, or relayed unread.
+  enum class Tls { kIntercept, kPassthrough };
 
   Kind kind = Kind::kTcp;
   Effect effect = Effect::kDeny;
@@ -56,6 +58,7 @@ struct Rule {
   std::vector<PathGlob> paths;           ///< Empty: all.
   std::vector<HeaderCondition> headers;  ///< All of them must hold.
   std::optional<std::string> otherwise;
+  Tls tls = Tls::kIntercept;
   std::string reason;
   std::optional<Authority> to;
   std::vector<uint16_t> types;

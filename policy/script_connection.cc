@@ -85,6 +85,9 @@ Rule ReadPattern(lua_State* lua, int index, Rule::Kind kind) {
     TableReader reader(lua, index, diagnostics, "match_" + std::string(ToString(kind)),
                        CurrentLine(lua));
     rule = ReadRule(reader, kind, Rule::Effect::kAllow);
+    if (rule.tls == Rule::Tls::kPassthrough) {
+      reader.Error("tls = \"passthrough\" belongs to allow.http in the file, not to a callback");
+    }
     RaiseFirst(lua, diagnostics);
   } else if (const auto text = ReadString(lua, index)) {
     ReadTextPattern(lua, *text, rule);

@@ -11,9 +11,10 @@ namespace {
 /// 8 MiB on most hosts.
 constexpr size_t kMaxValue = size_t{64} * 1024;
 
-Status CheckBytes(std::string_view value) {
+Status CheckBytes(std::string_view value, Secret::Form form) {
   if (value.empty()) return Fail(Code::kInvalid, "the value is empty");
   if (value.size() > kMaxValue) return Fail(Code::kInvalid, "the value is longer than 64 KiB");
+  if (form == Secret::Form::kFile) return {};
   if (value.find_first_of(std::string_view("\r\n\0", 3)) != std::string_view::npos) {
     return Fail(Code::kInvalid,
                 "the value has a line break or a NUL in it, which no header can carry");
@@ -23,8 +24,8 @@ Status CheckBytes(std::string_view value) {
 
 }  // namespace
 
-Result<Secret> Secret::Create(std::string_view value) {
-  if (Status bytes = CheckBytes(value); !bytes) return tl::unexpected(std::move(bytes).error());
+Result<Secret> Secret::Create(std::string_view value, Form form) {
+  if (Status bytes = CheckBytes(value, form); !bytes) return tl::unexpected(std::move(bytes).error());
   Result<LockedMemory> memory = LockedMemory::Create(value.size());
   if (!memory) return tl::unexpected(std::move(memory).error());
   memcpy(memory->data(), value.data(), value.size());

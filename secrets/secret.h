@@ -14,13 +14,16 @@ namespace sallyport::secrets {
 /// bytes leave only through Store.
 class Secret {
  public:
+  /// A kFile may have any bytes in it: it goes into no header (a private key).
+  enum class Form { kHeaderValue, kFile };
+
   /// Takes a copy of VALUE into its own pages, and leaves wiping the source to the caller (see
   /// WipeBytes). kLimit when memory can't be locked, kInvalid for an empty value, one over 64 KiB,
-  /// or one with CR, LF or NUL.
-  static Result<Secret> Create(std::string_view value);
+  /// or one with CR, LF or NUL that is not a kFile.
+  static Result<Secret> Create(std::string_view value, Form form = Form::kHeaderValue);
 
   size_t size() const { return memory_.size(); }
-  /// For Store and the broker alone.
+  /// For Store, the broker, and whoever turns a key in PEM into one.
   std::string_view Reveal() const;
 
  private:

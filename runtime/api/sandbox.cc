@@ -126,6 +126,15 @@ Status AddRoots(const SandboxConfig& config, const Engine& engine, Launch& launc
     if (!pem) return tl::unexpected(std::move(pem).error());
     launch.extra_roots.emplace_back(file, *std::move(pem));
   }
+  for (const auto& server : engine.upstream().servers) {
+    std::vector<std::string> needed = server.ca_files;
+    if (server.client_cert) needed.push_back(server.client_cert->cert_file);
+    for (const auto& file : needed) {
+      auto pem = ReadFile(file, kMaxRoots);
+      if (!pem) return tl::unexpected(std::move(pem).error().In(server.declared_at + ": upstream"));
+      launch.server_files.emplace_back(file, *std::move(pem));
+    }
+  }
   return {};
 }
 
@@ -137,6 +146,12 @@ void AddMasks(const SandboxConfig& config, const Engine& engine, const std::stri
   };
   if (config.policy_file) add(*config.policy_file);
   for (const auto& file : engine.upstream().ca_files) add(file);
+  for (const auto& server : engine.upstream().servers) {
+    for (const auto& file : server.ca_files) add(file);
+    if (!server.client_cert) continue;
+    add(server.client_cert->cert_file);
+    add(server.client_cert->key_file);
+  }
   for (const auto& secret : engine.secrets()) {
     VisitPlainSources(secret.source, [&](const PlainSource& plain) {
       if (const auto* file = std::get_if<FileSource>(&plain)) add(file->path);

@@ -25,6 +25,28 @@ void WriteTexts(CborWriter& out, const std::vector<std::string>& texts) {
   for (const auto& text : texts) out.Text(text);
 }
 
+using Files = std::vector<std::pair<std::string, std::string>>;
+
+void WriteFiles(CborWriter& out, const Files& files) {
+  out.Array(files.size());
+  for (const auto& [name, text] : files) {
+    out.Array(2);
+    out.Text(name);
+    out.Text(text);
+  }
+}
+
+Files ReadFiles(CborSequence& in) {
+  Files files;
+  for (size_t left = in.Array(); left > 0 && in.ok(); --left) {
+    in.Expect(2);
+    auto& file = files.emplace_back();
+    file.first = in.Text();
+    file.second = in.Text();
+  }
+  return files;
+}
+
 constexpr off_t kMaxLaunch = 64 * 1024 * 1024;
 /// What the descriptors of a launch message travel with.
 constexpr char kMark = 'L';
@@ -139,12 +161,8 @@ std::string Launch::Encode() const {
   WriteTexts(out, masked);
   out.Bool(network);
   WriteTexts(out, resolvers);
-  out.Array(extra_roots.size());
-  for (const auto& [name, pem] : extra_roots) {
-    out.Array(2);
-    out.Text(name);
-    out.Text(pem);
-  }
+  WriteFiles(out, extra_roots);
+  WriteFiles(out, server_files);
   out.Text(agent_path);
   out.Text(broker_path);
   out.Int(timeout.count());
@@ -177,12 +195,8 @@ Result<Launch> Launch::Decode(std::string_view bytes) {
   launch.masked = in.Texts();
   launch.network = in.Bool();
   launch.resolvers = in.Texts();
-  for (size_t left = in.Array(); left > 0 && in.ok(); --left) {
-    in.Expect(2);
-    auto& root = launch.extra_roots.emplace_back();
-    root.first = in.Text();
-    root.second = in.Text();
-  }
+  launch.extra_roots = ReadFiles(in);
+  launch.server_files = ReadFiles(in);
   launch.agent_path = in.Text();
   launch.broker_path = in.Text();
   launch.timeout = std::chrono::milliseconds(in.Int());

@@ -41,6 +41,8 @@ struct Launch {
   bool network = true;
   std::vector<std::string> resolvers;  ///< "192.0.2.1:53".
   std::vector<std::pair<std::string, std::string>> extra_roots;  ///< File name and PEM text.
+  /// What the policy's upstream blocks about hosts name, but for keys: file name and PEM text.
+  std::vector<std::pair<std::string, std::string>> server_files;
   std::string agent_path;
   std::string broker_path;
   std::chrono::milliseconds timeout{0};  ///< 0: none.

@@ -23,6 +23,7 @@
 #include "runtime/confine/confine.h"
 #include "runtime/dial/ares_resolver.h"
 #include "runtime/dial/system_roots.h"
+#include "runtime/warden/declared_servers.h"
 #include "runtime/warden/links.h"
 
 namespace sallyport::runtime {
@@ -136,12 +137,13 @@ Status Warden::LoadPolicy() {
 }
 
 Status Warden::StartBroker() {
-  if (engine_->secrets().empty()) {
+  BrokerLaunch launch;
+  for (const auto& spec : engine_->secrets()) launch.secrets.push_back({spec.name, spec.source});
+  for (auto& key : ClientKeys(engine_->upstream())) launch.secrets.push_back(std::move(key));
+  if (launch.secrets.empty()) {
     descriptors_.values.reset();
     return {};
   }
-  BrokerLaunch launch;
-  for (const auto& spec : engine_->secrets()) launch.secrets.push_back({spec.name, spec.source});
   launch.resolvers = launch_.resolvers;
   launch.extra_roots = launch_.extra_roots;
   auto broker = Broker::Start(launch_.broker_path, launch, std::move(descriptors_.values));
@@ -206,16 +208,18 @@ Status Warden::ConfineSelf() {
 Status Warden::ReadSecrets() {
   if (!broker_) return {};
   const auto& specs = engine_->secrets();
+  const auto keys = ClientKeys(engine_->upstream());  // Behind the secrets.
+  const size_t count = specs.size() + keys.size();
   keeper_ = std::make_unique<SecretKeeper>(*loop_, secrets_, [this](uint16_t secret) {
     if (auto asked = broker_->Ask(secret); !asked) Fail(125, asked.error().message());
   });
   // All at once, so that servers are asked side by side; the answers come in any order.
-  for (size_t i = 0; i < specs.size(); ++i) {
+  for (size_t i = 0; i < count; ++i) {
     if (auto asked = broker_->Ask(static_cast<uint16_t>(i)); !asked) return asked;
   }
   const auto deadline = Clock::now() + kFirstValues;
-  std::vector<std::optional<BrokerAnswer>> answers(specs.size());
-  for (size_t left = specs.size(); left > 0; --left) {
+  std::vector<std::optional<BrokerAnswer>> answers(count);
+  for (size_t left = count; left > 0; --left) {
     auto answer = broker_->Await(deadline);
     if (!answer) return tl::unexpected(std::move(answer).error().In("the values of the secrets"));
     if (answer->secret >= answers.size()) return sallyport::Fail(Code::kInvalid, "the broker broke its protocol");
@@ -224,6 +228,11 @@ Status Warden::ReadSecrets() {
   for (size_t i = 0; i < specs.size(); ++i) {
     if (auto status = AddSecret(static_cast<uint16_t>(i), specs[i], answers[i]); !status) {
       return tl::unexpected(std::move(status).error().In(specs[i].declared_at + ": secret " + specs[i].name));
+    }
+  }
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (auto status = AddClientKey(answers[specs.size() + i]); !status) {
+      return tl::unexpected(std::move(status).error().In(keys[i].name));
     }
   }
   auto watch = loop_->Watch(broker_->watch_fd(), EPOLLIN | EPOLLRDHUP, [this](uint32_t) { OnBroker(); });
@@ -244,6 +253,15 @@ Status Warden::AddSecret(uint16_t number, const SecretSpec& spec, const std::opt
   return {};
 }
 
+Status Warden::AddClientKey(const std::optional<BrokerAnswer>& answer) {
+  if (!answer) return sallyport::Fail(Code::kInvalid, "the broker broke its protocol");
+  if (answer->kind != BrokerAnswer::Kind::kValue) return sallyport::Fail(Code::kNotFound, answer->bytes.text);
+  auto key = secrets::Secret::Create(answer->bytes.text, secrets::Secret::Form::kFile);
+  if (!key) return tl::unexpected(std::move(key).error());
+  client_keys_.push_back(*std::move(key));
+  return {};
+}
+
 void Warden::OnBroker() {
   auto taken = broker_->TakeAnswers([this](BrokerAnswer answer) { keeper_->OnAnswer(std::move(answer)); });
   if (taken) return;
@@ -255,6 +273,7 @@ Status Warden::MakeGate() {
   audit_ = std::make_unique<AuditLog>(std::move(descriptors_.audit),
                                       AuditLog::Options{.sandbox = launch_.sandbox});
   FlushAuditLater();
+  auto client_keys = std::exchange(client_keys_, {});  // Not kept any longer than this.
   if (!launch_.network) return {};
 
   dialer_ = std::make_unique<GuardedDialer>(*loop_, *resolver_);
@@ -264,6 +283,10 @@ Status Warden::MakeGate() {
   for (auto& [name, pem] : launch_.extra_roots) {
     options.extra_roots.push_back({std::move(name), std::move(pem)});
   }
+  auto servers = DeclaredServers::Make(engine_->upstream(), launch_.server_files,
+                                       std::move(client_keys));
+  if (!servers) return tl::unexpected(std::move(servers).error());
+  options.servers = std::move(servers->list);
   auto interceptor = mitm::Interceptor::Create(
       {.loop = *loop_,
        .dialer = *dialer_,

@@ -58,6 +58,7 @@ class Warden {
   Status ConfineSelf();
   Status ReadSecrets();
   Status AddSecret(uint16_t number, const SecretSpec& spec, const std::optional<BrokerAnswer>& answer);
+  Status AddClientKey(const std::optional<BrokerAnswer>& answer);
   Status MakeGate();
   Status AwaitWorkload();
   Status OpenLink();
@@ -89,6 +90,7 @@ class Warden {
   std::unique_ptr<Loop> loop_;
   std::unique_ptr<AuditLog> audit_;
   secrets::Store secrets_;
+  std::vector<secrets::Secret> client_keys_;  // Of client certificates, on their way to the gate.
   std::unique_ptr<SecretKeeper> keeper_;
   std::unique_ptr<Resolver> resolver_;
   std::unique_ptr<GuardedDialer> dialer_;

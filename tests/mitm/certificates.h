@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 #include <openssl/nid.h>
 #include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
@@ -21,11 +22,29 @@ inline bssl::UniquePtr<EVP_PKEY> MakeTestKey() {
   return key;
 }
 
+inline bssl::UniquePtr<EVP_PKEY> MakeTestRsaKey(unsigned bits) {
+  bssl::UniquePtr<RSA> rsa(RSA_new());
+  bssl::UniquePtr<BIGNUM> exponent(BN_new());
+  BN_set_word(exponent.get(), RSA_F4);
+  RSA_generate_key_ex(rsa.get(), static_cast<int>(bits), exponent.get(), nullptr);
+  bssl::UniquePtr<EVP_PKEY> key(EVP_PKEY_new());
+  EVP_PKEY_set1_RSA(key.get(), rsa.get());
+  return key;
+}
+
 /// A certificate and its key.
 struct TestCertificate {
   bssl::UniquePtr<X509> certificate;
   bssl::UniquePtr<EVP_PKEY> key;
 
+  std::string KeyPem() const {
+    bssl::UniquePtr<BIO> bio(BIO_new(BIO_s_mem()));
+    PEM_write_bio_PrivateKey(bio.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr);
+    const uint8_t* bytes = nullptr;
+    size_t size = 0;
+    BIO_mem_contents(bio.get(), &bytes, &size);
+    return {reinterpret_cast<const char*>(bytes), size};
+  }
   std::string Pem() const {
     bssl::UniquePtr<BIO> bio(BIO_new(BIO_s_mem()));
     PEM_write_bio_X509(bio.get(), certificate.get());
@@ -45,11 +64,12 @@ struct TestCertificateOptions {
   long seconds_from = -3600;
   long seconds_to = 3600;
   const TestCertificate* issuer = nullptr;
+  unsigned rsa_bits = 0;  ///< An RSA key of this size, instead of P-256.
 };
 
 inline TestCertificate MakeTestCertificate(const TestCertificateOptions& options) {
   TestCertificate made;
-  made.key = MakeTestKey();
+  made.key = options.rsa_bits > 0 ? MakeTestRsaKey(options.rsa_bits) : MakeTestKey();
   made.certificate.reset(X509_new());
   X509* x = made.certificate.get();
   X509_set_version(x, X509_VERSION_3);

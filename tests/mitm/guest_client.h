@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/loop.h"
 #include "base/stream.h"
@@ -26,7 +27,12 @@ class GuestClient final : public Stream::Listener {
     std::string verify = "api.test";  ///< What the certificate must be for; empty: not verified.
     std::string trusted = {};         ///< PEM of the authority it trusts.
     uint16_t max_version = TLS1_3_VERSION;
+    uint16_t min_version = TLS1_VERSION;
     std::string alpn = "\x08http/1.1";
+    bool ech_grease = false;  ///< As browsers do.
+    std::string ech_configs = {};  ///< An ECHConfigList: `sni` goes encrypted.
+    SSL_SESSION* session = nullptr;  ///< To be resumed.
+    bool early_data = false;
     /// Changes what is sent on the wire, as long as the handshake has not been answered.
     std::function<std::string(std::string)> rewrite_hello = {};
   };
@@ -55,6 +61,7 @@ class GuestClient final : public Stream::Listener {
   const std::string& failure() const { return failure_; }
   SSL* ssl() { return ssl_.get(); }
   std::string received;
+  std::vector<bssl::UniquePtr<SSL_SESSION>> tickets;  ///< What the gate gave, the oldest first.
   bool reading = true;
 
   void OnStreamReady() override { Pump(); }
@@ -68,6 +75,15 @@ class GuestClient final : public Stream::Listener {
  private:
   void StartTls() {
     context_.reset(SSL_CTX_new(TLS_method()));
+    SSL_CTX_set_session_cache_mode(context_.get(),
+                                   SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_set_app_data(context_.get(), this);
+    SSL_CTX_sess_set_new_cb(context_.get(), [](SSL* ssl, SSL_SESSION* session) noexcept {
+      auto* self = static_cast<GuestClient*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
+      self->tickets.emplace_back(session);
+      return 1;
+    });
+    SSL_CTX_set_min_proto_version(context_.get(), options_.min_version);
     SSL_CTX_set_max_proto_version(context_.get(), options_.max_version);
     if (!options_.verify.empty()) {
       bssl::UniquePtr<BIO> bio(
@@ -77,6 +93,12 @@ class GuestClient final : public Stream::Listener {
       SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER, nullptr);
     }
     ssl_.reset(SSL_new(context_.get()));
+    SSL_set_enable_ech_grease(ssl_.get(), options_.ech_grease ? 1 : 0);
+    if (!options_.ech_configs.empty()) SSL_set1_ech_config_list(ssl_.get(),
+                             reinterpret_cast<const uint8_t*>(options_.ech_configs.data()),
+                             options_.ech_configs.size());
+    if (options_.session != nullptr) SSL_set_session(ssl_.get(), options_.session);
+    SSL_set_early_data_enabled(ssl_.get(), options_.early_data ? 1 : 0);
     X509_VERIFY_PARAM* parameters = SSL_get0_param(ssl_.get());
     if (!options_.verify.empty() &&
         X509_VERIFY_PARAM_set1_ip_asc(parameters, options_.verify.c_str()) != 1) {

@@ -1,5 +1,7 @@
 #include "mitm/guest_connection.h"
 
+#include <openssl/hpke.h>
+
 #include <catch2/catch.hpp>
 #include <string>
 
@@ -81,14 +83,6 @@ TEST_CASE("a guest of TLS 1.1 is not") {
   CHECK(gate.LastRecord().reason == Reason::kClientTls);
 }
 
-TEST_CASE("no session is resumed, whatever the name") {
-  TestGate gate;
-  auto guest = gate.Open();
-  CHECK(StatusOf(gate.Ask(*guest, Get("/"))) == 200);
-  SSL_SESSION* session = SSL_get_session(guest->ssl());
-  CHECK(SSL_SESSION_is_resumable(session) == 0);
-}
-
 TEST_CASE("a server name that is not the flow's is answered, but every request is misdirected") {
   TestGate gate;
   auto guest = gate.Open({.sni = "other.test", .verify = "other.test"}, gate.Flow());
@@ -133,6 +127,65 @@ TEST_CASE("a guest that refuses the gate's certificate leaves a record that name
   CHECK(Contains(gate.LastRecord().detail, "api.test"));
   CHECK(Contains(gate.LastRecord().detail, "alert"));
   CHECK(Contains(gate.LastRecord().detail, "tls = \"passthrough\""));
+}
+
+TEST_CASE("a guest that goes on refusing the certificate is told of once, then by counts") {
+  TestGate gate;
+  const auto refuse = [&](const std::string& name, int times) {
+    for (int i = 0; i < times; ++i) {
+      auto guest = gate.Open({.sni = name, .verify = "elsewhere.test"}, gate.Flow(name));
+      guest->Pump();
+      gate.RunUntil([&] { return gate.interceptor->connections() == 0; });
+    }
+  };
+  refuse("api.test", 1);
+  REQUIRE(gate.audit.records.size() == 1);
+  CHECK(Contains(gate.LastRecord().detail, "docs/trust.md"));
+  refuse("api.test", 24);
+  CHECK(gate.audit.records.size() == 1);
+  refuse("api.test", 1);
+  REQUIRE(gate.audit.records.size() == 2);
+  CHECK(Contains(gate.LastRecord().detail, "25 times since this was last told, 26 in all"));
+  refuse("other.test", 1);
+  CHECK(gate.audit.records.size() == 3);
+  CHECK(gate.LastRecord().name == "other.test");
+  refuse("api.test", 3);
+  CHECK(gate.audit.records.size() == 3);
+  gate.interceptor.reset();
+  REQUIRE(gate.audit.records.size() == 4);
+  CHECK(Contains(gate.LastRecord().detail, "3 times since this was last told, 29 in all"));
+}
+
+TEST_CASE("a hello with GREASE ECH is served as any other") {
+  TestGate gate;
+  auto guest = gate.Open({.ech_grease = true}, gate.Flow());
+  CHECK(StatusOf(gate.Ask(*guest, Get("/"))) == 200);
+}
+
+TEST_CASE("ECH is decided on its outer name, and the client fails closed") {
+  // A configuration of the server's, as DNS would give it; the gate does not have its key.
+  bssl::ScopedEVP_HPKE_KEY key;
+  REQUIRE(EVP_HPKE_KEY_generate(key.get(), EVP_hpke_x25519_hkdf_sha256()) == 1);
+  uint8_t* config = nullptr;
+  size_t size = 0;
+  REQUIRE(SSL_marshal_ech_config(&config, &size, 1, key.get(), "api.test", 64) == 1);
+  const bssl::UniquePtr<uint8_t> own(config);
+  std::string configs = {static_cast<char>(size >> 8), static_cast<char>(size & 0xff)};
+  configs.append(reinterpret_cast<char*>(config), size);
+
+  TestGate gate;
+  auto guest = gate.Open({.sni = "hidden.test", .ech_configs = configs}, gate.Flow());
+  guest->Send(Get("/"));
+  gate.RunUntil([&] { return gate.interceptor->connections() == 0; });
+  CHECK(guest->failure() == "ECH_REJECTED");
+  const uint8_t* retry = nullptr;
+  size_t retry_size = 0;
+  SSL_get0_ech_retry_configs(guest->ssl(), &retry, &retry_size);
+  CHECK(retry_size == 0);
+  CHECK(gate.engine.asked == 0);
+  CHECK(gate.dialer.dialed.empty());
+  CHECK(gate.LastRecord().reason == Reason::kClientTls);
+  CHECK(Contains(gate.LastRecord().detail, "121"));
 }
 
 TEST_CASE("a guest that hangs up in the handshake leaves a record") {

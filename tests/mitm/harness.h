@@ -45,10 +45,15 @@ inline void Echo(Origin::Connection& connection) {
 /// A whole gate over an origin, with guests in memory. Members may be set before Open().
 struct TestGate {
   explicit TestGate(Origin::Handler handler = Echo,
-                    const TestCertificate* certificate = &ApiCertificate(),
-                    const std::string& origin_alpn = {})
+                    const TestCertificate* certificate = &ApiCertificate())
+      : TestGate(std::move(handler), certificate, Origin::Tls{}) {}
+  TestGate(Origin::Handler handler, const TestCertificate* certificate,
+           const std::string& origin_alpn)
+      : TestGate(std::move(handler), certificate, Origin::Speaking(origin_alpn)) {}
+  TestGate(Origin::Handler handler, const TestCertificate* certificate, Origin::Tls tls,
+           std::vector<DeclaredServer> servers = {})
       : loop(std::move(*Loop::Create())),
-        origin(certificate, std::move(handler), origin_alpn),
+        origin(certificate, std::move(handler), std::move(tls)),
         dialer(*loop, origin.port()) {
     interceptor = std::move(*Interceptor::Create(
         {.loop = *loop,
@@ -61,7 +66,9 @@ struct TestGate {
              [this](const std::vector<std::string>& names, std::function<void(bool)> done) {
                return renew ? renew(names, std::move(done)) : NoRenewal(std::move(done));
              }},
-        {.system_roots = [] { return Roots().Pem(); }, .extra_roots = {}}));
+        {.system_roots = [] { return Roots().Pem(); },
+         .extra_roots = {},
+         .servers = std::move(servers)}));
   }
   ~TestGate() { interceptor.reset(); }
 

@@ -30,10 +30,25 @@ class Origin {
   class Connection;
   using Handler = std::function<void(Connection&)>;
 
-  /// Serves HANDLER; over TLS with CERTIFICATE unless that is null, which outlives it. ALPN is what
-  /// it speaks, as ALPN writes it, the preferred first; empty: it knows nothing of ALPN.
+  struct Tls {
+    uint16_t min_version = TLS1_2_VERSION;
+    uint16_t max_version = TLS1_3_VERSION;
+    const TestCertificate* clients = nullptr;  ///< Who must have issued the client's certificate.
+    /// What it speaks, as ALPN writes it, the preferred first; empty: it knows nothing of ALPN.
+    std::string alpn = {};
+  };
+  /// What is usual, and ALPN.
+  static Tls Speaking(std::string alpn) {
+    Tls tls;
+    tls.alpn = std::move(alpn);
+    return tls;
+  }
+
+  /// Serves HANDLER; over TLS with CERTIFICATE unless that is null, which outlives it.
   Origin(const TestCertificate* certificate, Handler handler, std::string alpn = {})
-      : certificate_(certificate), handler_(std::move(handler)), alpn_(std::move(alpn)) {
+      : Origin(certificate, std::move(handler), Speaking(std::move(alpn))) {}
+  Origin(const TestCertificate* certificate, Handler handler, Tls tls)
+      : certificate_(certificate), tls_(std::move(tls)), handler_(std::move(handler)) {
     signal(SIGPIPE, SIG_IGN);  // BoringSSL's socket BIO writes without MSG_NOSIGNAL.
     listener_ = UniqueFd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_in address{};
@@ -61,19 +76,22 @@ class Origin {
   size_t received() const { return received_; }
   int connections() const { return connections_; }
   int resumed() const { return resumed_; }
+  /// Connections on which a client certificate was shown.
+  int identified() const { return identified_; }
 
  private:
   void Accept();
   void Serve(UniqueFd fd);
 
   const TestCertificate* certificate_;
+  const Tls tls_;
   const Handler handler_;
-  const std::string alpn_;
   UniqueFd listener_;
   uint16_t port_ = 0;
   std::atomic<size_t> received_{0};
   std::atomic<int> connections_{0};
   std::atomic<int> resumed_{0};
+  std::atomic<int> identified_{0};
   bssl::UniquePtr<SSL_CTX> context_;
   std::mutex mutex_;
   std::list<int> open_;
@@ -183,7 +201,14 @@ inline void Origin::Accept() {
     context_.reset(SSL_CTX_new(TLS_method()));
     SSL_CTX_use_certificate(context_.get(), certificate_->certificate.get());
     SSL_CTX_use_PrivateKey(context_.get(), certificate_->key.get());
-    if (!alpn_.empty()) {
+    SSL_CTX_set_min_proto_version(context_.get(), tls_.min_version);
+    SSL_CTX_set_max_proto_version(context_.get(), tls_.max_version);
+    if (tls_.clients != nullptr) {
+      X509_STORE_add_cert(SSL_CTX_get_cert_store(context_.get()), tls_.clients->certificate.get());
+      SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
+                         nullptr);
+    }
+    if (!tls_.alpn.empty()) {
       SSL_CTX_set_alpn_select_cb(
           context_.get(),
           [](SSL*, const uint8_t** out, uint8_t* out_size, const uint8_t* in, unsigned in_size,
@@ -195,7 +220,7 @@ inline void Origin::Accept() {
                                                       in_size) == OPENSSL_NPN_NEGOTIATED;
             return agreed ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
           },
-          const_cast<std::string*>(&alpn_));
+          const_cast<std::string*>(&tls_.alpn));
     }
     const uint8_t id = 1;
     SSL_CTX_set_session_id_context(context_.get(), &id, 1);
@@ -218,6 +243,7 @@ inline void Origin::Serve(UniqueFd fd) {
     SSL_set_fd(ssl.get(), fd.get());
     up = SSL_accept(ssl.get()) == 1;
     if (up && SSL_session_reused(ssl.get())) ++resumed_;
+    if (up && bssl::UniquePtr<X509>(SSL_get_peer_certificate(ssl.get()))) ++identified_;
   }
   if (up) {
     Connection connection(*this, fd.get(), ssl.get());

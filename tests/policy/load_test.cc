@@ -4,7 +4,7 @@ namespace sallyport::policy {
 namespace {
 
 struct Mistake {
-  const char* text;
+  std::string text;
   const char* message;  // A piece of what is said about it.
 };
 
@@ -114,7 +114,6 @@ TEST_CASE("every field of a rule is checked") {
       {"allow.tcp { host = 'a.example', to = 'a:0' }", "must be \"host:port\""},
       {"allow.dns { host = 'a.example', types = 'TEXT' }", "did you mean 'TXT'?"},
       {"allow.dns { host = 'a.example', types = 'ANY' }", "is not a record type"},
-      {"allow.http { host = 'a.example', tls = 'passthrough' }", "not available in this version"},
       {"allow.http { host = 'a.example', tls = 'intercpt' }", "did you mean 'intercept'?"},
       {"allow.http { host = 'a.example', rate = '100/min' }",
        "'rate' is not available in this version"},
@@ -124,6 +123,45 @@ TEST_CASE("every field of a rule is checked") {
       {"allow.udp { host = 'a.example', lifetime = '1h' }",
        "'lifetime' is not available in this version"},
   });
+}
+
+TEST_CASE("what depends on seeing requests is an error for a host that is passed through") {
+  const std::string passed = "allow.http { host = 'a.example', tls = 'passthrough' }";
+  CheckMistakes({
+      {"allow.http { host = 'a.example', tls = 'passthrough', path = '/x' }",
+       "policy.lua:1: error: allow.http: 'path' has no effect"},
+      {"allow.http { host = 'a.example', tls = 'passthrough', method = 'GET' }", "'method' has no"},
+      {"allow.http { host = 'a.example', tls = 'passthrough', header = { a = any } }",
+       "'header' has no"},
+      {"allow.http { host = 'a.example', tls = 'passthrough', otherwise = 'no' }",
+       "'otherwise' has no"},
+      {"allow.http { ip = '10.0.0.1', tls = 'passthrough' }", "can't have an 'ip'"},
+      {"allow.http { host = 'a.example', path = '/x' }\n" + passed,
+       "policy.lua:2: error: the gate does not see the requests of 'a.example'"},
+      {"deny.http { host = '*.example', path = '/x' }\n" + passed, "policy.lua:1"},
+      {passed + "\nallow.http { host = 'a.example', port = { 443, 8443 }, path = '/x' }",
+       "policy.lua:2: error: the gate does not see"},
+      {passed + "\ndeny.http { host = 'a.example', path = '/x' }", "has no effect on 'a.example'"},
+      {passed + "\nsecret 'A' { from = env 'A', hosts = { 'z.example', 'a.example' } }",
+       "the secret A (policy.lua:2)"},
+      {passed + "\non.request('a.example', function() end)", "hook policy.lua:2 for 'a.example'"},
+      {"allow.http { host = '*.example', tls = 'passthrough' }\n"
+       "on.request('a.example', function() end)",
+       "hook policy.lua:2"},
+  });
+  CHECK(Contains(Diagnose(passed + "\non.request(function() end)"), "warning: the on.request hook"));
+}
+
+TEST_CASE("rules for other hosts or ports stand beside one that passes through") {
+  const std::string passed = "allow.http { host = 'a.b.example', tls = 'passthrough' }\n";
+  CHECK(Diagnose(passed) == "");
+  CHECK(Diagnose(passed + "allow.http { host = 'c.example', path = '/x' }") == "");
+  CHECK(Diagnose(passed + "allow.http { host = '*.b.example', path = '/x' }") == "");
+  CHECK(Diagnose(passed + "allow.http { host = 'a.b.example', port = 8443, path = '/x' }") == "");
+  CHECK(Diagnose(passed + "secret 'A' { from = env 'A', hosts = 'a.b.example', ports = 8443 }") ==
+        "");
+  CHECK(Diagnose("allow.http { host = 'a.b.example', path = '/x', otherwise = 'no' }\n"
+                 "allow.http { host = '*.b.example', tls = 'passthrough' }") == "");
 }
 
 TEST_CASE("a field of another kind of rule is told as that") {
@@ -334,11 +372,55 @@ TEST_CASE("the dns and upstream blocks are read and checked") {
       {"dns { resolver = '1.1.1.1' }", "did you mean 'resolvers'?"},
       {"upstream { ca = 5 }", "must be a string"},
       {"upstream { cas = 'x' }", "did you mean 'ca'?"},
+      {"upstream { pin = 'x' }", "belongs to a host, as in upstream \"api.example.com\""},
+      {"upstream { ca = 'x' }\nupstream { ca = 'y' }", "'upstream' stands twice"},
+      {"upstream 'a.example'", "without its table"},
+      {"upstream 'a b' { ca = 'x' }", "it has a ' '"},
+      {"upstream 'a.example' 'x'", "takes one table"},
+      {"upstream 'a.example' { pins = 'x' }", "did you mean 'pin'?"},
+      {"upstream 'a.example' { pin = 'sha256/AAAA' }", "base64 of 32 bytes"},
+      {"upstream 'a.example' { pin = 'sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB=' }",
+       "base64 of 32 bytes"},
+      {"upstream 'a.example' { pin = 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=' }",
+       "base64 of 32 bytes"},
+      {"upstream 'a.example' { client_cert = 'c.pem' }", "key = file"},
+      {"upstream 'a.example' { client_cert = { cert = 'c.pem' } }", "is written"},
+      {"upstream 'a.example' { client_cert = { cert = 'c.pem', key = 'k.pem' } }", "is written"},
+      {"upstream 'a.example' { client_cert = { cert = 'c.pem', key = env 'K' } }", "is written"},
+      {"upstream '*.b.example' { ca = 'x' }\nupstream 'a.b.example' { ca = 'x' }",
+       "policy.lua:2: error: upstream \"a.b.example\": has no effect: policy.lua:1"},
+      {"allow.http { host = 'a.example', tls = 'passthrough' }\n"
+       "upstream 'a.example' { ca = 'x' }",
+       "upstream block policy.lua:2 has no effect"},
   });
   Policy plain("");
   CHECK(plain.engine().dns().resolvers.empty());
   CHECK_FALSE(plain.engine().dns().synthesize_v6);
   CHECK(plain.engine().dns().unlisted == DnsOptions::Unlisted::kExplain);
+}
+
+TEST_CASE("upstream blocks about hosts are read") {
+  Policy policy(R"(
+    upstream { ca = "all.pem" }
+    upstream "api.corp.example" { ca = "corp.pem",
+      pin = { "sha256/AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+              "sha256///////////////////////////////////////////8=" },
+      client_cert = { cert = "c.pem", key = file "key.pem" } }
+    upstream "*.corp.example" { ca = { "/a.pem", "b.pem" } })");
+  const UpstreamOptions& options = policy.engine().upstream();
+  CHECK(options.ca_files == std::vector<std::string>{"/home/me/project/all.pem"});
+  REQUIRE(options.servers.size() == 2);
+  const auto& api = options.servers[0];
+  CHECK(api.host.ToString() == "api.corp.example");
+  CHECK(api.declared_at == "policy.lua:3");
+  CHECK(api.ca_files == std::vector<std::string>{"/home/me/project/corp.pem"});
+  REQUIRE(api.pins.size() == 2);
+  for (size_t i = 0; i < 32; ++i) CHECK(api.pins[0][i] == static_cast<char>(i));
+  CHECK(api.pins[1] == std::string(32, '\xff'));
+  REQUIRE(api.client_cert);
+  CHECK(api.client_cert->cert_file == "/home/me/project/c.pem");
+  CHECK(api.client_cert->key_file == "/home/me/project/key.pem");
+  CHECK(options.servers[1].ca_files.size() == 2);
 }
 
 TEST_CASE("a secret is read") {

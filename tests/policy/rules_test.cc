@@ -297,5 +297,28 @@ TEST_CASE("a name of as many labels as the DNS allows is looked up") {
   CHECK(policy.Action(Policy::Named(name, 1)) == "raw");
 }
 
+TEST_CASE("a flow is passed through when the rule that does so is the only one for it") {
+  Policy policy(
+      "allow.http { host = 'seen.b.example', path = '/x', otherwise = 'no' }\n"
+      "allow.http { host = '*.b.example', tls = 'passthrough' }\n"
+      "allow.http { host = 'c.example', tls = 'intercept' }");
+  CHECK(policy.Flow(Policy::Named("a.b.example", 443)).passthrough);
+  CHECK(policy.Flow(Policy::Named("a.b.example", 443)).rule == "policy.lua:2");
+  CHECK_FALSE(policy.Flow(Policy::Named("seen.b.example", 443)).passthrough);
+  CHECK_FALSE(policy.Flow(Policy::Named("c.example", 443)).passthrough);
+  CHECK(policy.Action(Policy::Named("a.b.example", 22)) == "deny");
+  CHECK(policy.Resolves("a.b.example"));
+}
+
+TEST_CASE("a callback can't pass a flow through") {
+  Policy policy(
+      "on.connect(function(conn)\n"
+      "  local m = conn:match_http { host = 'a.example', tls = 'passthrough' }\n"
+      "  if m then m:accept() end\nend)");
+  const FlowVerdict verdict = policy.Flow(Policy::Named("a.example", 443));
+  CHECK(verdict.action == FlowVerdict::Action::kDeny);
+  CHECK(Contains(verdict.refusal.detail, "belongs to allow.http in the file"));
+}
+
 }  // namespace
 }  // namespace sallyport::policy

@@ -23,6 +23,7 @@ Launch Full() {
   launch.network = false;
   launch.resolvers = {"192.0.2.1:53"};
   launch.extra_roots = {{"ca.pem", "-----BEGIN"}};
+  launch.server_files = {{"corp.pem", "-----BEGIN"}};
   launch.agent_path = "/usr/libexec/sallyport/sandbox-agent";
   launch.broker_path = "/usr/libexec/sallyport/sandbox-broker";
   launch.timeout = std::chrono::seconds(30);
@@ -42,6 +43,7 @@ TEST_CASE("a launch message comes back as it was") {
   CHECK_FALSE(decoded->mounts[1].writable);
   CHECK_FALSE(decoded->network);
   CHECK(decoded->extra_roots[0].second == "-----BEGIN");
+  CHECK(decoded->server_files == Full().server_files);
   CHECK(decoded->broker_path == "/usr/libexec/sallyport/sandbox-broker");
   CHECK(decoded->timeout == std::chrono::seconds(30));
 }

@@ -7,6 +7,7 @@
 #include "mitm/flow_context.h"
 #include "mitm/http2/session.h"
 #include "mitm/upstream_pool.h"
+#include "mitm/distrust_log.h"
 #include "mitm/upstream_tls.h"
 #include "mitm/upstream_trust.h"
 #include "tests/mitm/harness.h"
@@ -29,6 +30,8 @@ struct TestSessions {
              .secrets = secrets,
              .audit = audit,
              .pool = pool,
+             .dialer = dialer,
+             .distrust = distrust,
              .terminate = [this](std::string why) { terminated.push_back(std::move(why)); }} {}
 
   /// One guest's connection, as if its TLS were up.
@@ -107,6 +110,7 @@ struct TestSessions {
   policy::FakeEngine engine;
   secrets::Store secrets;
   RecordingAudit audit;
+  DistrustLog distrust{audit};
   std::vector<std::string> terminated;
   std::unique_ptr<UpstreamTls> upstream_tls;
   UpstreamPool pool;

@@ -87,7 +87,8 @@ struct Town {
                             .filter = {},
                             .chosen_by_user = false},
             .tls = true,
-            .identity = *HostName::Parse(name)};
+            .identity = *HostName::Parse(name),
+            .verification = {}};
   }
   Caller& Ask(const std::string& name = "api.test") {
     Caller& caller = callers.emplace_back();

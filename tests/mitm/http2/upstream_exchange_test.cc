@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 #include <list>
 
+#include "mitm/distrust_log.h"
 #include "mitm/authority.h"
 #include "mitm/exchange.h"
 #include "mitm/upstream_trust.h"
@@ -72,6 +73,8 @@ struct Rig {
              .secrets = secrets,
              .audit = audit,
              .pool = pool,
+             .dialer = dialer,
+             .distrust = distrust,
              .terminate = {}},
         flow(gate, Flow()) {
     flow.tls.encrypted = true;
@@ -115,6 +118,7 @@ struct Rig {
   policy::FakeEngine engine;
   secrets::Store secrets;
   RecordingAudit audit;
+  DistrustLog distrust{audit};
   std::unique_ptr<UpstreamTls> tls;
   UpstreamPool pool;
   Gate gate;
