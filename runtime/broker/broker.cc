@@ -87,8 +87,10 @@ Result<Broker> Broker::Start(const std::string& program, const BrokerLaunch& lau
 
 Status Broker::Ask(uint16_t secret) {
   const std::string question = EncodeQuestion(secret);
-  if (send(socket_.get(), question.data(), question.size(), MSG_NOSIGNAL) !=
-      static_cast<ssize_t>(question.size())) {
+  const ssize_t sent = send(socket_.get(), question.data(), question.size(), MSG_NOSIGNAL);
+  // One that ended has said why, and whoever waits for the answer reads that.
+  if (sent < 0 && errno == EPIPE) return {};
+  if (sent != static_cast<ssize_t>(question.size())) {
     return Gone();
   }
   return {};

@@ -34,7 +34,8 @@ class Broker {
   Broker(Broker&&) noexcept = default;
   Broker& operator=(Broker&&) noexcept = default;
 
-  /// Asks for the value of SECRET, its place in the launch. Not again before it was answered.
+  /// Asks for the value of SECRET, its place in the launch. Not again before it was answered. That the
+  /// broker has ended, and why, is told by Await() and TakeAnswers().
   Status Ask(uint16_t secret);
 
   /// The next answer; blocks until DEADLINE. An answer of kind kFatal is an error.
