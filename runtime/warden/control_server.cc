@@ -12,6 +12,8 @@ namespace {
 // A command sends its request at once; more than these at a time are not commands.
 constexpr size_t kMaxConnections = 16;
 constexpr std::chrono::seconds kRequestTimeout{5};
+// Whom the kernel names in place of an id that our user namespace has none for: anybody.
+constexpr uid_t kAnybody = 65534;
 
 }  // namespace
 
@@ -36,7 +38,8 @@ void ControlServer::Accept() {
 bool ControlServer::IsOwner(int socket) const {
   ucred peer{};
   socklen_t size = sizeof peer;
-  return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.uid == owner_;
+  return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.uid == owner_ &&
+         peer.uid != kAnybody;
 }
 
 void ControlServer::Add(UniqueFd socket) {
