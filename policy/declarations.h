@@ -45,6 +45,8 @@ struct Loader {
   std::map<std::string, int> pending_upstreams;  ///< `upstream "HOST"` without its table so far.
   std::map<std::string, int> block_lines;      ///< Blocks that may stand once ("sandbox").
   std::vector<SecretSource> sources;            ///< Of secrets; values in the script hold their place.
+  std::map<std::string_view, int> used_presets;  ///< `use "X"` seen at this line.
+  std::vector<std::string_view> presets;  ///< Those that are running now, the innermost last.
   size_t patterns = 0;                         ///< Host patterns and prefixes so far.
 };
 
@@ -63,7 +65,8 @@ void DefineOptions(lua_State* lua);  ///< sandbox, dns.
 void DefineUpstream(lua_State* lua);
 void DefineSecrets(lua_State* lua);  ///< secret.
 void DefineSources(lua_State* lua);  ///< env, file, command, oauth2, github_app.
-void DefineHooks(lua_State* lua);    ///< on, log, fetch, sleep, store, use.
+void DefineHooks(lua_State* lua);    ///< on, log, fetch, sleep, store.
+void DefinePresets(lua_State* lua);  ///< use.
 
 /// Makes reading an undeclared global an error that names the nearest declared one.
 void GuardGlobals(lua_State* lua);

@@ -9,9 +9,6 @@ namespace sallyport::policy {
 namespace {
 
 const Words kEvents = {"connect", "request"};
-const Words kPresets = {"npm",       "pypi",       "crates",   "go",         "debian",
-                        "alpine",    "docker-hub", "github",   "anthropic",  "openai",
-                        "google-ai", "permissive", "moderate", "restrictive"};
 
 // Upvalue: the event.
 int DeclareHook(lua_State* lua) {
@@ -58,18 +55,6 @@ int UnknownEvent(lua_State* lua) {
                                                        DidYouMean(event, kEvents));
   lua_pushcfunction(lua, &Ignore);
   return 1;
-}
-
-int Use(lua_State* lua) {
-  Loader& loader = LoaderOf(lua);
-  const std::string name = Printable(ReadString(lua, 1).value_or("?"), 40);
-  std::string message =
-      "use \"" + name + "\": presets are not available in this version; write the rules out";
-  const auto nearest = Nearest(name, kPresets);
-  if (!nearest.empty() && nearest != name)
-    message += " (no preset has this name; did you mean '" + std::string(nearest) + "'?)";
-  loader.diagnostics.Error(CurrentLine(lua), std::move(message));
-  return 0;
 }
 
 // Upvalue: the name.
@@ -188,7 +173,6 @@ void DefineHooks(lua_State* lua) {
     lua_setfield(lua, -2, name);
   }
   lua_setglobal(lua, "store");
-  lua_register(lua, "use", &Use);
 }
 
 void GuardGlobals(lua_State* lua) {

@@ -288,6 +288,9 @@ int DeclareRule(lua_State* lua) {
   TableReader reader(lua, 1, loader.diagnostics, what, line);
   const size_t errors_before = loader.diagnostics.error_count();
   Rule rule = ReadRule(reader, kind, effect);
+  if (const int preset_line = PresetLine(lua); preset_line > 0) {
+    rule.id += "(" + std::string(loader.presets.back()) + ":" + std::to_string(preset_line) + ")";
+  }
   // A rule with a mistake takes no part in the checks over all rules: they would report its shadow.
   if (loader.diagnostics.error_count() != errors_before) return 0;
   loader.patterns +=

@@ -14,6 +14,7 @@ void RunFile(lua_State* lua, const std::string& text) {
   DefineSecrets(lua);
   DefineSources(lua);
   DefineHooks(lua);
+  DefinePresets(lua);
   GuardGlobals(lua);
   LuaState::Of(lua).Charge(static_cast<int64_t>(text.size()));
   // Text only: compiled chunks can break the machine that runs them.

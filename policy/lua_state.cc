@@ -189,8 +189,20 @@ void LuaState::Unref(int reference) {
 int CurrentLine(lua_State* lua) {
   lua_Debug activation;
   for (int level = 0; lua_getstack(lua, level, &activation) != 0; ++level) {
-    lua_getinfo(lua, "l", &activation);
-    if (activation.currentline > 0) return activation.currentline;
+    lua_getinfo(lua, "Sl", &activation);
+    const bool in_preset = std::string_view(activation.source).starts_with(kPresetChunk);
+    if (activation.currentline > 0 && !in_preset) return activation.currentline;
+  }
+  return 0;
+}
+
+int PresetLine(lua_State* lua) {
+  lua_Debug activation;
+  for (int level = 0; lua_getstack(lua, level, &activation) != 0; ++level) {
+    lua_getinfo(lua, "Sl", &activation);
+    if (activation.currentline <= 0) continue;
+    const bool in_preset = std::string_view(activation.source).starts_with(kPresetChunk);
+    return in_preset ? activation.currentline : 0;
   }
   return 0;
 }

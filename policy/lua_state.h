@@ -103,8 +103,13 @@ class LuaState {
   int error_line_ = 0;
 };
 
-/// The line of the script that is running, as seen from a C function; 0 outside of any.
+/// The line of the policy file that is running, as seen from a C function; 0 outside of any. While a
+/// preset runs, that is the line that uses it.
 int CurrentLine(lua_State* lua);
+/// The line of the preset that is running; 0 outside of any.
+int PresetLine(lua_State* lua);
+/// How the chunk name of a preset begins.
+inline constexpr char kPresetChunk[] = "=use ";
 
 /// Opens what the policy language has of Lua's libraries: base without loading and printing,
 /// string, table, math, utf8, with bounded versions of whatever works longer than its arguments

@@ -1,16 +1,11 @@
 #include "runtime/api/doctor.h"
 
-#include <filesystem>
-
-#include "policy/engine.h"
 #include "runtime/api/files.h"
 #include "runtime/backend/namespaces/namespace_backend.h"
 
 namespace sallyport {
 
 namespace {
-
-constexpr size_t kMaxPolicy = 4 * 1024 * 1024;
 
 HostFinding::State Translate(runtime::HostCheck::State state) {
   switch (state) {
@@ -44,20 +39,6 @@ HostReport ExamineHost() {
     report.can_run = false;
   }
   report.findings.push_back(std::move(helpers));
-  return report;
-}
-
-Result<PolicyReport> CheckPolicy(const std::string& file) {
-  auto text = ReadFile(file, kMaxPolicy);
-  if (!text) return tl::unexpected(std::move(text).error());
-  const auto path = ResolvePath(file);
-  if (!path) return tl::unexpected(path.error());
-  const auto loaded = policy::Engine::Load({.text = *std::move(text),
-                                            .name = std::filesystem::path(file).filename(),
-                                            .folder = std::filesystem::path(*path).parent_path()});
-  PolicyReport report;
-  report.valid = loaded.engine != nullptr;
-  for (const auto& diagnostic : loaded.diagnostics) report.messages.push_back(diagnostic.ToString());
   return report;
 }
 

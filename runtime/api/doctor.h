@@ -24,12 +24,4 @@ struct HostReport {
 /// Looks at what this host can do, by trying it where that leaves nothing behind.
 HostReport ExamineHost();
 
-struct PolicyReport {
-  std::vector<std::string> messages;  ///< "policy.lua:12: error: …", all at once.
-  bool valid = false;
-};
-
-/// Loads FILE as a sandbox would; starts nothing and reads no secret.
-Result<PolicyReport> CheckPolicy(const std::string& file);
-
 }  // namespace sallyport

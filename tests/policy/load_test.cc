@@ -183,8 +183,6 @@ TEST_CASE("what is not available yet says so") {
       {"ask.http { host = 'a.example' }", "`ask` is not available in this version"},
       {"ask { host = 'a.example' }", "`ask` is not available in this version"},
       {"allow.icmp { host = 'a.example' }", "allow.icmp is not available in this version"},
-      {"use 'npm'", "presets are not available in this version"},
-      {"use 'nmp'", "did you mean 'npm'?"},
       {"dns { answers = 'real' }", "not available in this version"},
       {"fetch { url = 'x' }", "fetch is not available in this version"},
       {"sleep '1s'", "sleep is not available in this version"},

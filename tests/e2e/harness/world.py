@@ -2,7 +2,8 @@
 addresses that count as public, a recording DNS server, nginx and a recording origin.
 
     11.0.0.53                DNS server
-    11.0.0.80  2600:11::80   nginx         api, git, static .example.test    80, 443
+    11.0.0.80  2600:11::80   nginx         api, git, static .example.test;   80, 443
+                              pypi.org
     11.0.0.81  2600:11::81   Origin        whoami, other, … .example.test    80, 443, 8443
     11.0.0.82                nginx, self-signed certificate                  443
     11.0.0.83                nginx, expired certificate                      443
@@ -83,7 +84,8 @@ class World:
 
     def _build(self):
         self.ca = Authority(self.folder / "pki")
-        good = self.ca.issue("api", ["api.example.test", "git.example.test", "static.example.test"])
+        good = self.ca.issue("api", ["api.example.test", "git.example.test", "static.example.test",
+                                     "pypi.org"])
         origin_names = [f"{n}.example.test" for n in
                         ("whoami", "other", "second", "third", "bot", "repo", "rebind")]
         whoami = self.ca.issue("whoami", origin_names)
@@ -106,6 +108,7 @@ class World:
         self._closing.append(self.forbidden)
         for name in ("api", "git", "static"):
             self.dns.zone[f"{name}.example.test"] = ["11.0.0.80"]
+        self.dns.zone["pypi.org"] = ["11.0.0.80"]
         for name in origin_names:
             self.dns.zone[name] = ["11.0.0.81"]
         for name, address in (("selfsigned", 82), ("expired", 83), ("wrongname", 84),

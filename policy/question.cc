@@ -1,0 +1,221 @@
+#include "policy/question.h"
+
+#include <utility>
+
+#include "base/http_url.h"
+#include "policy/diagnostics.h"
+
+namespace sallyport::policy {
+namespace {
+
+constexpr const char* kForms =
+    "; write one of\n  dns api.example.com\n  tcp db.example.com:5432\n  udp 192.0.2.1:53\n"
+    "  http GET https://api.example.com/path";
+
+Status SetHost(const Host& host, uint16_t port, Facts& facts) {
+  facts.destination.port = port;
+  if (const auto* name = std::get_if<HostName>(&host)) {
+    facts.name = *name;
+  } else {
+    facts.destination.address = std::get<IpAddress>(host);
+  }
+  return {};
+}
+
+Result<Question> ParseName(const std::string& text) {
+  auto name = HostName::Parse(text);
+  if (!name) return tl::unexpected(std::move(name).error());
+  Question question;
+  question.facts.name = *std::move(name);
+  return question;
+}
+
+Result<Question> ParseFlow(Transport transport, const std::string& text) {
+  const auto authority = ParseAuthority(text);
+  if (!authority) return tl::unexpected(authority.error());
+  if (!authority->port)
+    return Fail(Code::kInvalid,
+                Printable(text) + " has no port: write " + Printable(text) + ":443");
+  Question question;
+  question.kind = Question::Kind::kFlow;
+  question.facts.transport = transport;
+  auto set = SetHost(authority->host, *authority->port, question.facts);
+  if (!set) return tl::unexpected(std::move(set).error());
+  return question;
+}
+
+Result<Question> ParseRequest(const std::string& method, const std::string& text) {
+  if (!IsToken(method))
+    return Fail(Code::kInvalid, "'" + Printable(method, 40) + "' is not a method");
+  const auto url = HttpUrl::Parse(text);
+  if (!url) return tl::unexpected(url.error());
+  Question question;
+  question.kind = Question::Kind::kRequest;
+  auto set = SetHost(url->host, url->port, question.facts);
+  if (!set) return tl::unexpected(std::move(set).error());
+  RequestHead& request = question.request;
+  request.method = method;
+  request.scheme = url->tls ? "https" : "http";
+  request.authority = url->Authority();
+  const size_t mark = url->target.find('?');
+  request.path = url->target.substr(0, mark);
+  if (mark != std::string::npos) request.query = url->target.substr(mark + 1);
+  return question;
+}
+
+/// One entry of a set of words, separated by ", ".
+void Append(std::string& list, std::string_view word) {
+  if (!list.empty()) list += ", ";
+  list += word;
+}
+
+std::string DescribeFilter(const AddressFilter& filter) {
+  std::string list;
+  for (unsigned bit = 0; bit < 16; ++bit) {
+    const auto one = static_cast<uint16_t>(1U << bit);
+    if ((filter.classes & one) != 0) Append(list, ToString(static_cast<AddressClass>(one)));
+  }
+  for (const Prefix& prefix : filter.prefixes) Append(list, prefix.ToString());
+  return list.empty() ? "none" : list;
+}
+
+class Decision {
+ public:
+  Decision(Engine& engine, Question question) : engine_(engine), question_(std::move(question)) {}
+
+  Answer Make() && {
+    FindSecrets();
+    if (NameIsGranted() && question_.kind != Question::Kind::kName) DecideFlow();
+    return std::move(answer_);
+  }
+
+ private:
+  Facts& facts() { return question_.facts; }
+
+  void Step(std::string text) { answer_.steps.push_back(std::move(text)); }
+  void Allow(const std::string& rule, std::string detail) {
+    answer_.allowed = true;
+    answer_.reason = ToString(Reason::kAllowed);
+    answer_.rule = rule;
+    answer_.detail = std::move(detail);
+  }
+  void Deny(const Refusal& refusal) {
+    answer_.reason = ToString(refusal.reason);
+    answer_.rule = refusal.rule;
+    answer_.detail = refusal.detail;
+    answer_.how_to_allow = refusal.how_to_allow;
+  }
+
+  void FindSecrets() {
+    if (!facts().name) return;
+    for (const SecretSpec& secret : engine_.secrets()) {
+      for (const HostPattern& host : secret.hosts) {
+        if (!host.Matches(*facts().name)) continue;
+        answer_.secrets.push_back(secret.name);
+        break;
+      }
+    }
+  }
+
+  bool NameIsGranted() {
+    if (!facts().name) {
+      Step("name: none; the flow is to an address, so only rules with `ip` speak of it");
+      return true;
+    }
+    const std::string& name = facts().name->text();
+    const NameVerdict verdict = engine_.DecideName(*facts().name);
+    if (!verdict.grantable) {
+      Step("name: no rule can use " + name + ", so it is not resolved");
+      Refusal refusal;
+      refusal.reason = Reason::kNameNotGranted;
+      refusal.detail = "no rule grants " + name;
+      refusal.how_to_allow = question_.kind == Question::Kind::kName
+                                 ? "allow.http { host = \"" + name + "\" }"
+                                 : engine_.DecideFlow(facts()).refusal.how_to_allow;
+      Deny(refusal);
+      return false;
+    }
+    Step("name: " + name + " is resolved; its addresses may be " + DescribeFilter(verdict.filter));
+    Allow("", name + " is resolvable");
+    return true;
+  }
+
+  void DecideFlow() {
+    const FlowVerdict verdict = engine_.DecideFlow(facts());
+    answer_.allowed = false;
+    if (verdict.action == FlowVerdict::Action::kDeny) {
+      Step("flow: denied" + By(verdict.rule));
+      return Deny(verdict.refusal);
+    }
+    if (verdict.to) Step("flow: goes to " + ToString(*verdict.to));
+    if (verdict.action == FlowVerdict::Action::kRaw || verdict.passthrough) {
+      return GrantRaw(verdict);
+    }
+    Step("flow: intercepted as HTTP" + By(verdict.rule) + "; each request is decided");
+    if (question_.kind == Question::Kind::kFlow) {
+      return Allow(verdict.rule, "the flow is intercepted; requests that rules grant may pass");
+    }
+    DecideRequest(*verdict.http);
+  }
+
+  void GrantRaw(const FlowVerdict& verdict) {
+    Step("flow: relayed unread" + By(verdict.rule));
+    Allow(verdict.rule,
+          question_.kind == Question::Kind::kRequest
+              ? "the flow is relayed unread: any request passes, and no secret is put in"
+              : "the flow is relayed unread");
+  }
+
+  void DecideRequest(HttpGrant& grant) {
+    TlsFacts tls;
+    tls.encrypted = question_.request.scheme == "https";
+    if (tls.encrypted && facts().name) tls.sni = facts().name->text();
+    const RequestVerdict verdict = engine_.DecideRequest(grant, facts(), tls, question_.request);
+    switch (verdict.action) {
+      case RequestVerdict::Action::kDeny:
+        Step("request: denied" + By(verdict.rule));
+        return Deny(verdict.refusal);
+      case RequestVerdict::Action::kRespond:
+        Step("request: answered here" + By(verdict.rule));
+        return Allow(verdict.rule, "a callback answers it with status " +
+                                       std::to_string(verdict.response.status) +
+                                       "; nothing goes upstream");
+      case RequestVerdict::Action::kForward:
+        Step("request: forwarded" + By(verdict.rule));
+        return Allow(verdict.rule, "the request is forwarded");
+    }
+  }
+
+  static std::string By(const std::string& rule) { return rule.empty() ? "" : " by " + rule; }
+  static std::string ToString(const Authority& authority) {
+    return sallyport::ToString(authority.host) +
+           (authority.port ? ":" + std::to_string(*authority.port) : "");
+  }
+  template <class T>
+  static std::string ToString(const T& value) {
+    return std::string(sallyport::ToString(value));
+  }
+
+  Engine& engine_;
+  Question question_;
+  Answer answer_;
+};
+
+}  // namespace
+
+Result<Question> Question::Parse(const std::vector<std::string>& words) {
+  const std::string kind = words.empty() ? "" : words.front();
+  Result<Question> question =
+      Fail(Code::kInvalid, "'" + Printable(kind, 40) + "' can't be asked" + kForms);
+  if (kind == "dns" && words.size() == 2) question = ParseName(words[1]);
+  if (kind == "tcp" && words.size() == 2) question = ParseFlow(Transport::kTcp, words[1]);
+  if (kind == "udp" && words.size() == 2) question = ParseFlow(Transport::kUdp, words[1]);
+  if (kind == "http" && words.size() == 3) question = ParseRequest(words[1], words[2]);
+  return question;
+}
+
+Answer Decide(Engine& engine, Question question) {
+  return Decision(engine, std::move(question)).Make();
+}
+
+}  // namespace sallyport::policy

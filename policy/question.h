@@ -1,0 +1,38 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "policy/engine.h"
+
+namespace sallyport::policy {
+
+/// What a user asks about a policy: "would this be allowed?"
+struct Question {
+  enum class Kind { kName, kFlow, kRequest };
+  Kind kind = Kind::kName;
+  Facts facts;          ///< A named flow has no address: nothing is resolved.
+  RequestHead request;  ///< For kRequest.
+
+  /// WORDS are `dns NAME`, `tcp HOST:PORT`, `udp HOST:PORT`, or `http METHOD URL`. kInvalid says
+  /// what is wrong and shows the form.
+  static Result<Question> Parse(const std::vector<std::string>& words);
+};
+
+struct Answer {
+  bool allowed = false;
+  std::string rule;    ///< What decided: "policy.lua:12", or a rule's name. Empty for the default.
+  std::string reason;  ///< Stable code ("denied_by_rule"); "allowed".
+  std::string detail;  ///< One sentence.
+  std::string how_to_allow;  ///< The smallest change that would allow it; may be empty.
+  std::vector<std::string>
+      steps;  ///< What was looked at, in order: "name: …", "flow: …", "request: …".
+  std::vector<std::string> secrets;  ///< Names of the secrets whose `hosts` have the name.
+};
+
+/// Decides QUESTION as a running gate would, callbacks included. What a running gate also looks at,
+/// and nobody can know before, is left open and said in the steps: the addresses of a name.
+Answer Decide(Engine& engine, Question question);
+
+}  // namespace sallyport::policy

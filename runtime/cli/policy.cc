@@ -1,0 +1,100 @@
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/api/policy_tools.h"
+#include "runtime/cli/commands.h"
+
+namespace sallyport::cli {
+
+namespace {
+
+constexpr int kDenied = 1;
+constexpr int kMistake = 2;
+
+int Complain(const Error& error, int code) {
+  std::fprintf(stderr, "sandboxctl: %s\n", error.message().c_str());
+  return code;
+}
+
+int Check(const std::string& file) {
+  const auto report = CheckPolicy(file);
+  if (!report) return Complain(report.error(), 1);
+  for (const auto& message : report->messages) std::printf("%s\n", message.c_str());
+  if (report->valid) std::printf("%s: the policy is valid\n", file.c_str());
+  return report->valid ? 0 : 1;
+}
+
+int Explain(const std::string& file, const std::vector<std::string>& words) {
+  const auto answer = ExplainPolicy(file, words);
+  if (!answer) return Complain(answer.error(), kMistake);
+  std::fputs(answer->text.c_str(), stdout);
+  return answer->allowed ? 0 : kDenied;
+}
+
+int Preset(const std::string& name) {
+  if (name.empty()) {
+    for (const auto& known : PresetNames()) std::printf("%s\n", known.c_str());
+    return 0;
+  }
+  const auto text = PresetText(name);
+  if (!text) return Complain(text.error(), kMistake);
+  std::fputs(text->c_str(), stdout);
+  return 0;
+}
+
+void AddCheck(CLI::App& policy, Run& run) {
+  auto* check =
+      policy.add_subcommand("check", "Reports every mistake in a policy file; reads no secret");
+  check->footer(
+      "Exits with 0 when the policy is valid, else 1.\n\nExample:\n  sandboxctl policy check "
+      "policy.lua");
+  auto file = std::make_shared<std::string>();
+  check->add_option("FILE", *file, "The policy")->required();
+  check->callback([&run, file] { run = [file] { return Check(*file); }; });
+}
+
+void AddExplain(CLI::App& policy, Run& run) {
+  auto* explain = policy.add_subcommand("explain",
+                                        "Says what a policy decides of a name, a flow or a "
+                                        "request, by which rule, and what would change it");
+  explain->footer(
+      "Resolves nothing, starts nothing and reads no secret. Exits with 0 when it would be "
+      "allowed, 1 when denied,\n"
+      "2 when the file or the question has a mistake.\n\nExamples:\n"
+      "  sandboxctl policy explain policy.lua http GET https://api.example.com/user\n"
+      "  sandboxctl policy explain policy.lua tcp db.example.com:5432\n"
+      "  sandboxctl policy explain policy.lua dns api.example.com");
+  auto file = std::make_shared<std::string>();
+  auto words = std::make_shared<std::vector<std::string>>();
+  explain->add_option("FILE", *file, "The policy")->required();
+  explain
+      ->add_option("QUESTION", *words, "dns NAME, tcp HOST:PORT, udp HOST:PORT, or http METHOD URL")
+      ->required()
+      ->expected(1, 3);
+  explain->callback(
+      [&run, file, words] { run = [file, words] { return Explain(*file, *words); }; });
+}
+
+void AddPreset(CLI::App& policy, Run& run) {
+  auto* preset = policy.add_subcommand(
+      "preset", "Shows what `use \"NAME\"` stands for; without a name, lists the presets");
+  preset->footer("Example:\n  sandboxctl policy preset npm");
+  auto name = std::make_shared<std::string>();
+  preset->add_option("NAME", *name, "The preset");
+  preset->callback([&run, name] { run = [name] { return Preset(*name); }; });
+}
+
+}  // namespace
+
+void AddPolicy(CLI::App& app, Run& run) {
+  auto* policy = app.add_subcommand("policy", "Works with policy files");
+  policy->require_subcommand(1);
+  policy->footer("Example:\n  sandboxctl policy check policy.lua");
+  AddCheck(*policy, run);
+  AddExplain(*policy, run);
+  AddPreset(*policy, run);
+}
+
+}  // namespace sallyport::cli
