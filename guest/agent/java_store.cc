@@ -1,9 +1,10 @@
 #include "guest/agent/java_store.h"
 
+#include <openssl/sha.h>
+
 #include <cstddef>
 #include <cstdint>
 
-#include "guest/agent/sha1.h"
 
 namespace sallyport::guest {
 namespace {
@@ -11,7 +12,7 @@ namespace {
 constexpr std::string_view kHeader("\xfe\xed\xfe\xed\0\0\0\2", 8);  // Magic and version 2.
 constexpr size_t kCountAt = 8;
 constexpr size_t kFirstEntry = 12;
-constexpr size_t kDigest = sizeof(Sha1Digest);
+constexpr size_t kDigest = SHA_DIGEST_LENGTH;
 constexpr uint32_t kTrustedCertificate = 2;
 constexpr std::string_view kAlias = "sallyport";
 
@@ -49,8 +50,14 @@ uint32_t Count(std::string_view store) {
 }
 
 void Seal(std::string& store) {
-  const Sha1Digest digest = Sha1({kPassword, kPhrase, store});
-  store.append(reinterpret_cast<const char*>(digest.data()), digest.size());
+  SHA_CTX hash;
+  SHA1_Init(&hash);
+  for (const std::string_view part : {kPassword, kPhrase, std::string_view(store)}) {
+    SHA1_Update(&hash, part.data(), part.size());
+  }
+  uint8_t digest[kDigest];
+  SHA1_Final(digest, &hash);
+  store.append(reinterpret_cast<const char*>(digest), kDigest);
 }
 
 int SixBits(char c) {
