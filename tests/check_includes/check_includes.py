@@ -38,7 +38,7 @@ LAYERS = {
 # Each C library has one adapter area; nothing else includes its headers.
 LIBRARIES = [
     ("lwIP", r"(lwip|netif)/", ["netstack"]),
-    ("BoringSSL", r"openssl/", ["mitm", "runtime/broker"]),
+    ("BoringSSL", r"openssl/", ["mitm", "runtime/broker", "guest/agent"]),
     ("llhttp", r"(llhttp/)?llhttp\.h$", ["mitm"]),
     ("nghttp2", r"nghttp2/", ["mitm"]),
     ("zlib", r"zlib\.h$", ["mitm"]),
