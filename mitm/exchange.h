@@ -77,6 +77,7 @@ class Exchange final : public UpstreamSide::Listener {
   void OnUpstreamFailed(MessageEvent::Kind kind);
   bool MayRetry() const;
 
+  static Refusal Refused(Reason reason, int status, std::string detail);
   void Refuse(const Refusal& refusal);
   void Answer(LocalAnswer answer);
   void PumpAnswer();
