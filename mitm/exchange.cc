@@ -313,7 +313,8 @@ void Exchange::Finish() {
   if (upload_.filter != nullptr) {
     for (const std::string& name : upload_.filter->found().used) AddOnce(record_.secrets, name);
   }
-  record_.duration = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - began_);
+  record_.duration = std::chrono::duration_cast<std::chrono::microseconds>(
+      flow_.gate().loop.Time() - began_);
   flow_.Write(std::move(record_), reason_, detail_);
 }
 

@@ -212,7 +212,8 @@ void Passthrough::Break(Reason reason, const std::string& detail) {
 
 void Passthrough::Write(Reason reason, const std::string& detail) {
   step_ = Step::kOver;
-  record_.duration = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - began_);
+  record_.duration = std::chrono::duration_cast<std::chrono::microseconds>(
+      flow_.gate().loop.Time() - began_);
   flow_.Write(std::move(record_), reason, detail);
 }
 
