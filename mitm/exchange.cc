@@ -291,10 +291,12 @@ void Exchange::OnDeadline() {
       break;
   }
   if (head_sent_) return CutOff(Reason::kUpstreamTimeout, "the answer stalled");
-  if (!request_done_) {
+  if (guest_is_due_) {
     return Refuse(Refused(Reason::kBadRequest, 408, "the request's body did not arrive in time"));
   }
-  Refuse(Refused(Reason::kUpstreamTimeout, 504, "the server did not answer in time"));
+  Refuse(Refused(Reason::kUpstreamTimeout, 504,
+                 request_done_ ? "the server did not answer in time"
+                               : "the server did not take the request in time"));
 }
 
 void Exchange::Finish() {

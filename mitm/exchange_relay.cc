@@ -40,7 +40,7 @@ bool Exchange::GatherRequest() {
       request_.body = {BodyLength::Kind::kUnknown, 0};
       break;
     case Kind::kWouldBlock:
-      deadline_.Set(kRequestBodyTimeout);
+      AwaitGuest();
       return false;
     case Kind::kError:
       OnRequestFailed();
@@ -65,7 +65,19 @@ void Exchange::Send() {
   } else {
     upstream_->WriteHead(request_.head, flow_.authority(), request_.body);
   }
-  deadline_.Set(kResponseHeadTimeout);
+  AwaitServer();
+}
+
+/// The rest of the request's body is awaited.
+void Exchange::AwaitGuest() {
+  guest_is_due_ = true;
+  deadline_.Set(kRequestBodyTimeout);
+}
+
+/// The server has been given something to do, or is to take what there is for it.
+void Exchange::AwaitServer() {
+  guest_is_due_ = false;
+  deadline_.Set(head_sent_ ? kResponseBodyTimeout : kResponseHeadTimeout);
 }
 
 void Exchange::Relay() {
@@ -92,14 +104,15 @@ void Exchange::PumpRequest(size_t& budget) {
         body_begun_ = true;
         record_.bytes_up += event.piece.size();
         budget -= event.piece.size();
-        deadline_.Set(head_sent_ ? kResponseBodyTimeout : kResponseHeadTimeout);
+        AwaitServer();
         break;
       case Kind::kEnd:
         upstream_->WriteEnd();
         request_done_ = true;
+        AwaitServer();
         return;
       case Kind::kWouldBlock:
-        if (!head_sent_) deadline_.Set(kRequestBodyTimeout);
+        if (!head_sent_) AwaitGuest();
         return;
       case Kind::kHead:
       case Kind::kBroken:
