@@ -374,7 +374,7 @@ TEST_CASE("a tunnel that is not intercepted is reset when nothing passes for too
   });
   CHECK(gate.port.connections() == 0);
   REQUIRE(gate.audit.records.size() == 1);
-  CHECK(gate.LastRecord().detail == "the connection was reset, or idle for too long");
+  CHECK(gate.LastRecord().detail == "nothing was sent for too long");
 }
 
 TEST_CASE("a client of the proxy port has its time for a head, and then is reset") {
