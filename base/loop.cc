@@ -41,14 +41,15 @@ Loop::Handle::~Handle() {
   if (registration_ != nullptr) loop_->Remove(registration_);
 }
 
-Loop::Loop(UniqueFd epoll) : epoll_(std::move(epoll)), now_(Clock::now()) {}
+Loop::Loop(UniqueFd epoll, const TimeSource* time)
+    : epoll_(std::move(epoll)), time_(time), now_(Time()) {}
 
 Loop::~Loop() { Bury(); }
 
-Result<std::unique_ptr<Loop>> Loop::Create() {
+Result<std::unique_ptr<Loop>> Loop::Create(const TimeSource* time) {
   UniqueFd epoll(epoll_create1(EPOLL_CLOEXEC));
   if (!epoll.valid()) return tl::unexpected(Error::FromErrno("epoll_create1"));
-  return std::unique_ptr<Loop>(new Loop(std::move(epoll)));
+  return std::unique_ptr<Loop>(new Loop(std::move(epoll), time));
 }
 
 Result<Loop::Handle> Loop::Watch(int fd, uint32_t events, std::function<void(uint32_t)> on_ready) {
@@ -67,7 +68,7 @@ Loop::Handle Loop::After(Clock::duration delay, std::function<void()> on_time) {
   auto* registration = new Registration(Kind::kTimer);
   registration->run = std::move(on_time);
   registration->queued = true;
-  registration->timer = timers_.emplace(Clock::now() + delay, registration);
+  registration->timer = timers_.emplace(Time() + delay, registration);
   return Handle(this, registration);
 }
 
@@ -90,9 +91,9 @@ Result<bool> Loop::RunOnce() {
   if (watched_ == 0 && timers_.empty() && posted_.empty()) return false;
 
   std::array<epoll_event, 128> ready;
-  const int count = epoll_wait(epoll_.get(), ready.data(), ready.size(), MillisecondsToNextTimer());
+  const int count = epoll_wait(epoll_.get(), ready.data(), ready.size(), MillisecondsToWait());
   if (count < 0 && errno != EINTR) return tl::unexpected(Error::FromErrno("epoll_wait"));
-  now_ = Clock::now();
+  now_ = Time();
 
   const auto collected = std::span(ready).first(static_cast<size_t>(std::max(count, 0)));
   for (const epoll_event& event : collected) {
@@ -109,12 +110,12 @@ Result<bool> Loop::RunOnce() {
   return true;
 }
 
-int Loop::MillisecondsToNextTimer() const {
+int Loop::MillisecondsToWait() const {
   if (!posted_.empty()) return 0;
-  if (timers_.empty()) return -1;
-  const auto wait = timers_.begin()->first - Clock::now();
+  if (timers_.empty()) return time_ == nullptr ? -1 : 1;
+  const auto wait = timers_.begin()->first - Time();
   const auto rounded_up = std::chrono::ceil<std::chrono::milliseconds>(wait).count();
-  return static_cast<int>(std::clamp<int64_t>(rounded_up, 0, INT32_MAX));
+  return static_cast<int>(std::clamp<int64_t>(rounded_up, 0, time_ == nullptr ? INT32_MAX : 1));
 }
 
 void Loop::RunDueTimers() {

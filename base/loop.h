@@ -15,6 +15,14 @@ namespace sallyport {
 
 using Clock = std::chrono::steady_clock;
 
+/// Where a Loop takes the time from, if not from Clock: tests move it by hand.
+class TimeSource {
+ public:
+  virtual ~TimeSource() = default;
+  /// Never goes back.
+  virtual Clock::time_point Now() const = 0;
+};
+
 /// The one event loop of a process: descriptors, timers and work put off, on
 /// one thread. Callbacks never run inside the call that registered them, and
 /// never run again once their handle is destroyed, even for events already
@@ -45,7 +53,9 @@ class Loop {
     Registration* registration_ = nullptr;
   };
 
-  static Result<std::unique_ptr<Loop>> Create();
+  /// With a TIME, which outlives the loop, timers follow that instead of Clock. Nothing tells the
+  /// loop that it moved, so a turn then waits for descriptors for a millisecond at most.
+  static Result<std::unique_ptr<Loop>> Create(const TimeSource* time = nullptr);
   ~Loop();
 
   Loop(const Loop&) = delete;
@@ -68,6 +78,8 @@ class Loop {
 
   /// The time at which this turn began; cheap. Before the first turn, the time of creation.
   Clock::time_point now() const { return now_; }
+  /// The time at this moment.
+  Clock::time_point Time() const { return time_ == nullptr ? Clock::now() : time_->Now(); }
 
   /// Runs one turn. False when no descriptor, timer or posted work is left to wait for.
   Result<bool> RunOnce();
@@ -75,14 +87,15 @@ class Loop {
  private:
   using Registration = Handle::Registration;
 
-  explicit Loop(UniqueFd epoll);
-  int MillisecondsToNextTimer() const;
+  Loop(UniqueFd epoll, const TimeSource* time);
+  int MillisecondsToWait() const;
   void RunDueTimers();
   void RunPosted();
   void Remove(Registration* registration);
   void Bury();
 
   UniqueFd epoll_;
+  const TimeSource* const time_;
   Clock::time_point now_;
   size_t watched_ = 0;
   std::multimap<Clock::time_point, Registration*> timers_;

@@ -58,6 +58,8 @@ class Exchange final : public UpstreamSide::Listener {
   void SayContinue();
   bool GatherRequest();
   void Send();
+  void AwaitGuest();
+  void AwaitServer();
   void Relay();
   void PumpRequest(size_t& budget);
   void PumpResponse(size_t& budget);
@@ -77,6 +79,7 @@ class Exchange final : public UpstreamSide::Listener {
   void OnUpstreamFailed(MessageEvent::Kind kind);
   bool MayRetry() const;
 
+  static Refusal Refused(Reason reason, int status, std::string detail);
   void Refuse(const Refusal& refusal);
   void Answer(LocalAnswer answer);
   void PumpAnswer();
@@ -107,6 +110,7 @@ class Exchange final : public UpstreamSide::Listener {
   Pending renewing_;
   bool request_sent_ = false;  // Its head.
   bool request_done_ = false;
+  bool guest_is_due_ = false;  // The deadline is that of its body.
   bool body_begun_ = false;  // Some of the body went upstream.
   bool head_sent_ = false;  // To the guest; not an interim one.
   int interim_ = 0;

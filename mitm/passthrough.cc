@@ -1,11 +1,11 @@
 #include "mitm/passthrough.h"
 
-#include <algorithm>
 #include <array>
 #include <utility>
 
 #include "base/fd_stream.h"
 #include "mitm/limits.h"
+#include "mitm/prefixed_stream.h"
 
 // Limits: what a guest can make this hold is kMaxHelloBytes until the server is there, and nothing
 // of its own afterwards: bytes move only into room that the other side has. A side that is not read
@@ -13,9 +13,6 @@
 
 namespace sallyport::mitm {
 namespace {
-
-// Reads of this size go past the stream's own buffer.
-constexpr size_t kMoveBlock = 32 * 1024;
 
 std::string HostOf(const FlowContext& flow) {
   return ToString(flow.Identity());
@@ -42,7 +39,6 @@ Passthrough::~Passthrough() {
     Write(Reason::kUpstreamUnreachable, "the sandbox ended before the server was connected");
   }
   if (guest_) guest_->SetListener(nullptr);
-  if (server_) server_->SetListener(nullptr);
 }
 
 void Passthrough::Start() {
@@ -60,7 +56,6 @@ void Passthrough::Start() {
 
 void Passthrough::OnStreamReady() {
   if (step_ == Step::kHello) return ReadHello();
-  if (step_ == Step::kRelaying) Pump();
 }
 
 void Passthrough::ReadHello() {
@@ -138,62 +133,26 @@ void Passthrough::OnDialed(Result<Dialed> dialed) {
   record_.address = dialed->peer.address;
   auto server = MakeFdStream(flow_.gate().loop, std::move(dialed->socket));
   if (!server) return Break(Reason::kUpstreamUnreachable, server.error().message());
-  server_ = std::move(*server);
-  server_->SetListener(this);
   step_ = Step::kRelaying;
-  Pump();
+  deadline_.Clear();  // The relay keeps its own.
+  Loop& loop = flow_.gate().loop;
+  guest_->SetListener(nullptr);
+  auto guest = std::make_unique<PrefixedStream>(loop, std::move(held_), std::move(guest_));
+  relay_ = std::make_unique<Relay>(
+      loop, std::move(guest), std::move(*server),
+      Relay::Patience{kPassthroughIdleTimeout, kPassthroughHalfClosedTimeout}, *this);
+  relay_->Start();
 }
 
-void Passthrough::Pump() {
-  const Moved up = MoveUp();
-  if (up == Moved::kBroken) return Break(Reason::kAllowed, "passed through; a side broke off");
-  const Moved down = Move(*server_, *guest_, down_ended_, record_.bytes_down);
-  if (down == Moved::kBroken) return Break(Reason::kAllowed, "passed through; a side broke off");
-  if (up_ended_ && down_ended_) return Finish(Reason::kAllowed, "passed through");
-  const bool whole = !up_ended_ && !down_ended_;
-  deadline_.Set(whole ? kPassthroughIdleTimeout : kPassthroughHalfClosedTimeout);
-  if (up == Moved::kSome || down == Moved::kSome) {
-    again_ = flow_.gate().loop.Post([this] { Pump(); });
+void Passthrough::OnRelayOver() {
+  switch (relay_->outcome()) {
+    case Relay::Outcome::kEnded:
+      return Finish(Reason::kAllowed, "passed through");
+    case Relay::Outcome::kBroken:
+      return Finish(Reason::kAllowed, "passed through; a side broke off");
+    case Relay::Outcome::kIdle:
+      return Finish(Reason::kAllowed, "passed through; nothing was sent for too long");
   }
-}
-
-/// What was held back first, then what the guest sends.
-Passthrough::Moved Passthrough::MoveUp() {
-  if (!held_.empty()) {
-    const size_t taken = server_->Write(std::string_view(held_).substr(0, server_->Room()));
-    record_.bytes_up += taken;
-    held_.erase(0, taken);
-    if (!held_.empty()) return Moved::kAll;  // As much as there was room for.
-    held_.shrink_to_fit();
-  }
-  return Move(*guest_, *server_, up_ended_, record_.bytes_up);
-}
-
-/// Moves what there is room for. kSome: it is others' turn, and there may be more.
-Passthrough::Moved Passthrough::Move(Stream& from, Stream& to, bool& ended, uint64_t& count) {
-  std::array<uint8_t, kMoveBlock> block;
-  for (size_t budget = kTurnBudget; !ended && budget > 0;) {
-    const size_t size = std::min({block.size(), to.Room(), budget});
-    if (size == 0) return Moved::kAll;
-    const ReadResult read = from.Read(std::span(block).first(size));
-    switch (read.kind) {
-      case ReadResult::Kind::kWouldBlock:
-        return Moved::kAll;
-      case ReadResult::Kind::kBroken:
-        return Moved::kBroken;
-      case ReadResult::Kind::kEnd:
-        ended = true;
-        to.CloseWrite();
-        return Moved::kAll;
-      case ReadResult::Kind::kBytes:
-        break;
-    }
-    const std::string_view bytes(reinterpret_cast<const char*>(block.data()), read.bytes);
-    if (to.Write(bytes) != bytes.size()) return Moved::kBroken;
-    count += bytes.size();
-    budget -= bytes.size();
-  }
-  return ended ? Moved::kAll : Moved::kSome;
 }
 
 /// Tells the client by a fatal alert; it has not seen a ServerHello, so it goes unencrypted.
@@ -206,13 +165,17 @@ void Passthrough::Refuse(Alert alert, Reason reason, const std::string& detail) 
 
 void Passthrough::Break(Reason reason, const std::string& detail) {
   guest_->Abort();
-  if (server_) server_->Abort();
   Finish(reason, detail);
 }
 
 void Passthrough::Write(Reason reason, const std::string& detail) {
   step_ = Step::kOver;
-  record_.duration = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - began_);
+  if (relay_) {
+    record_.bytes_up = relay_->bytes_up();
+    record_.bytes_down = relay_->bytes_down();
+  }
+  record_.duration = std::chrono::duration_cast<std::chrono::microseconds>(
+      flow_.gate().loop.Time() - began_);
   flow_.Write(std::move(record_), reason, detail);
 }
 
@@ -228,7 +191,6 @@ void Passthrough::OnDeadline() {
     case Step::kDialing:
       return Break(Reason::kUpstreamTimeout, "the server could not be connected to in time");
     case Step::kRelaying:
-      return Break(Reason::kAllowed, "passed through; nothing was sent for too long");
     case Step::kOver:
       return;
   }

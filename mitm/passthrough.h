@@ -8,18 +8,19 @@
 #include "mitm/client_hello.h"
 #include "mitm/deadline.h"
 #include "mitm/flow_context.h"
+#include "mitm/relay.h"
 
 namespace sallyport::mitm {
 
 /// A TLS connection that the gate relays without reading it (a rule with tls = "passthrough"):
 ///
-///     Start -> ReadHello -> Dial -> OnDialed -> Pump … -> Finish
+///     Start -> ReadHello -> Dial -> OnDialed -> (Relay) -> OnRelayOver -> Finish
 ///
 /// It is relayed only once its whole ClientHello was read, names the host that the flow belongs to,
 /// and hides no other name; not a byte of it is changed. Otherwise the client reads a TLS alert
 /// (unrecognized_name or access_denied) and nothing is dialled. Once the hello is whole, exactly
 /// one audit record is written, also when this is destroyed in the middle.
-class Passthrough final : private Stream::Listener {
+class Passthrough final : private Stream::Listener, public Relay::Owner {
  public:
   class Owner {
    public:
@@ -39,7 +40,6 @@ class Passthrough final : private Stream::Listener {
 
  private:
   enum class Step { kHello, kDialing, kRelaying, kOver };
-  enum class Moved { kAll, kSome, kBroken };
   /// The two descriptions of an alert that a refusal is told by (RFC 8446, section 6.2).
   enum class Alert : unsigned char {
     kDecodeError = 50,
@@ -53,9 +53,7 @@ class Passthrough final : private Stream::Listener {
   void OnHello();
   void Dial();
   void OnDialed(Result<Dialed> dialed);
-  void Pump();
-  Moved MoveUp();
-  Moved Move(Stream& from, Stream& to, bool& ended, uint64_t& count);
+  void OnRelayOver() override;
   void Refuse(Alert alert, Reason reason, const std::string& detail);
   void Break(Reason reason, const std::string& detail);
   void Write(Reason reason, const std::string& detail);
@@ -65,16 +63,13 @@ class Passthrough final : private Stream::Listener {
   Owner& owner_;
   Step step_ = Step::kHello;
   ClientHelloReader hello_;
-  std::string held_;  // What was read and not yet passed on; at most kMaxHelloBytes.
+  std::string held_;  // What was read before the relay; at most kMaxHelloBytes.
   std::unique_ptr<Stream> guest_;
-  std::unique_ptr<Stream> server_;
   Pending dialing_;
-  bool up_ended_ = false;
-  bool down_ended_ = false;
+  std::unique_ptr<Relay> relay_;
   AuditRecord record_;
   const Clock::time_point began_;
   Deadline deadline_;
-  Loop::Handle again_;
 };
 
 }  // namespace sallyport::mitm

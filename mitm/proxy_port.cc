@@ -161,17 +161,26 @@ class ProxyPort::Connection final : Stream::Listener, public Relay::Owner {
       return Over();
     }
     guest_->SetListener(nullptr);
-    relay_ =
-        std::make_unique<Relay>(port_.services_.loop,
-                                std::make_unique<PrefixedStream>(
-                                    port_.services_.loop, std::move(early_), std::move(guest_)),
-                                *std::move(server), *this);
+    auto guest = std::make_unique<PrefixedStream>(port_.services_.loop, std::move(early_),
+                                                  std::move(guest_));
+    relay_ = std::make_unique<Relay>(port_.services_.loop, std::move(guest), *std::move(server),
+                                     Relay::Patience{kRelayIdleTimeout, kRelayIdleTimeout}, *this);
     input_.Shrink();
     relay_->Start();
   }
 
   void OnRelayOver() override {
-    WriteRecord(relay_->broken() ? "the connection was reset, or idle for too long" : "");
+    switch (relay_->outcome()) {
+      case Relay::Outcome::kEnded:
+        WriteRecord("");
+        break;
+      case Relay::Outcome::kBroken:
+        WriteRecord("the connection was reset");
+        break;
+      case Relay::Outcome::kIdle:
+        WriteRecord("nothing was sent for too long");
+        break;
+    }
     relay_.reset();
     Over();
   }

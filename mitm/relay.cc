@@ -7,17 +7,21 @@
 #include "mitm/limits.h"
 
 namespace sallyport::mitm {
+namespace {
+
+// Reads of this size go past a socket stream's own buffer.
+constexpr size_t kMoveBlock = 32 * 1024;
+
+}  // namespace
 
 Relay::Relay(Loop& loop, std::unique_ptr<Stream> guest, std::unique_ptr<Stream> server,
-             Owner& owner)
+             Patience patience, Owner& owner)
     : owner_(owner),
       loop_(loop),
+      patience_(patience),
       guest_(std::move(guest)),
       server_(std::move(server)),
-      idle_(loop, [this] {
-        Abort();
-        owner_.OnRelayOver();
-      }) {}
+      idle_(loop, [this] { Abort(Outcome::kIdle); }) {}
 
 Relay::~Relay() {
   guest_->SetListener(nullptr);
@@ -27,25 +31,27 @@ Relay::~Relay() {
 void Relay::Start() {
   guest_->SetListener(this);
   server_->SetListener(this);
+  Wait();
   again_ = loop_.Post([this] { OnStreamReady(); });
 }
 
 void Relay::OnStreamReady() {
   again_ = {};
   const uint64_t before = up_.bytes + down_.bytes;
+  const bool whole = !up_.ended && !down_.ended;
   if (!Copy(*guest_, *server_, up_) || !Copy(*server_, *guest_, down_)) {
-    Abort();
-    return owner_.OnRelayOver();  // Destroys this.
+    return Abort(Outcome::kBroken);
   }
-  if (up_.ended && down_.ended) return owner_.OnRelayOver();
-  if (before == 0 || up_.bytes + down_.bytes != before) idle_.Set(kRelayIdleTimeout);
+  if (up_.ended && down_.ended) return owner_.OnRelayOver();  // Destroys this.
+  const bool ended = whole && (up_.ended || down_.ended);
+  if (ended || up_.bytes + down_.bytes != before) Wait();
   server_->Flush();
   guest_->Flush();
 }
 
 /// Moves what can be moved now; false when a side failed.
 bool Relay::Copy(Stream& from, Stream& to, Direction& direction) {
-  std::array<uint8_t, kInputBlock> block;
+  std::array<uint8_t, kMoveBlock> block;
   // Nothing follows an end, but a reset is noticed.
   if (direction.ended) return from.Read({block.data(), 1}).kind != ReadResult::Kind::kBroken;
   for (size_t moved = 0;;) {
@@ -76,11 +82,16 @@ bool Relay::Copy(Stream& from, Stream& to, Direction& direction) {
   }
 }
 
+void Relay::Wait() {
+  idle_.Set(up_.ended || down_.ended ? patience_.half_closed : patience_.open);
+}
+
 /// Neither side may take what was cut off for whole.
-void Relay::Abort() {
-  broken_ = true;
+void Relay::Abort(Outcome outcome) {
+  outcome_ = outcome;
   guest_->Abort();
   server_->Abort();
+  owner_.OnRelayOver();  // Destroys this.
 }
 
 }  // namespace sallyport::mitm

@@ -9,9 +9,9 @@
 namespace sallyport::mitm {
 
 /// Copies bytes between two streams, unread, in both directions: until both have ended, one has
-/// failed, or neither has carried a byte for kRelayIdleTimeout. An end is passed on as an end, so
-/// one direction may go on after the other; a failure as a failure. What a side does not take yet
-/// is left unread on the other: nothing but one block, for the length of a call, is held here.
+/// failed, or neither has carried a byte for too long. An end is passed on as an end, so one
+/// direction may go on after the other; a failure as a failure. What a side does not take yet is
+/// left unread on the other: nothing but one block, for the length of a call, is held here.
 class Relay final : private Stream::Listener {
  public:
   class Owner {
@@ -23,7 +23,15 @@ class Relay final : private Stream::Listener {
     ~Owner() = default;
   };
 
-  Relay(Loop& loop, std::unique_ptr<Stream> guest, std::unique_ptr<Stream> server, Owner& owner);
+  /// How long nothing may pass: while both directions are open, and once one has ended.
+  struct Patience {
+    Clock::duration open;
+    Clock::duration half_closed;
+  };
+  enum class Outcome { kEnded, kBroken, kIdle };
+
+  Relay(Loop& loop, std::unique_ptr<Stream> guest, std::unique_ptr<Stream> server,
+        Patience patience, Owner& owner);
   ~Relay();
 
   /// Begins. Calls back from the loop only.
@@ -31,7 +39,8 @@ class Relay final : private Stream::Listener {
 
   uint64_t bytes_up() const { return up_.bytes; }      ///< From the guest.
   uint64_t bytes_down() const { return down_.bytes; }  ///< To the guest.
-  bool broken() const { return broken_; }
+  /// Why it is over.
+  Outcome outcome() const { return outcome_; }
 
  private:
   struct Direction {
@@ -41,15 +50,17 @@ class Relay final : private Stream::Listener {
 
   void OnStreamReady() override;
   bool Copy(Stream& from, Stream& to, Direction& direction);
-  void Abort();
+  void Wait();
+  void Abort(Outcome outcome);
 
   Owner& owner_;
   Loop& loop_;
+  const Patience patience_;
   std::unique_ptr<Stream> guest_;
   std::unique_ptr<Stream> server_;
   Direction up_;
   Direction down_;
-  bool broken_ = false;
+  Outcome outcome_ = Outcome::kEnded;
   Deadline idle_;
   Loop::Handle again_;
 };

@@ -108,10 +108,11 @@ Result<std::string> CutCertificate(std::string_view& pem) {
 
 Result<std::string> AddToJavaStore(std::string_view store, std::string_view der) {
   const bool known = store.size() >= kFirstEntry + kDigest && store.starts_with(kHeader);
-  if (!known || Count(store) == UINT32_MAX) return Fail(Code::kInvalid, "not a JKS trust store");
+  if (!known) return Fail(Code::kInvalid, "not a JKS trust store");
   const std::string entry = Entry(kAlias, der);
   const std::string_view content = store.substr(0, store.size() - kDigest);
   if (content.ends_with(entry)) return std::string(store);
+  if (Count(store) == UINT32_MAX) return Fail(Code::kInvalid, "a JKS trust store that is full");
   std::string extended;
   extended.reserve(store.size() + entry.size());
   extended.append(kHeader);

@@ -117,12 +117,12 @@ Result<std::optional<std::chrono::milliseconds>> LifetimeOf(const json& object) 
   return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
 }
 
-std::optional<std::chrono::system_clock::time_point> ParseTime(const std::string& text,
-                                                               const char* format) {
+/// In seconds: the clock's own unit does not reach the year 2263.
+std::optional<std::chrono::sys_seconds> ParseTime(const std::string& text, const char* format) {
   std::tm fields = {};
   const char* end = strptime(text.c_str(), format, &fields);
   if (end == nullptr || *end != '\0') return std::nullopt;
-  return std::chrono::system_clock::from_time_t(timegm(&fields));
+  return std::chrono::sys_seconds(std::chrono::seconds(timegm(&fields)));
 }
 
 }  // namespace
@@ -227,13 +227,13 @@ Result<Token> ReadInstallationToken(const HttpAnswer& answer,
   if (!IsToken(token.value.text)) return Fail(Code::kInvalid, "its answer has no token");
   const auto expires = ParseTime(TextOf(object, "expires_at"), "%Y-%m-%dT%H:%M:%SZ");
   if (!expires) return Fail(Code::kInvalid, "its answer has no expires_at");
+  auto begins = std::chrono::ceil<std::chrono::seconds>(now);
   if (const auto* date = answer.headers.Find("date")) {
-    now = ParseTime(*date, "%a, %d %b %Y %H:%M:%S GMT").value_or(now);
+    begins = ParseTime(*date, "%a, %d %b %Y %H:%M:%S GMT").value_or(begins);
   }
-  const auto lifetime = std::chrono::duration_cast<std::chrono::milliseconds>(*expires - now);
+  const std::chrono::seconds lifetime = *expires - begins;
   if (lifetime.count() <= 0) return Fail(Code::kInvalid, "its token has expired already");
-  token.lifetime =
-      std::min<std::chrono::milliseconds>(lifetime, std::chrono::seconds(kMaxLifetimeSeconds));
+  token.lifetime = std::min(lifetime, std::chrono::seconds(kMaxLifetimeSeconds));
   return token;
 }
 

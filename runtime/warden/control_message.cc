@@ -4,8 +4,8 @@
 
 #include <cerrno>
 #include <cstddef>
-#include <cstring>
 
+#include "base/descriptor_message.h"
 #include "guest/protocol/cbor.h"
 
 namespace sallyport::runtime {
@@ -13,11 +13,6 @@ namespace {
 
 using guest::CborReader;
 using guest::CborWriter;
-
-union OneDescriptor {
-  char bytes[CMSG_SPACE(sizeof(int))];
-  cmsghdr align;
-};
 
 void WriteTexts(CborWriter& out, const std::vector<std::string>& texts) {
   out.Array(texts.size());
@@ -128,55 +123,24 @@ Result<UniqueFd> ListenForControl(uid_t owner, std::string_view sandbox) {
 }
 
 Status SendControl(int socket, std::string_view packet, const UniqueFd& attached) {
-  iovec piece{.iov_base = const_cast<char*>(packet.data()), .iov_len = packet.size()};
-  msghdr header{};
-  header.msg_iov = &piece;
-  header.msg_iovlen = 1;
-  OneDescriptor control{};
-  if (attached.valid()) {
-    header.msg_control = control.bytes;
-    header.msg_controllen = sizeof control.bytes;
-    cmsghdr* rights = CMSG_FIRSTHDR(&header);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof(int));
-    const int fd = attached.get();
-    std::memcpy(CMSG_DATA(rights), &fd, sizeof fd);
-  }
-  ssize_t sent = 0;
-  do {
-    sent = sendmsg(socket, &header, MSG_NOSIGNAL);
-  } while (sent < 0 && errno == EINTR);
-  if (sent != static_cast<ssize_t>(packet.size())) {
-    return tl::unexpected(Error::FromErrno("speaking to the sandbox"));
-  }
+  const int fd = attached.get();
+  auto sent = SendMessage(socket, packet, {&fd, attached.valid() ? 1u : 0u});
+  if (!sent) return tl::unexpected(std::move(sent).error().In("speaking to the sandbox"));
   return {};
 }
 
 Result<ControlPacket> ReceiveControl(int socket) {
   ControlPacket packet;
   packet.bytes.resize(kMaxControlPacket);
-  iovec piece{.iov_base = packet.bytes.data(), .iov_len = packet.bytes.size()};
-  OneDescriptor control{};
-  msghdr header{};
-  header.msg_iov = &piece;
-  header.msg_iovlen = 1;
-  header.msg_control = control.bytes;
-  header.msg_controllen = sizeof control.bytes;
-  ssize_t got = 0;
-  do {
-    got = recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
-  } while (got < 0 && errno == EINTR);
-  if (got < 0) return tl::unexpected(Error::FromErrno("listening to the other side"));
-  const cmsghdr* rights = CMSG_FIRSTHDR(&header);
-  if (rights != nullptr && rights->cmsg_type == SCM_RIGHTS && rights->cmsg_len == CMSG_LEN(sizeof(int))) {
-    int fd = -1;
-    std::memcpy(&fd, CMSG_DATA(rights), sizeof fd);
-    packet.attached = UniqueFd(fd);
+  auto message = ReceiveMessage(socket, packet.bytes, 1);
+  if (!message) {
+    return tl::unexpected(std::move(message).error().In("listening to the other side"));
   }
-  if (got == 0) return Fail(Code::kNotFound, "the other side ended the conversation");
-  if ((header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) return Fail(Code::kInvalid, "too long a packet");
-  packet.bytes.resize(static_cast<size_t>(got));
+  if (message->bytes == 0) return Fail(Code::kNotFound, "the other side ended the conversation");
+  if (message->cut) return Fail(Code::kInvalid, "too long a packet");
+  if (message->fds.size() > 1) return Fail(Code::kInvalid, "a packet with too many descriptors");
+  if (!message->fds.empty()) packet.attached = std::move(message->fds.front());
+  packet.bytes.resize(message->bytes);
   return packet;
 }
 

@@ -1,14 +1,12 @@
 #include "runtime/warden/launch.h"
 
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
-#include <cerrno>
-#include <cstring>
 
+#include "base/descriptor_message.h"
 #include "guest/protocol/cbor_sequence.h"
 
 namespace sallyport::runtime {
@@ -50,11 +48,7 @@ Files ReadFiles(CborSequence& in) {
 constexpr off_t kMaxLaunch = 64 * 1024 * 1024;
 /// What the descriptors of a launch message travel with.
 constexpr char kMark = 'L';
-using Descriptors = std::array<int, 4>;  // The launch itself, then those of LaunchMessage in order.
-union ControlBuffer {
-  char bytes[CMSG_SPACE(sizeof(Descriptors))];
-  cmsghdr align;
-};
+constexpr size_t kDescriptors = 4;  // The launch itself, then those of LaunchMessage in order.
 
 Result<UniqueFd> ToMemoryFile(const Launch& launch) {
   UniqueFd file(memfd_create("sallyport-launch", MFD_CLOEXEC));
@@ -82,54 +76,29 @@ Result<Launch> FromMemoryFile(const UniqueFd& file) {
 Status SendLaunch(int control, const LaunchMessage& message) {
   auto file = ToMemoryFile(message.launch);
   if (!file) return tl::unexpected(std::move(file).error());
-  const Descriptors descriptors{file->get(), message.audit.get(), message.values.get(),
-                                message.commands.get()};
-  ControlBuffer buffer{};
-  char mark = kMark;
-  iovec piece{.iov_base = &mark, .iov_len = 1};
-  msghdr header{};
-  header.msg_iov = &piece;
-  header.msg_iovlen = 1;
-  header.msg_control = buffer.bytes;
-  header.msg_controllen = sizeof buffer.bytes;
-  cmsghdr* rights = CMSG_FIRSTHDR(&header);
-  rights->cmsg_level = SOL_SOCKET;
-  rights->cmsg_type = SCM_RIGHTS;
-  rights->cmsg_len = CMSG_LEN(sizeof descriptors);
-  std::memcpy(CMSG_DATA(rights), descriptors.data(), sizeof descriptors);
-  if (sendmsg(control, &header, MSG_NOSIGNAL) != 1) {
-    return tl::unexpected(Error::FromErrno("sending the launch message"));
-  }
+  const std::array<int, kDescriptors> descriptors{file->get(), message.audit.get(),
+                                                  message.values.get(), message.commands.get()};
+  auto sent = SendMessage(control, {&kMark, 1}, descriptors);
+  if (!sent) return tl::unexpected(std::move(sent).error().In("the launch message"));
   return {};
 }
 
 Result<LaunchMessage> ReceiveLaunch(int control) {
-  ControlBuffer buffer{};
   char mark = 0;
-  iovec piece{.iov_base = &mark, .iov_len = 1};
-  msghdr header{};
-  header.msg_iov = &piece;
-  header.msg_iovlen = 1;
-  header.msg_control = buffer.bytes;
-  header.msg_controllen = sizeof buffer.bytes;
-  ssize_t got = 0;
-  do {
-    got = recvmsg(control, &header, MSG_CMSG_CLOEXEC);
-  } while (got < 0 && errno == EINTR);
-  if (got < 0) return tl::unexpected(Error::FromErrno("receiving the launch message"));
-  if (got == 0) return Fail(Code::kNotFound, "the owner ended before it sent a launch message");
-  const cmsghdr* rights = CMSG_FIRSTHDR(&header);
-  if (mark != kMark || rights == nullptr || rights->cmsg_type != SCM_RIGHTS ||
-      rights->cmsg_len != CMSG_LEN(sizeof(Descriptors))) {
+  auto received = ReceiveMessage(control, {&mark, 1}, kDescriptors);
+  if (!received) return tl::unexpected(std::move(received).error().In("the launch message"));
+  if (received->bytes == 0) {
+    return Fail(Code::kNotFound, "the owner ended before it sent a launch message");
+  }
+  std::vector<UniqueFd>& fds = received->fds;
+  if (mark != kMark || received->cut || fds.size() != kDescriptors) {
     return Fail(Code::kInvalid, "what came is no launch message");
   }
-  Descriptors descriptors{};
-  std::memcpy(descriptors.data(), CMSG_DATA(rights), sizeof descriptors);
-  const UniqueFd file(descriptors[0]);
+  const UniqueFd file = std::move(fds[0]);
   LaunchMessage message{.launch = {},
-                        .audit = UniqueFd(descriptors[1]),
-                        .values = UniqueFd(descriptors[2]),
-                        .commands = UniqueFd(descriptors[3])};
+                        .audit = std::move(fds[1]),
+                        .values = std::move(fds[2]),
+                        .commands = std::move(fds[3])};
   auto launch = FromMemoryFile(file);
   if (!launch) return tl::unexpected(std::move(launch).error());
   message.launch = *std::move(launch);

@@ -6,6 +6,8 @@
 #include <array>
 #include <catch2/catch.hpp>
 
+#include "tests/fakes/manual_clock.h"
+
 namespace sallyport {
 namespace {
 
@@ -62,6 +64,41 @@ TEST_CASE("timers run in order, and a destroyed timer never runs") {
   while (*loop.RunOnce()) {
   }
   CHECK(order == "ab");
+}
+
+TEST_CASE("a loop with a time of its own runs timers when that has come, and not before") {
+  ManualClock clock;
+  auto owner = *Loop::Create(&clock);
+  Loop& loop = *owner;
+  CHECK(loop.now() == clock.Now());
+  std::string order;
+  auto hours = loop.After(2h, [&] { order += 'h'; });
+  auto second = loop.After(1s, [&] { order += 's'; });
+  clock.Advance(1s - 1ns);
+  REQUIRE(*loop.RunOnce());
+  CHECK(order.empty());
+  clock.Advance(1ns);
+  REQUIRE(*loop.RunOnce());
+  CHECK(order == "s");
+  CHECK(loop.now() == clock.Now());
+  clock.Advance(24h);
+  REQUIRE(*loop.RunOnce());
+  CHECK(order == "sh");
+  CHECK(*loop.RunOnce() == false);
+}
+
+TEST_CASE("a loop with a time of its own waits for descriptors, but does not sleep on them") {
+  ManualClock clock;
+  auto owner = *Loop::Create(&clock);
+  Loop& loop = *owner;
+  Pair pair;
+  int calls = 0;
+  auto watch = *loop.Watch(pair.ours.get(), EPOLLIN, [&](uint32_t) { ++calls; });
+  REQUIRE(*loop.RunOnce());
+  CHECK(calls == 0);
+  REQUIRE(write(pair.theirs.get(), "x", 1) == 1);
+  REQUIRE(*loop.RunOnce());
+  CHECK(calls == 1);
 }
 
 TEST_CASE("posted work runs once, in order, and what it posts waits for the next turn") {

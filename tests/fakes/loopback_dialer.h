@@ -23,6 +23,10 @@ class LoopbackDialer final : public Dialer {
                std::function<void(Result<Dialed>)> done) override {
     dialed.push_back(destination);
     const uint64_t id = next_++;
+    if (hangs) {
+      waiting_.emplace(id, Loop::Handle());
+      return Pending([this, id] { waiting_.erase(id); });
+    }
     waiting_.emplace(id, loop_.Post([this, id, done = std::move(done)] {
       const auto callback = done;
       waiting_.erase(id);
@@ -33,6 +37,9 @@ class LoopbackDialer final : public Dialer {
 
   std::vector<Destination> dialed;
   std::optional<Error> fail;
+  bool hangs = false;  ///< Nothing comes of what is dialed.
+  /// Attempts that have neither ended nor been given up.
+  size_t under_way() const { return waiting_.size(); }
 
  private:
   Result<Dialed> Connect() {

@@ -51,6 +51,14 @@ TEST_CASE("a certificate added to a Java store is its last entry, counted and se
   CHECK(two->substr(8, 4) == "\0\0\0\2"s);
 }
 
+TEST_CASE("a Java store of as many entries as there can be takes one certificate once") {
+  const auto full =
+      AddToJavaStore(kEmpty.substr(0, 8) + "\xff\xff\xff\xfe" + kEmpty.substr(12), "gate");
+  REQUIRE(full);
+  CHECK(*AddToJavaStore(*full, "gate") == *full);
+  CHECK_FALSE(AddToJavaStore(*full, "other"));
+}
+
 TEST_CASE("what is not a JKS store is not extended") {
   for (size_t size = 0; size < kEmpty.size(); ++size) {
     CHECK_FALSE(AddToJavaStore(kEmpty.substr(0, size), "gate"));

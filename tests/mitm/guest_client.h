@@ -59,6 +59,8 @@ class GuestClient final : public Stream::Listener {
   bool ended() const { return ended_; }    ///< The gate finished properly.
   bool broken() const { return broken_; }  ///< It did not.
   const std::string& failure() const { return failure_; }
+  /// Plaintext that was not sent yet.
+  size_t unsent() const { return unsent_.size(); }
   SSL* ssl() { return ssl_.get(); }
   std::string received;
   std::vector<bssl::UniquePtr<SSL_SESSION>> tickets;  ///< What the gate gave, the oldest first.

@@ -16,6 +16,7 @@
 #include "tests/mitm/certificates.h"
 #include "tests/mitm/guest_client.h"
 #include "tests/mitm/origin.h"
+#include "tests/mitm/test_loop.h"
 
 namespace sallyport::mitm {
 
@@ -43,7 +44,7 @@ inline void Echo(Origin::Connection& connection) {
 }
 
 /// A whole gate over an origin, with guests in memory. Members may be set before Open().
-struct TestGate {
+struct TestGate : TestLoop {
   explicit TestGate(Origin::Handler handler = Echo,
                     const TestCertificate* certificate = &ApiCertificate())
       : TestGate(std::move(handler), certificate, Origin::Tls{}) {}
@@ -52,8 +53,7 @@ struct TestGate {
       : TestGate(std::move(handler), certificate, Origin::Speaking(origin_alpn)) {}
   TestGate(Origin::Handler handler, const TestCertificate* certificate, Origin::Tls tls,
            std::vector<DeclaredServer> servers = {})
-      : loop(std::move(*Loop::Create())),
-        origin(certificate, std::move(handler), std::move(tls)),
+      : origin(certificate, std::move(handler), std::move(tls)),
         dialer(*loop, origin.port()) {
     interceptor = std::move(*Interceptor::Create(
         {.loop = *loop,
@@ -93,16 +93,6 @@ struct TestGate {
   }
   std::unique_ptr<GuestClient> Open() { return Open({}, Flow()); }
   std::unique_ptr<GuestClient> OpenPlain() { return Open({.tls = false}, Flow("api.test", 80)); }
-
-  /// Runs turns until DONE; fails the test when that takes too long.
-  void RunUntil(const std::function<bool()>& done) {
-    bool late = false;
-    const auto deadline = loop->After(std::chrono::seconds(60), [&late] { late = true; });
-    while (!done()) {
-      REQUIRE_FALSE(late);
-      REQUIRE(loop->RunOnce());
-    }
-  }
 
   /// Sends REQUEST on GUEST and returns the whole of its answer, which has a Content-Length, is
   /// chunked, or has no body.
@@ -152,7 +142,6 @@ struct TestGate {
     return audit.records.back();
   }
 
-  std::unique_ptr<Loop> loop;
   Origin origin;
   LoopbackDialer dialer;
   policy::FakeEngine engine;

@@ -4,8 +4,10 @@
 #include <catch2/catch.hpp>
 #include <mutex>
 #include <string>
+#include <thread>
 
 #include "mitm/guest_tls.h"
+#include "mitm/limits.h"
 #include "tests/mitm/harness.h"
 
 namespace sallyport::mitm {
@@ -51,6 +53,7 @@ TEST_CASE("a flow that is passed through ends at the server's own certificate") 
     CHECK(StatusOf(gate.Ask(*guest, Get("/"))) == 200);
     CHECK(gate.engine.asked == 0);
     CHECK(gate.audit.records.empty());
+    gate.clock.Advance(std::chrono::seconds(3));
     guest->CloseWrite();
     AwaitOver(gate);
     REQUIRE(gate.audit.records.size() == 1);
@@ -63,7 +66,7 @@ TEST_CASE("a flow that is passed through ends at the server's own certificate") 
     CHECK(record.detail == "passed through");
     CHECK(record.bytes_up > 300);
     CHECK(record.bytes_down > 400);
-    CHECK(record.duration.count() > 0);
+    CHECK(record.duration == std::chrono::seconds(3));
     CHECK(record.address == IpAddress::V4(127, 0, 0, 1));
   }
 }
@@ -350,6 +353,66 @@ TEST_CASE("an audit log that can't be written passes nothing through") {
   gate.audit.is_healthy = false;
   auto guest = OpenPassed(gate, {});
   CHECK(FailureOf(gate, *guest) == "TLSV1_ALERT_ACCESS_DENIED");
+}
+
+TEST_CASE("a flow that is passed through has a time for its hello, its server and its silence") {
+  const auto broken = [](GuestClient& guest) { return [&guest] { return guest.broken(); }; };
+  SECTION("the ClientHello") {
+    TestGate gate;
+    auto ends = MemoryStream::Make(*gate.loop, {});
+    gate.interceptor->Serve(std::move(ends.a), Passed(gate));
+    GuestClient guest(std::move(ends.b), {.tls = false});
+    guest.Send(std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc", 9));
+    gate.Settle();
+    gate.clock.Advance(kGuestHandshakeTimeout / 2);
+    guest.Send("\x03");
+    gate.Settle();
+    gate.Pass(kGuestHandshakeTimeout / 2, broken(guest));
+    CHECK(gate.LastRecord().detail == "the ClientHello took too long");
+    CHECK(gate.interceptor->connections() == 0);
+  }
+  SECTION("dialing") {
+    TestGate gate;
+    gate.dialer.hangs = true;
+    auto guest = OpenPassed(gate, {});
+    guest->Pump();
+    gate.RunUntil([&] { return gate.dialer.under_way() == 1; });
+    gate.Pass(kConnectTimeout, broken(*guest));
+    CHECK(gate.LastRecord().reason == Reason::kUpstreamTimeout);
+    CHECK(gate.dialer.under_way() == 0);
+    CHECK(gate.interceptor->connections() == 0);
+  }
+  SECTION("silence, which any byte ends") {
+    TestGate gate;
+    auto guest = OpenPassed(gate, {});
+    CHECK(StatusOf(gate.Ask(*guest, Get("/"))) == 200);
+    gate.clock.Advance(kPassthroughIdleTimeout / 2);
+    CHECK(StatusOf(gate.Ask(*guest, Get("/"))) == 200);
+    gate.Settle();
+    gate.Pass(kPassthroughIdleTimeout, broken(*guest));
+    CHECK(gate.LastRecord().detail == "passed through; nothing was sent for too long");
+    CHECK(gate.interceptor->connections() == 0);
+  }
+  SECTION("silence after one side's end") {
+    std::atomic<bool> over{false};
+    TestGate gate(
+        [&over](Origin::Connection& connection) {
+          while (!connection.Read().empty()) {
+          }
+          connection.Write("still here");
+          while (!over) std::this_thread::yield();
+        },
+        nullptr);
+    auto guest = OpenPassed(gate, {});
+    guest->Pump();
+    gate.RunUntil([&] { return gate.origin.received() > 0; });
+    guest->CloseWrite();
+    gate.RunUntil([&] { return !guest->failure().empty(); });  // What is no TLS has arrived.
+    gate.Settle();
+    gate.Pass(kPassthroughHalfClosedTimeout, [&] { return gate.interceptor->connections() == 0; });
+    CHECK(gate.LastRecord().detail == "passed through; nothing was sent for too long");
+    over = true;
+  }
 }
 
 TEST_CASE("a flow that is passed through may end at any moment, on either side") {

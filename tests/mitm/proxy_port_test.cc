@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <cerrno>
 #include <catch2/catch.hpp>
 #include <string>
 #include <utility>
@@ -348,6 +349,46 @@ TEST_CASE("a raw grant is spliced in both directions, and recorded at its end") 
   CHECK(gate.LastRecord().allowed);
   CHECK(gate.LastRecord().bytes_up == up.size());
   CHECK(gate.port.connections() == 0);
+}
+
+TEST_CASE("a tunnel that is not intercepted is reset when nothing passes for too long") {
+  int fds[2];
+  REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) == 0);
+  UniqueFd server(fds[1]);
+  ProxyGate gate;
+  gate.answer = [&fds](const ProxyQuestion&) -> ProxyVerdict {
+    AuditRecord record;
+    record.allowed = true;
+    return ProxyRaw{.socket = UniqueFd(fds[0]), .record = std::move(record)};
+  };
+  GuestClient client(gate.Tunnel("db.test:5432"), {.tls = false});
+  gate.Settle();
+  gate.clock.Advance(kRelayIdleTimeout / 2);
+  REQUIRE(send(server.get(), "x", 1, MSG_NOSIGNAL) == 1);  // Counts for both directions.
+  gate.RunUntil([&] { return client.received == "x"; });
+  gate.Pass(kRelayIdleTimeout, [&] { return client.broken(); });
+  gate.RunUntil([&] {
+    char byte = 0;
+    const ssize_t size = recv(server.get(), &byte, 1, MSG_DONTWAIT);
+    return size == 0 || (size < 0 && errno != EAGAIN);
+  });
+  CHECK(gate.port.connections() == 0);
+  REQUIRE(gate.audit.records.size() == 1);
+  CHECK(gate.LastRecord().detail == "nothing was sent for too long");
+}
+
+TEST_CASE("a client of the proxy port has its time for a head, and then is reset") {
+  ProxyGate gate;
+  auto client = gate.OpenClient();
+  client->Send("CONNECT api.test:443 HTTP/1.1\r\n");
+  gate.Settle();
+  gate.clock.Advance(kHeadTimeout / 2);
+  client->Send("Host: api");
+  gate.Settle();
+  gate.Pass(kHeadTimeout - kHeadTimeout / 2, [&] { return client->broken(); });
+  CHECK(gate.port.connections() == 0);
+  REQUIRE(gate.audit.records.size() == 1);
+  CHECK(gate.LastRecord().detail == "the request's head did not arrive in time");
 }
 
 TEST_CASE("a client that leaves while it is decided cancels the decision") {

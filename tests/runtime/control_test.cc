@@ -1,9 +1,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <catch2/catch.hpp>
 #include <cerrno>
 
+#include "base/descriptor_message.h"
 #include "runtime/api/control.h"
 #include "runtime/warden/control_message.h"
 #include "runtime/warden/control_server.h"
@@ -84,6 +86,22 @@ TEST_CASE("a request is answered, with what came attached to it") {
     CHECK(reply->done == attach);
   }
   CHECK(served.requests == 2);
+}
+
+TEST_CASE("a request with more attached than there is use for is refused, and nothing stays open") {
+  Served served;
+  const UniqueFd socket = served.Connect();
+  std::array<int, 2> ends{};
+  REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()) == 0);
+  const UniqueFd ours(ends[0]);
+  UniqueFd theirs(ends[1]);
+  const std::array<int, 2> attached{theirs.get(), theirs.get()};
+  REQUIRE(SendMessage(socket.get(), ControlRequest{"verb", {}}.Encode(), attached));
+  (void)served.Receive(socket).has_value();
+  CHECK(served.requests == 0);
+  theirs.reset();
+  char byte = 0;
+  CHECK(recv(ours.get(), &byte, 1, 0) == 0);
 }
 
 TEST_CASE("bytes that are no request get an answer that says so") {

@@ -17,10 +17,9 @@ namespace sallyport::mitm::http2 {
 
 /// The parts of a gate below a guest's TLS, over an origin that speaks HTTP/1.1, with guests in
 /// memory. Members may be set before Open().
-struct TestSessions {
+struct TestSessions : TestLoop {
   explicit TestSessions(Origin::Handler handler = Echo)
-      : loop(std::move(*Loop::Create())),
-        origin(&ApiCertificate(), std::move(handler)),
+      : origin(&ApiCertificate(), std::move(handler)),
         dialer(*loop, origin.port()),
         upstream_tls(std::move(
             *UpstreamTls::Create(std::move(*LoadTrustedRoots({})), [] { return Roots().Pem(); }))),
@@ -75,27 +74,11 @@ struct TestSessions {
     return flow;
   }
 
-  /// Runs turns until DONE; fails the test when that takes too long.
-  void RunUntil(const std::function<bool()>& done) {
-    bool late = false;
-    const auto deadline = loop->After(std::chrono::seconds(60), [&late] { late = true; });
-    while (!done()) {
-      REQUIRE_FALSE(late);
-      REQUIRE(loop->RunOnce());
-    }
-  }
   const Client::Answer& Await(Connection& connection, int32_t id) {
     RunUntil([&] {
       return connection.client.Has(id) || connection.client.broken || connection.client.ended;
     });
     return connection.client.answer(id);
-  }
-  /// Long enough for the gate to have done all it is going to do.
-  void Settle() {
-    for (int i = 0; i < 30; ++i) {
-      const auto tick = loop->After(std::chrono::milliseconds(1), [] {});
-      REQUIRE(loop->RunOnce());
-    }
   }
   /// Has every request denied.
   void Deny(Refusal refusal = {}) {
@@ -104,7 +87,6 @@ struct TestSessions {
     });
   }
 
-  std::unique_ptr<Loop> loop;
   Origin origin;
   LoopbackDialer dialer;
   policy::FakeEngine engine;

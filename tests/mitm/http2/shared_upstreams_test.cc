@@ -6,6 +6,7 @@
 #include <map>
 
 #include "mitm/limits.h"
+#include "tests/fakes/manual_clock.h"
 #include "tests/fakes/memory_stream.h"
 #include "tests/mitm/http2/http2_server.h"
 #include "tests/mitm/http2/upstream_wire.h"
@@ -64,7 +65,7 @@ struct Town {
   };
 
   Town()
-      : loop(std::move(*Loop::Create())),
+      : loop(std::move(*Loop::Create(&clock))),
         shared(std::make_unique<SharedUpstreams>(
             *loop,
             [this](const UpstreamTarget&, const std::string& key, SharedUpstreams::Done done) {
@@ -132,6 +133,7 @@ struct Town {
     }
   }
 
+  ManualClock clock;
   std::unique_ptr<Loop> loop;
   int dialed = 0;
   std::list<Attempt> attempts;
@@ -268,6 +270,33 @@ TEST_CASE("full connections get company, up to a bound, and then requests wait")
   town.Settle();
   CHECK(served() == 4);
   CHECK(std::next(town.callers.begin(), 4)->side != nullptr);
+}
+
+TEST_CASE("a request that finds no room in time is told so, and the others go on waiting") {
+  Town town;
+  const Http2Server::Options narrow{.max_streams = 1};
+  for (size_t i = 0; i < kMaxSharedPerTarget; ++i) {
+    town.Ask();
+    town.Settle();
+    town.Succeed(Protocol::kHttp2, narrow);
+  }
+  const Caller& first = town.Ask();
+  town.clock.Advance(std::chrono::milliseconds(1));
+  town.Settle();
+  Caller& second = town.Ask();
+  town.clock.Advance(kUpstreamRoomTimeout - std::chrono::milliseconds(1));
+  town.Settle();
+  CHECK(first.called == 1);
+  CHECK(first.refusal.reason == Reason::kLimit);
+  CHECK(first.refusal.status == 503);
+  CHECK(second.called == 0);
+  town.callers.front().side.reset();  // Its server said nothing, so another one takes its place.
+  town.Settle();
+  town.Succeed(Protocol::kHttp2, narrow);
+  CHECK(second.side != nullptr);
+  town.clock.Advance(kUpstreamRoomTimeout);
+  town.Settle();
+  CHECK(second.called == 1);
 }
 
 TEST_CASE("a connection that ended is not handed out") {

@@ -60,10 +60,9 @@ struct Guest final : GuestSide {
 };
 
 /// A gate without guests' connections.
-struct Rig {
+struct Rig : TestLoop {
   explicit Rig(Origin::Handler handler = Http2Origin(), const std::string& alpn = kSpeaksBoth)
-      : loop(std::move(*Loop::Create())),
-        origin(&ApiCertificate(), std::move(handler), alpn),
+      : origin(&ApiCertificate(), std::move(handler), alpn),
         dialer(*loop, origin.port()),
         tls(std::move(*UpstreamTls::Create(std::move(*LoadTrustedRoots({})),
                                            [] { return Roots().Pem(); }))),
@@ -99,20 +98,10 @@ struct Rig {
     request.head.path = path;
     return request;
   }
-  void RunUntil(const std::function<bool()>& done) {
-    bool late = false;
-    const auto turn = loop->Post([] {});  // Tests act between turns.
-    const auto deadline = loop->After(std::chrono::seconds(60), [&late] { late = true; });
-    while (!done()) {
-      REQUIRE_FALSE(late);
-      REQUIRE(loop->RunOnce());
-    }
-  }
   void Finish(const Guest& guest) {
     RunUntil([&guest] { return guest.over(); });
   }
 
-  std::unique_ptr<Loop> loop;
   Origin origin;
   LoopbackDialer dialer;
   policy::FakeEngine engine;

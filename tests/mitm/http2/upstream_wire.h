@@ -9,6 +9,7 @@
 
 #include "base/loop.h"
 #include "mitm/http2/upstream_connection.h"
+#include "tests/fakes/manual_clock.h"
 #include "tests/fakes/memory_stream.h"
 #include "tests/mitm/conversation.h"
 
@@ -86,7 +87,7 @@ class Asking final : public UpstreamSide::Listener {
 
 struct Wire final : UpstreamConnection::Owner {
   explicit Wire(MemoryStream::Options options = {.capacity = 1 << 20})
-      : loop(std::move(*Loop::Create())) {
+      : loop(std::move(*Loop::Create(&clock))) {
     auto ends = MemoryStream::Make(*loop, options);
     peer = std::move(ends.b);
     connection = std::make_unique<UpstreamConnection>(
@@ -113,6 +114,7 @@ struct Wire final : UpstreamConnection::Owner {
     }
   }
 
+  ManualClock clock;
   std::unique_ptr<Loop> loop;
   std::unique_ptr<Stream> peer;
   std::unique_ptr<UpstreamConnection> connection;

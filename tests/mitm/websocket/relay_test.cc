@@ -1,6 +1,8 @@
 #include "mitm/websocket/relay.h"
 
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <mutex>
 #include <string>
 
 #include "mitm/limits.h"
@@ -103,6 +105,45 @@ std::string Until(TestGate& gate, GuestClient& guest, const std::string& part) {
     return Contains(text, part);
   });
   return text;
+}
+
+TEST_CASE("a WebSocket that is quiet for too long is closed on both sides") {
+  for (const bool frames : {false, true}) {
+    std::atomic<bool> over{false};
+    std::mutex mutex;
+    std::string arrived;
+    SecretGate gate(
+        [&](Origin::Connection& connection) {
+          connection.Write(Agree(connection.ReadHead()) + ServerFrame(Opcode::kPing, "hi"));
+          for (std::string more = connection.Read(); !more.empty(); more = connection.Read()) {
+            const std::lock_guard lock(mutex);
+            arrived += more;
+          }
+          over = true;
+        },
+        frames, frames ? SecretSpec::Body::kText : SecretSpec::Body::kNone);
+    auto guest = gate.Open();
+    guest->Send(Ask());
+    TakeSwitch(gate, *guest);
+    gate.RunUntil([&] { return !guest->received.empty(); });
+    gate.clock.Advance(kResponseBodyTimeout / 2);
+    guest->Send(ClientFrame(Opcode::kPong, "hi"));
+    gate.RunUntil([&] {
+      const std::lock_guard lock(mutex);
+      return !arrived.empty();
+    });
+    gate.Pass(kResponseBodyTimeout, [&] { return guest->ended(); });
+    gate.RunUntil([&] { return over.load(); });
+    const std::string goodbye = CloseCode(1001);
+    CHECK(guest->received.ends_with(ServerFrame(Opcode::kClose, goodbye)) == frames);
+    Messages up(Sender::kClient);
+    up.Feed(arrived);
+    CHECK(Contains(up.text, "close " + goodbye) == frames);
+    REQUIRE(gate.audit.records.size() == 1);
+    CHECK(gate.LastRecord().reason == Reason::kUpstreamTimeout);
+    CHECK(gate.LastRecord().detail == "nothing was sent on the WebSocket");
+    gate.Pass(kDrainTimeout, [&] { return gate.interceptor->connections() == 0; });
+  }
 }
 
 TEST_CASE("without secrets a WebSocket's bytes pass as they are, both ways") {

@@ -158,6 +158,19 @@ TEST_CASE("an installation's token lives by the server's clock") {
   CHECK(ReadInstallationToken(dated, now)->lifetime == std::chrono::hours(1));
 }
 
+TEST_CASE("an installation's token that never ends, or ended long ago, is taken for what it is") {
+  const auto now = std::chrono::system_clock::from_time_t(1'700'000'000);
+  const auto token = ReadInstallationToken(
+      Answer(201, R"({"token":"x","expires_at":"9999-12-31T23:59:59Z"})"), now);
+  REQUIRE(token);
+  CHECK(token->lifetime == std::chrono::hours(365 * 24));
+  CHECK_FALSE(ReadInstallationToken(
+      Answer(201, R"({"token":"x","expires_at":"0001-01-01T00:00:00Z"})"), now));
+  HttpAnswer dated = Answer(201, R"({"token":"x","expires_at":"2023-11-14T23:13:20Z"})");
+  dated.headers.Add("Date", "Tue, 14 Nov 9999 23:03:20 GMT");
+  CHECK_FALSE(ReadInstallationToken(dated, now));
+}
+
 TEST_CASE("an answer that is no installation's token is refused with GitHub's words") {
   const auto now = std::chrono::system_clock::from_time_t(1'700'000'000);
   CHECK(ReadInstallationToken(Answer(404, R"({"message":"Not Found"})"), now).error().message() ==
