@@ -13,6 +13,7 @@ namespace {
 
 using content::Coding;
 using content::ContentEncoding;
+using Lengths = secrets::AnswerFilter::Lengths;
 
 /// What a client accepts as codings inside of a body, which no Content-Encoding tells: of gRPC's
 /// and Connect's messages.
@@ -25,6 +26,11 @@ void BecomeIdentity(Headers& headers) {
   headers.Remove("content-encoding");
   headers.Remove("accept-ranges");
   RemoveDigests(headers);
+}
+
+/// A part says which bytes of the whole it is, so it has as many.
+Lengths LengthsOf(const ResponseHead& head) {
+  return head.status == 206 ? Lengths::kKept : secrets::LengthsFor(head.headers);
 }
 
 Refusal Unsearchable(std::string detail) {
@@ -85,8 +91,10 @@ std::optional<Refusal> ResponseScrub::Begin(Response& response, AnswerTo answer_
   }
   if (response.body.empty()) return std::nullopt;
   FilteredBody::Options options;
-  options.filter = store_.Scrubber();
+  const Lengths lengths = LengthsOf(response.head);
+  options.filter = store_.Scrubber(lengths);
   if (!options.filter) return std::nullopt;
+  same_length_ = lengths == Lengths::kKept;
   if (!coded.identity()) {
     if (auto refusal = Decode(response, coded, options)) return refusal;
   }
@@ -106,6 +114,7 @@ std::optional<Refusal> ResponseScrub::Decode(Response& response, const ContentEn
   decoded_ = AskedFor(coded);
   if (decoded_) {
     BecomeIdentity(response.head.headers);
+    same_length_ = false;
   } else {
     options.output = FilteredBody::Output::kOriginal;
     same_length_ = true;

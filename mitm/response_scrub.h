@@ -14,14 +14,16 @@ namespace sallyport::mitm {
 /// Keeps the values of secrets out of the answers to one request. Exists only where a secret is to
 /// be scrubbed; without one, answers pass as they are.
 ///
-/// | the answer's body | what the guest gets |
-/// | --- | --- |
-/// | as it is | scrubbed. Its length is only known when it is over, so it has a Content-Length only
-/// if all of it, up to 64 KiB, is there when its head is | | in codings that the guest asked for |
-/// decoded and scrubbed, without Content-Encoding, Accept-Ranges and digests; length as above | |
-/// in codings that it did not ask for (a .tar.gz labelled so) | the coded bytes, looked through:
-/// cut off where they show a secret | | in a coding without a decoder | nothing: 502 | | a part
-/// (206) | scrubbed as it is; in a coding and from a host that may hold a secret, 502 |
+/// What the guest gets of a body:
+/// - Of text, or without a type: scrubbed. How long that is shows only at its end, so it has a
+///   Content-Length only if all of it, up to 64 KiB, is there when its head is.
+/// - Of any other type (gRPC, an archive), or a part (206): scrubbed, as many bytes as came.
+/// - In codings that the guest asked for: decoded and then as above, without Content-Encoding,
+///   Accept-Ranges and digests, and with a Content-Length as text has it.
+/// - In codings that it did not ask for (a .tar.gz labelled so): the coded bytes, looked through:
+///   cut off where they show a secret.
+/// - In a coding without a decoder: nothing, 502. So is a part in a coding, from a host that may
+///   hold a secret.
 ///
 /// ETags stay, of decoded answers too. Digests of a body that came without codings also stay: only
 /// where a value was replaced do they not hold, and there the guest shall notice.

@@ -46,6 +46,31 @@ TEST_CASE("a large answer is scrubbed as it passes, and loses its length") {
   CHECK(BodyOf(answer) == Replaced(body, kValue, gate.placeholder));
 }
 
+TEST_CASE("an answer that may have lengths in it keeps its own, whatever a placeholder's is") {
+  PipelineGate gate(Spec(), "short123");
+  const std::string fields = "Content-Type: application/octet-stream\r\n";
+  const std::string seen = gate.placeholder.substr(0, 8);
+  const std::string body = std::string("\0\x08short123\0", 11);
+  gate.answer = WithLength(fields, body);
+  std::string answer = gate.GetAnswer();
+  CHECK(Contains(answer, "Content-Length: 11\r\n"));
+  CHECK(BodyOf(answer) == Replaced(body, "short123", seen));
+  const std::string large = Filler(100'000) + "short123";
+  gate.answer = WithLength(fields, large);
+  answer = gate.GetAnswer();
+  CHECK(Contains(answer, "Content-Length: 100008\r\n"));
+  CHECK(BodyOf(answer) == Replaced(large, "short123", seen));
+  gate.answer =
+      WithLength(fields + "Content-Encoding: gzip\r\n", Encode(Coding::kGzip, large));
+  answer = gate.GetAnswer("Accept-Encoding: gzip\r\n");
+  CHECK(BodyOf(answer) == Replaced(large, "short123", seen));
+  const std::string part = "Content-Type: text/plain\r\nContent-Range: bytes 5-14/100\r\n";
+  gate.answer = Replaced(WithLength(part, "a short123"), "200 OK", "206 Partial");
+  answer = gate.GetAnswer();
+  CHECK(Contains(answer, "Content-Length: 10\r\n"));
+  CHECK(BodyOf(answer) == "a " + seen);
+}
+
 TEST_CASE("a value is found across chunks, in trailers, fields and the reason phrase") {
   PipelineGate gate;
   for (const size_t size : {size_t{1}, size_t{7}, size_t{39}, size_t{1000}}) {
