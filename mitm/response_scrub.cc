@@ -6,7 +6,7 @@
 #include <string_view>
 #include <utility>
 
-#include "mitm/digest_fields.h"
+#include "secrets/body_integrity.h"
 
 namespace sallyport::mitm {
 namespace {
@@ -25,7 +25,13 @@ constexpr std::array<std::string_view, 2> kInnerCodings{"grpc-accept-encoding",
 void BecomeIdentity(Headers& headers) {
   headers.Remove("content-encoding");
   headers.Remove("accept-ranges");
-  RemoveDigests(headers);
+  secrets::DropBodyDigests(headers);
+}
+
+/// Takes away what vouches for a body that was changed.
+void RemoveVouchers(Headers& headers) {
+  secrets::DropBodyDigests(headers);
+  headers.Remove("etag");
 }
 
 /// A part says which bytes of the whole it is, so it has as many.
@@ -92,8 +98,10 @@ std::optional<Refusal> ResponseScrub::Begin(Response& response, AnswerTo answer_
   if (response.body.empty()) return std::nullopt;
   FilteredBody::Options options;
   const Lengths lengths = LengthsOf(response.head);
-  options.filter = store_.Scrubber(lengths);
-  if (!options.filter) return std::nullopt;
+  auto filter = store_.Scrubber(lengths);
+  if (!filter) return std::nullopt;
+  filter_ = filter.get();
+  options.filter = std::move(filter);
   same_length_ = lengths == Lengths::kKept;
   if (!coded.identity()) {
     if (auto refusal = Decode(response, coded, options)) return refusal;
@@ -126,19 +134,29 @@ MessageEvent::Kind ResponseScrub::SettleLength(Response& response,
                                                const FilteredBody::Source& source) {
   using Kind = MessageEvent::Kind;
   BodyLength& length = response.body;
-  if (length.kind != BodyLength::Kind::kKnown) return Kind::kBody;
-  const Kind kind =
-      length.bytes <= kMaxWholeAnswer ? body_->Gather(source, kMaxWholeAnswer) : Kind::kBody;
-  if (!same_length_) {
+  const bool known = length.kind == BodyLength::Kind::kKnown;
+  const Kind kind = known && length.bytes > kMaxWholeAnswer
+                        ? Kind::kBody
+                        : body_->Gather(source, kMaxWholeAnswer);
+  if (known && !same_length_) {
     length = kind == Kind::kEnd ? BodyLength{BodyLength::Kind::kKnown, body_->held()}
                                 : BodyLength{BodyLength::Kind::kUnknown, 0};
   }
+  SettleVouchers(response.head.headers, kind);
   return kind;
+}
+
+/// KIND: how far the body was read. Of what is still to come nobody knows whether it changes.
+void ResponseScrub::SettleVouchers(Headers& headers, MessageEvent::Kind kind) const {
+  if (filter_->changed()) return RemoveVouchers(headers);
+  const bool whole = kind == MessageEvent::Kind::kEnd;
+  if (!whole && holder_ == Holder::kMaybe) secrets::DropBodyDigests(headers);
 }
 
 void ResponseScrub::ScrubTrailers(Headers& trailers) const {
   (void)store_.Scrub(trailers);
-  if (decoded_) RemoveDigests(trailers);
+  if (filter_ != nullptr && filter_->changed()) RemoveVouchers(trailers);
+  if (decoded_) secrets::DropBodyDigests(trailers);
 }
 
 bool ResponseScrub::AskedFor(const ContentEncoding& coded) const {
