@@ -135,6 +135,31 @@ TEST_CASE("Basic credentials are decoded, replaced and encoded again") {
   }
 }
 
+TEST_CASE(
+    "Basic credentials are replaced in every spelling that servers take, and sent in the usual "
+    "one") {
+  const auto store = StoreOf(GithubSpec());
+  const std::string& placeholder = *store->PlaceholderOf("GITHUB_TOKEN");
+  for (const char* user : {"me", "you", "them", "\xfb\xff~?"}) {
+    const std::string usual = EncodeBasic(user + (":" + placeholder));
+    const std::string text = usual.substr(6);
+    std::string bare = text;
+    while (bare.ends_with('=')) bare.pop_back();
+    std::string url_safe = bare;
+    std::replace(url_safe.begin(), url_safe.end(), '+', '-');
+    std::replace(url_safe.begin(), url_safe.end(), '/', '_');
+    for (const std::string& sent :
+         {"basic " + text, "BASIC\t" + bare, "  Basic   " + text + "==  ", "Basic " + url_safe,
+          "Basic " + text.substr(0, 9) + " \t" + text.substr(9)}) {
+      CAPTURE(sent);
+      RequestHead head = Get({{"authorization", sent}});
+      const Examination examination = Pass(*store, To("api.github.com"), head);
+      CHECK(Refused(examination) == Reason::kAllowed);
+      CHECK(*head.headers.Find("authorization") == EncodeBasic(user + (":" + kGithubValue)));
+    }
+  }
+}
+
 TEST_CASE("a Basic value that is a placeholder as it stands is replaced as it stands") {
   Store store;
   REQUIRE(store.Add(Spec("NPM_AUTH", {"registry.example"}), Value("dXNlcjpwYXNzd29yZA==")));
