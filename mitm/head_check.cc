@@ -31,6 +31,11 @@ bool IsWritable(const RequestHead& head) {
   if (!IsToken(head.method) || !IsTargetText(head.path) || !AreFields(head.headers, "upgrade")) {
     return false;
   }
+  const auto& fields = head.headers.fields();
+  if (std::any_of(fields.begin(), fields.end(),
+                  [](const HeaderField& field) { return http1::LooksLikeHopField(field.name); })) {
+    return false;
+  }
   if (head.query && !IsTargetText(*head.query)) return false;
   if (head.path == "*") return head.method == "OPTIONS" && !head.query;
   return head.path.starts_with('/') && head.path.find('?') == std::string::npos;

@@ -73,8 +73,8 @@ constexpr size_t kMaxGrpcMessage = 2048;
 /// A request's body with a Content-Length up to this is read before it is sent, when secrets may be
 /// put into it, so that it keeps one: some servers refuse a body of unknown length.
 constexpr size_t kMaxBufferedBody = 256 * 1024;
-/// An answer's body up to this keeps its Content-Length while secrets are scrubbed, if it is all
-/// there when its head is.
+/// So much of an answer's body is looked through before its head goes on, as far as it is there: if
+/// that is all, the head says how long it is, and whether what vouches for it still holds.
 constexpr size_t kMaxWholeAnswer = 64 * 1024;
 /// What a filter that puts secrets in is given at a time. The output of one step is at most this,
 /// divided by the shortest placeholder (28 bytes), times the longest value in its rendering.

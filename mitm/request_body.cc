@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "mitm/content/coding.h"
-#include "mitm/digest_fields.h"
+#include "secrets/body_integrity.h"
 
 namespace sallyport::mitm {
 namespace {
@@ -40,7 +40,7 @@ RequestBodyPlan PlanRequestBody(std::unique_ptr<secrets::BodyFilter> filter, Fil
     options.max_decoded = kMaxDecodedRequest;
     options.max_ratio = kMaxDecodeRatio;
     request.head.headers.Remove("content-encoding");
-    RemoveDigests(request.head.headers);
+    secrets::DropBodyDigests(request.head.headers);
   }
   const bool may_change = length == FilteredLength::kOther || !coded.identity();
   plan.gather = may_change && known && request.body.bytes <= kMaxBufferedBody;

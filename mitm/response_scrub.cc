@@ -6,13 +6,14 @@
 #include <string_view>
 #include <utility>
 
-#include "mitm/digest_fields.h"
+#include "secrets/body_integrity.h"
 
 namespace sallyport::mitm {
 namespace {
 
 using content::Coding;
 using content::ContentEncoding;
+using Lengths = secrets::AnswerFilter::Lengths;
 
 /// What a client accepts as codings inside of a body, which no Content-Encoding tells: of gRPC's
 /// and Connect's messages.
@@ -24,7 +25,18 @@ constexpr std::array<std::string_view, 2> kInnerCodings{"grpc-accept-encoding",
 void BecomeIdentity(Headers& headers) {
   headers.Remove("content-encoding");
   headers.Remove("accept-ranges");
-  RemoveDigests(headers);
+  secrets::DropBodyDigests(headers);
+}
+
+/// Takes away what vouches for a body that was changed.
+void RemoveVouchers(Headers& headers) {
+  secrets::DropBodyDigests(headers);
+  headers.Remove("etag");
+}
+
+/// A part says which bytes of the whole it is, so it has as many.
+Lengths LengthsOf(const ResponseHead& head) {
+  return head.status == 206 ? Lengths::kKept : secrets::LengthsFor(head.headers);
 }
 
 Refusal Unsearchable(std::string detail) {
@@ -85,8 +97,12 @@ std::optional<Refusal> ResponseScrub::Begin(Response& response, AnswerTo answer_
   }
   if (response.body.empty()) return std::nullopt;
   FilteredBody::Options options;
-  options.filter = store_.Scrubber();
-  if (!options.filter) return std::nullopt;
+  const Lengths lengths = LengthsOf(response.head);
+  auto filter = store_.Scrubber(lengths);
+  if (!filter) return std::nullopt;
+  filter_ = filter.get();
+  options.filter = std::move(filter);
+  same_length_ = lengths == Lengths::kKept;
   if (!coded.identity()) {
     if (auto refusal = Decode(response, coded, options)) return refusal;
   }
@@ -106,6 +122,7 @@ std::optional<Refusal> ResponseScrub::Decode(Response& response, const ContentEn
   decoded_ = AskedFor(coded);
   if (decoded_) {
     BecomeIdentity(response.head.headers);
+    same_length_ = false;
   } else {
     options.output = FilteredBody::Output::kOriginal;
     same_length_ = true;
@@ -117,19 +134,29 @@ MessageEvent::Kind ResponseScrub::SettleLength(Response& response,
                                                const FilteredBody::Source& source) {
   using Kind = MessageEvent::Kind;
   BodyLength& length = response.body;
-  if (length.kind != BodyLength::Kind::kKnown) return Kind::kBody;
-  const Kind kind =
-      length.bytes <= kMaxWholeAnswer ? body_->Gather(source, kMaxWholeAnswer) : Kind::kBody;
-  if (!same_length_) {
+  const bool known = length.kind == BodyLength::Kind::kKnown;
+  const Kind kind = known && length.bytes > kMaxWholeAnswer
+                        ? Kind::kBody
+                        : body_->Gather(source, kMaxWholeAnswer);
+  if (known && !same_length_) {
     length = kind == Kind::kEnd ? BodyLength{BodyLength::Kind::kKnown, body_->held()}
                                 : BodyLength{BodyLength::Kind::kUnknown, 0};
   }
+  SettleVouchers(response.head.headers, kind);
   return kind;
+}
+
+/// KIND: how far the body was read. Of what is still to come nobody knows whether it changes.
+void ResponseScrub::SettleVouchers(Headers& headers, MessageEvent::Kind kind) const {
+  if (filter_->changed()) return RemoveVouchers(headers);
+  const bool whole = kind == MessageEvent::Kind::kEnd;
+  if (!whole && holder_ == Holder::kMaybe) secrets::DropBodyDigests(headers);
 }
 
 void ResponseScrub::ScrubTrailers(Headers& trailers) const {
   (void)store_.Scrub(trailers);
-  if (decoded_) RemoveDigests(trailers);
+  if (filter_ != nullptr && filter_->changed()) RemoveVouchers(trailers);
+  if (decoded_) secrets::DropBodyDigests(trailers);
 }
 
 bool ResponseScrub::AskedFor(const ContentEncoding& coded) const {

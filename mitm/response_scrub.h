@@ -14,17 +14,26 @@ namespace sallyport::mitm {
 /// Keeps the values of secrets out of the answers to one request. Exists only where a secret is to
 /// be scrubbed; without one, answers pass as they are.
 ///
-/// | the answer's body | what the guest gets |
-/// | --- | --- |
-/// | as it is | scrubbed. Its length is only known when it is over, so it has a Content-Length only
-/// if all of it, up to 64 KiB, is there when its head is | | in codings that the guest asked for |
-/// decoded and scrubbed, without Content-Encoding, Accept-Ranges and digests; length as above | |
-/// in codings that it did not ask for (a .tar.gz labelled so) | the coded bytes, looked through:
-/// cut off where they show a secret | | in a coding without a decoder | nothing: 502 | | a part
-/// (206) | scrubbed as it is; in a coding and from a host that may hold a secret, 502 |
+/// What the guest gets of a body:
+/// - Of text, or without a type: scrubbed. How long that is shows only at its end, so it has a
+///   Content-Length only if all of it, up to 64 KiB, is there when its head is.
+/// - Of any other type (gRPC, an archive), or a part (206): scrubbed, as many bytes as came.
+/// - In codings that the guest asked for: decoded and then as above, without Content-Encoding,
+///   Accept-Ranges and digests, and with a Content-Length as text has it.
+/// - In codings that it did not ask for (a .tar.gz labelled so): the coded bytes, looked through:
+///   cut off where they show a secret.
+/// - In a coding without a decoder: nothing, 502. So is a part in a coding, from a host that may
+///   hold a secret.
 ///
-/// ETags stay, of decoded answers too. Digests of a body that came without codings also stay: only
-/// where a value was replaced do they not hold, and there the guest shall notice.
+/// What vouches for a body (ETag, Content-MD5, Digest, Content-Digest, Repr-Digest, stores'
+/// checksums) goes where a value was replaced in it, as far as that is known while the head can
+/// still be changed: all of the body, up to 64 KiB, is there with it, or the value is in what is
+/// there. Behind that:
+/// - Digests go, if the host may hold a secret: a client takes a wrong one for damage, and does
+///   without one. From any other host they stay, and a client that compares sees the change.
+/// - The ETag stays. Most answers have no value in them, and without it their clients have no
+///   conditional requests; from here it always stands for the same bytes.
+/// Trailers are written behind the body, so what vouches in them is exact.
 class ResponseScrub {
  public:
   /// Whether the request's host may hold a secret.
@@ -51,7 +60,8 @@ class ResponseScrub {
   FilteredBody* body() { return body_ ? &*body_ : nullptr; }
 
   /// After Begin(), once, if there is a body: says in RESPONSE what is known of the length that the
-  /// guest gets, reading ahead what is there already. kError or kBroken if that fails.
+  /// guest gets, and takes away what does not vouch for it any more, reading ahead what is there
+  /// already. kError or kBroken if that fails.
   MessageEvent::Kind SettleLength(Response& response, const FilteredBody::Source& source);
 
   /// Scrubs the trailers of an answer.
@@ -60,6 +70,7 @@ class ResponseScrub {
  private:
   std::optional<Refusal> Decode(Response& response, const content::ContentEncoding& coded,
                                 FilteredBody::Options& options);
+  void SettleVouchers(Headers& headers, MessageEvent::Kind kind) const;
   bool AskedFor(const content::ContentEncoding& coded) const;
 
   const secrets::Store& store_;
@@ -67,8 +78,9 @@ class ResponseScrub {
   const Holder holder_;
   std::vector<content::Coding> asked_for_;
   std::optional<FilteredBody> body_;
-  bool decoded_ = false;      // The guest gets the body without its codings.
-  bool same_length_ = false;  // The guest gets as many bytes as came.
+  const secrets::AnswerFilter* filter_ = nullptr;  // Of body_.
+  bool decoded_ = false;                           // The guest gets the body without its codings.
+  bool same_length_ = false;                       // The guest gets as many bytes as came.
 };
 
 }  // namespace sallyport::mitm

@@ -14,7 +14,7 @@ std::optional<Refusal> BodyIntegrityConflict(const Headers& headers);
 
 /// Takes away the fields that only say what the body was before it changed: Content-MD5, Digest
 /// (RFC 3230), Content-Digest and Repr-Digest (RFC 9530), and stores' checksums. A server that gets
-/// none does not compare.
+/// none does not compare. Answers and trailers carry the same ones.
 void DropBodyDigests(Headers& headers);
 
 }  // namespace sallyport::secrets

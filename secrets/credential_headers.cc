@@ -90,8 +90,7 @@ constexpr std::array kFramingHeaders = std::to_array<std::string_view>({
     "upgrade",
 });
 
-/// The spelling in which names are compared. Servers that turn field names into variables (CGI,
-/// WSGI, Rack) don't tell '-' from '_'.
+/// The spelling in which names are compared.
 constexpr char Folded(char c) {
   if (c == '_') return '-';
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
@@ -121,6 +120,12 @@ constexpr std::array<bool, kBuckets> kUsedBuckets = UsedBuckets();
 
 }  // namespace
 
+bool IsSameField(std::string_view name, std::string_view other) {
+  return name.size() == other.size() &&
+         std::equal(name.begin(), name.end(), other.begin(),
+                    [](char a, char b) { return Folded(a) == Folded(b); });
+}
+
 bool IsCredentialHeader(std::string_view name) {
   if (name.empty() || !kUsedBuckets[BucketOf(name)]) return false;
   return std::any_of(kCredentialHeaders.begin(), kCredentialHeaders.end(),
@@ -133,7 +138,7 @@ bool IsAuthorizationHeader(std::string_view name) {
 
 bool IsFramingHeader(std::string_view name) {
   return std::any_of(kFramingHeaders.begin(), kFramingHeaders.end(),
-                     [name](std::string_view framing) { return EqualsIgnoreCase(name, framing); });
+                     [name](std::string_view framing) { return IsFoldedTo(name, framing); });
 }
 
 }  // namespace sallyport::secrets

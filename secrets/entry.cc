@@ -67,7 +67,7 @@ Status CheckHeaders(const SecretSpec& spec) {
     if (Status header = CheckHeaderName(name); !header) return header;
     if (Status form = CheckTemplate(name, text); !form) return form;
     for (size_t j = 0; j < i; ++j) {
-      if (EqualsIgnoreCase(spec.inject[j].first, name)) {
+      if (IsSameField(spec.inject[j].first, name)) {
         return Fail(Code::kInvalid, "inject sets \"" + name + "\" twice");
       }
     }
@@ -120,7 +120,7 @@ Status CheckInjectConflict(const SecretSpec& spec, const SecretSpec& other) {
   }
   for (const auto& mine : spec.inject) {
     for (const auto& theirs : other.inject) {
-      if (!EqualsIgnoreCase(mine.first, theirs.first)) continue;
+      if (!IsSameField(mine.first, theirs.first)) continue;
       return Fail(Code::kInvalid, "inject \"" + mine.first +
                                       "\" is already done for these hosts by " + other.name + " (" +
                                       other.declared_at + ")");
@@ -211,9 +211,13 @@ bool HeaderAllowed(const Entry& entry, std::string_view name) {
 }
 
 bool IsCredentialHeaderOf(const Entry& entry, std::string_view name) {
-  return IsCredentialHeader(name) || HeaderAllowed(entry, name) ||
-         std::any_of(entry.spec.inject.begin(), entry.spec.inject.end(),
-                     [name](const auto& inject) { return EqualsIgnoreCase(inject.first, name); });
+  const auto is_listed = [name](const std::string& listed) { return IsSameField(listed, name); };
+  const auto is_injected = [name](const auto& inject) { return IsSameField(inject.first, name); };
+  const auto& headers = entry.spec.headers;
+  const auto& inject = entry.spec.inject;
+  return IsCredentialHeader(name) ||
+         (headers && std::any_of(headers->begin(), headers->end(), is_listed)) ||
+         std::any_of(inject.begin(), inject.end(), is_injected);
 }
 
 std::string HostsOf(const Entry& entry) {

@@ -49,7 +49,7 @@ bool PathAllowed(const Entry& entry, std::string_view path);
 bool HeaderAllowed(const Entry& entry, std::string_view name);
 
 /// Whether fields NAME carry credentials as far as ENTRY is concerned: by what is generally known,
-/// by its list of places, or by what it injects.
+/// by its list of places, or by what it injects; in any spelling that a server may take for it.
 bool IsCredentialHeaderOf(const Entry& entry, std::string_view name);
 
 /// "api.example.com, *.example.org": who may receive ENTRY.

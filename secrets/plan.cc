@@ -2,13 +2,15 @@
 //
 // 1. The secrets that the target's host may receive are *bound*. A target without a host has none.
 // 2. A bound secret that injects, and whose methods, paths and ports allow the request, sets its
-//    fields: what the guest sent in them does not leave and is not looked at.
+//    fields: what the guest sent in them, in any spelling, does not leave and is not looked at.
 // 3. Each placeholder elsewhere is judged: it is *used* when its secret is bound, the place (a
 //    field's value, the path, the query) is one that its declaration names, and methods, paths,
 //    ports and encryption allow it. Otherwise it is a violation: by default a refusal in a field
 //    that carries credentials, and left as it stands elsewhere, where it is worth nothing.
-// 4. A field that carries credentials to a host with a bound secret, and has something in it that
-//    is no placeholder, is foreign: refused, removed or let through, by the strictest bound secret.
+// 4. A field or a parameter of the query that carries credentials to a host with a bound secret,
+// and
+//    has something in it that is no placeholder, is foreign: refused, removed or let through, by
+//    the strictest bound secret.
 // 5. Placeholders in field names and in the authority are never replaced.
 // 6. Where the body may be changed (body_plan.h), fields that vouch for it go or refuse the
 // request.
@@ -53,7 +55,7 @@ class Planner {
     PlanInjections();
     for (size_t i = 0; i < request_.headers.fields().size(); ++i) PlanField(i);
     PlanUrlPart(request_.path, Place::Kind::kPath, plan_.path);
-    if (request_.query) PlanUrlPart(*request_.query, Place::Kind::kQuery, plan_.query);
+    if (request_.query) PlanQuery(*request_.query);
     ExamineElsewhere(request_.authority);
     PlanBodyFields();
     if (plan_.examination.refusal) plan_.examination.used.clear();  // Nothing is put in.
@@ -68,6 +70,7 @@ class Planner {
   bool IsForeign(const HeaderField& field, const FieldText& text) const;
   void PlanReplacements(const HeaderField& field, size_t at, const FieldText& text);
   void PlanUrlPart(std::string_view text, Place::Kind kind, Values& values);
+  void PlanQuery(std::string_view query);
   void PlanBodyFields();
   void ExamineElsewhere(std::string_view text);
 
@@ -79,7 +82,7 @@ class Planner {
   bool IsCredentialHere(std::string_view name) const;
   Foreign StrictestForeign() const;
   void Refuse(Refusal refusal);
-  void RefuseForeign();
+  void RefuseForeign(std::string_view where);
 
   const Entries& entries_;
   const PlaceholderIndex& index_;
@@ -119,7 +122,7 @@ void Planner::PlanField(size_t at) {
   }
   ExamineElsewhere(field.name);
   PlanReplacements(field, at, text);
-  if (foreign && StrictestForeign() == Foreign::kBlock) RefuseForeign();
+  if (foreign && StrictestForeign() == Foreign::kBlock) RefuseForeign("a header for credentials");
 }
 
 FieldText Planner::ReadField(const HeaderField& field) const {
@@ -152,6 +155,15 @@ void Planner::PlanUrlPart(std::string_view text, Place::Kind kind, Values& value
   for (const auto& match : index_.FindAll(spelled.meant())) {
     if (Judge(match.id, {kind})) Use(match.id, values);
   }
+}
+
+void Planner::PlanQuery(std::string_view query) {
+  PlanUrlPart(query, Place::Kind::kQuery, plan_.query);
+  const Foreign foreign = StrictestForeign();  // kPass without a bound secret.
+  if (foreign == Foreign::kPass) return;
+  plan_.query_stripped = ForeignParameters(query, index_);
+  if (plan_.query_stripped.empty() || foreign == Foreign::kStrip) return;
+  RefuseForeign("a parameter for credentials in its query");
 }
 
 void Planner::PlanBodyFields() {
@@ -187,7 +199,7 @@ bool Planner::IsInjected(std::string_view name) const {
   return std::any_of(plan_.injections.begin(), plan_.injections.end(),
                      [name](const Injection& injection) {
                        const auto& inject = injection.entry->spec.inject[injection.inject];
-                       return EqualsIgnoreCase(inject.first, name);
+                       return IsSameField(inject.first, name);
                      });
 }
 
@@ -208,7 +220,7 @@ void Planner::Refuse(Refusal refusal) {
   if (!plan_.examination.refusal) plan_.examination.refusal = std::move(refusal);
 }
 
-void Planner::RefuseForeign() {
+void Planner::RefuseForeign(std::string_view where) {
   std::vector<std::string> secrets;
   for (const Entry* entry : bound_) secrets.push_back(entry->spec.name);
   Refusal refusal;
@@ -216,7 +228,7 @@ void Planner::RefuseForeign() {
   refusal.rule = bound_.front()->spec.declared_at;
   refusal.detail = "Requests to " + target_.host->text() +
                    " may carry no other credential than the placeholder of " + Enumerated(secrets) +
-                   "; this one has something else in a header for credentials.";
+                   "; this one has something else in " + std::string(where) + ".";
   refusal.how_to_allow = "send the placeholder, or set foreign = \"pass\" on each of these secrets";
   Refuse(std::move(refusal));
 }
@@ -235,8 +247,11 @@ std::string Injected(const Entry& entry, std::string_view form) {
   return text;
 }
 
+/// Sets NAME, and takes away what a server may take for it.
 void SetField(Headers& headers, std::string_view name, std::string value) {
-  headers.Set(name, {});  // Makes the field; the value itself is moved, never copied.
+  std::erase_if(headers.fields(),
+                [name](const HeaderField& field) { return IsSameField(field.name, name); });
+  headers.Add(name, {});  // Makes the field; the value itself is moved, never copied.
   for (HeaderField& field : headers.fields()) {
     if (!EqualsIgnoreCase(field.name, name)) continue;
     field.value = std::move(value);
@@ -284,6 +299,10 @@ void Apply(const Plan& plan, const PlaceholderIndex& index, RequestHead& request
     ApplyChange(*change, index, request.headers);
   }
   SubstituteUrlPart(index, plan.path, Encoding::kPathSegment, request.path);
+  if (!plan.query_stripped.empty()) {
+    request.query = WithoutParameters(*request.query, plan.query_stripped);
+    if (request.query->empty()) request.query.reset();
+  }
   if (request.query) SubstituteUrlPart(index, plan.query, Encoding::kQuery, *request.query);
   if (plan.drop_body_digests) DropBodyDigests(request.headers);
   for (const Injection& injection : plan.injections) {

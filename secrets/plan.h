@@ -5,6 +5,7 @@
 
 #include "base/http_message.h"
 #include "secrets/entry.h"
+#include "secrets/foreign_query.h"
 #include "secrets/placeholder_index.h"
 #include "secrets/store.h"
 #include "secrets/substituter.h"
@@ -35,7 +36,9 @@ struct Plan {
   std::vector<FieldChange> changes;  ///< In the order of the fields.
   Values path;                       ///< What goes into the path; empty: nothing.
   Values query;                      ///< And into the query.
-  bool drop_body_digests = false;    ///< The body may change: fields that vouch for it go.
+  /// Foreign credentials in the query, to be stripped before that.
+  std::vector<QueryParameter> query_stripped;
+  bool drop_body_digests = false;  ///< The body may change: fields that vouch for it go.
   std::vector<Injection> injections;
 };
 

@@ -11,19 +11,40 @@ namespace {
 /// Strings of less live inside the std::string object, and each move would leave a copy behind.
 constexpr size_t kAlwaysOnHeap = 32;
 
-/// Appends to OUT what is settled of TEXT, and returns how much of TEXT that was.
-size_t Settle(const ScrubSet& set, std::string_view text, ScrubSet::Ending ending,
-              std::string& out) {
-  size_t done = 0;
+using Lengths = AnswerFilter::Lengths;
+
+/// What stands for MATCH. A replacement that is too short is repeated: nothing else is so unlikely
+/// to have a value in it. Each form stays what it is when it is cut where the value ended.
+std::string ReplacementOf(const ScrubSet& set, const ScrubSet::Match& match, Lengths lengths) {
+  std::string text = set.Replacement(match.pattern);
+  if (lengths == Lengths::kMayChange) return text;
+  const size_t size = text.size();
+  text.resize(match.size);
+  for (size_t i = size; i < match.size; ++i) text[i] = text[i - size];
+  return text;
+}
+
+struct Settled {
+  size_t size = 0;  ///< Of the text.
+  bool changed = false;
+};
+
+/// Appends to OUT what is settled of TEXT.
+Settled SettleText(const ScrubSet& set, std::string_view text, ScrubSet::Ending ending,
+                   Lengths lengths, std::string& out) {
+  Settled settled;
+  size_t& done = settled.size;
   while (const auto match = set.Find(text, done, ending)) {
     out += text.substr(done, match->at - done);
     done = match->at;
-    if (match->open) return done;
-    out += set.Replacement(match->pattern);
+    if (match->open) return settled;
+    out += ReplacementOf(set, *match, lengths);
+    settled.changed = true;
     done += match->size;
   }
   out += text.substr(done);
-  return text.size();
+  done = text.size();
+  return settled;
 }
 
 }  // namespace
@@ -35,7 +56,7 @@ bool Contains(const ScrubSet& set, std::string_view text) {
 std::optional<std::string> Scrubbed(const ScrubSet& set, std::string_view text) {
   if (!Contains(set, text)) return std::nullopt;
   std::string out;
-  Settle(set, text, ScrubSet::Ending::kFinal, out);
+  SettleText(set, text, ScrubSet::Ending::kFinal, Lengths::kMayChange, out);
   return out;
 }
 
@@ -68,7 +89,7 @@ Status ScrubFilter::Feed(std::string_view input, std::string& out) {
     const std::string_view more = input.substr(0, set_->longest_spelling());
     joint.reserve(std::max(held_.size() + more.size(), kAlwaysOnHeap));
     joint.append(held_).append(more);
-    const size_t settled = Settle(*set_, joint, ScrubSet::Ending::kMayGoOn, out);
+    const size_t settled = Settle(joint, ScrubSet::Ending::kMayGoOn, out);
     const size_t held = held_.size();
     if (settled < held) {
       Hold(std::string_view(joint).substr(settled));  // All of the input is in it.
@@ -79,15 +100,22 @@ Status ScrubFilter::Feed(std::string_view input, std::string& out) {
     }
     WipeString(joint);
   }
-  const size_t settled = Settle(*set_, input, ScrubSet::Ending::kMayGoOn, out);
+  const size_t settled = Settle(input, ScrubSet::Ending::kMayGoOn, out);
   if (settled < input.size()) Hold(input.substr(settled));
   return {};
 }
 
 Status ScrubFilter::Finish(std::string& out) {
-  Settle(*set_, held_, ScrubSet::Ending::kFinal, out);
+  Settle(held_, ScrubSet::Ending::kFinal, out);
   Hold({});
   return {};
+}
+
+/// Appends to OUT what is settled of TEXT, and returns how much of TEXT that was.
+size_t ScrubFilter::Settle(std::string_view text, ScrubSet::Ending ending, std::string& out) {
+  const Settled settled = SettleText(*set_, text, ending, lengths_, out);
+  if (settled.changed) changed_ = true;
+  return settled.size;
 }
 
 void ScrubFilter::Hold(std::string_view bytes) {

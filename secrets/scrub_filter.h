@@ -6,8 +6,8 @@
 #include <string_view>
 #include <utility>
 
-#include "base/byte_filter.h"
 #include "base/http_message.h"
+#include "secrets/answer_filter.h"
 #include "secrets/scrub_set.h"
 
 namespace sallyport::secrets {
@@ -24,15 +24,17 @@ std::optional<std::string> Scrubbed(const ScrubSet& set, std::string_view text);
 bool ScrubFields(const ScrubSet& set, Headers& fields);
 
 /// Scrubs a stream: leftmost first, the longest of those at one place, and then goes on behind it.
-/// The whole output is Scrubbed() of the whole input. Never fails.
+/// The whole output is Scrubbed() of the whole input, or as long as the input where lengths are
+/// kept. Never fails.
 ///
 /// Held back is what a rendering may have begun with, and only that: at most longest_spelling() of
 /// the set, less one. It is wiped when it goes. Pieces of one byte cost as many comparisons as are
 /// held back.
-class ScrubFilter final : public ByteFilter {
+class ScrubFilter final : public AnswerFilter {
  public:
   /// SET is not null.
-  explicit ScrubFilter(std::shared_ptr<const ScrubSet> set) : set_(std::move(set)) {}
+  explicit ScrubFilter(std::shared_ptr<const ScrubSet> set, Lengths lengths = Lengths::kMayChange)
+      : set_(std::move(set)), lengths_(lengths) {}
   ~ScrubFilter() override;
 
   Status Feed(std::string_view input, std::string& out) override;
@@ -41,9 +43,11 @@ class ScrubFilter final : public ByteFilter {
   size_t held() const { return held_.size(); }
 
  private:
+  size_t Settle(std::string_view text, ScrubSet::Ending ending, std::string& out);
   void Hold(std::string_view bytes);
 
-  std::shared_ptr<const ScrubSet> set_;
+  const std::shared_ptr<const ScrubSet> set_;
+  const Lengths lengths_;
   std::string held_;  // As it arrived.
 };
 

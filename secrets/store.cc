@@ -194,9 +194,9 @@ bool Store::KeepsBodyLength(const RequestTarget& target, const RequestHead& requ
   return empty() || MakeBodyPlan(impl_->entries, *impl_->index, target, request).keeps_length;
 }
 
-std::unique_ptr<ByteFilter> Store::Scrubber() const {
+std::unique_ptr<AnswerFilter> Store::Scrubber(AnswerFilter::Lengths lengths) const {
   if (!scrubs()) return nullptr;
-  return std::make_unique<ScrubFilter>(impl_->book.for_answers());
+  return std::make_unique<ScrubFilter>(impl_->book.for_answers(), lengths);
 }
 
 bool Store::Scrub(Headers& fields) const {

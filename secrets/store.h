@@ -13,6 +13,7 @@
 #include "base/reason.h"
 #include "base/result.h"
 #include "base/secret_spec.h"
+#include "secrets/answer_filter.h"
 #include "secrets/secret.h"
 
 namespace sallyport::secrets {
@@ -110,9 +111,11 @@ class Store {
   bool KeepsBodyLength(const RequestTarget& target, const RequestHead& request) const;
 
   /// What a response's body, free of content codings, must pass on its way to the guest: replaces
-  /// every value in any of its renderings (see rendering.h) by its placeholder. Null when no secret
-  /// is to be scrubbed. Needs the store no longer: a filter knows the values of its birth.
-  std::unique_ptr<ByteFilter> Scrubber() const;
+  /// every value in any of its renderings (see rendering.h) by its placeholder, in as many bytes
+  /// where LENGTHS are to be kept. Null when no secret is to be scrubbed. Needs the store no longer:
+  /// a filter knows the values of its birth.
+  std::unique_ptr<AnswerFilter> Scrubber(
+      AnswerFilter::Lengths lengths = AnswerFilter::Lengths::kMayChange) const;
 
   /// The same for a response's fields or trailers; a field goes whose name has a value in it, and
   /// what held a value is wiped. Returns whether something changed.

@@ -43,16 +43,6 @@ constexpr std::array kKnown{
     Known{"proxy-authentication-info", Field::kOther},
 };
 
-/// Whether NAME, which is none of these, becomes one where '_' and '-' are the same (CGI, WSGI).
-bool LooksKnown(std::string_view name) {
-  if (name.find('_') == std::string_view::npos) return false;
-  std::string dashed(name);
-  std::replace(dashed.begin(), dashed.end(), '_', '-');
-  return std::any_of(kKnown.begin(), kKnown.end(), [&dashed](const Known& known) {
-    return EqualsIgnoreCase(known.name, dashed);
-  });
-}
-
 Field Classify(std::string_view name) {
   for (const Known& known : kKnown) {
     if (known.name.size() == name.size() && EqualsIgnoreCase(known.name, name)) return known.field;
@@ -98,7 +88,7 @@ class Taker {
   bool Take(const HeaderField& field) {
     switch (Classify(field.name)) {
       case Field::kEndToEnd:
-        if (side_ == Side::kRequest && LooksKnown(field.name)) {
+        if (side_ == Side::kRequest && LooksLikeHopField(field.name)) {
           Fail("a field that some servers read as one of framing or of the connection");
         }
         return false;
@@ -191,6 +181,13 @@ std::optional<ProtocolError> TakeHopFields(Side side, int minor_version, Headers
 
 bool IsHopField(std::string_view name) {
   return Classify(name) != Field::kEndToEnd;
+}
+
+bool LooksLikeHopField(std::string_view name) {
+  if (name.find('_') == std::string_view::npos) return false;
+  std::string dashed(name);
+  std::replace(dashed.begin(), dashed.end(), '_', '-');
+  return IsHopField(dashed);
 }
 
 void CleanTrailers(Headers& trailers) {

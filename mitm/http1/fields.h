@@ -38,6 +38,9 @@ std::optional<ProtocolError> TakeHopFields(Side side, int minor_version, Headers
 /// head as well as in trailers.
 bool IsHopField(std::string_view name);
 
+/// Whether NAME, which is none of these, becomes one where '_' and '-' are the same (CGI, WSGI).
+bool LooksLikeHopField(std::string_view name);
+
 /// Removes what may not stand in trailers: hop fields, and those that say how to treat a message.
 void CleanTrailers(Headers& trailers);
 

@@ -88,6 +88,12 @@ std::unique_ptr<ByteFilter> Upgrade::UpFilter(Opcode opcode) {
   return std::make_unique<Recording>(std::move(filter), found_);
 }
 
+/// Binary messages are most often of a format with lengths in it.
+std::unique_ptr<ByteFilter> Upgrade::DownFilter(Opcode opcode) const {
+  using Lengths = secrets::AnswerFilter::Lengths;
+  return store_.Scrubber(opcode == Opcode::kBinary ? Lengths::kKept : Lengths::kMayChange);
+}
+
 std::unique_ptr<Relay> Upgrade::MakeRelay(ByteChannel guest, ByteChannel server) {
   if (!looks_into_) return std::make_unique<Relay>(guest, server, nullptr, nullptr);
   return std::make_unique<Relay>(
@@ -95,7 +101,7 @@ std::unique_ptr<Relay> Upgrade::MakeRelay(ByteChannel guest, ByteChannel server)
       std::make_unique<MessagePipe>(
           Sender::kClient, [this](Opcode opcode) { return UpFilter(opcode); }, MakeMask),
       std::make_unique<MessagePipe>(
-          Sender::kServer, [this](Opcode) { return store_.Scrubber(); }, MakeMask));
+          Sender::kServer, [this](Opcode opcode) { return DownFilter(opcode); }, MakeMask));
 }
 
 }  // namespace sallyport::mitm::websocket

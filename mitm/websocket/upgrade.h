@@ -20,8 +20,9 @@ namespace sallyport::mitm::websocket {
 /// | --- | --- | --- |
 /// | guest | text | Store::BodySubstituter(), as a body of text/plain |
 /// | guest | binary | the same, as a body of no type: looked at, never changed |
-/// | server | text and binary | Store::Scrubber() |
-/// | server | control | the same; one that shows a value loses its payload |
+/// | server | text | Store::Scrubber() |
+/// | server | binary | the same, which keeps their length |
+/// | server | control | the same as text; one that shows a value loses its payload |
 class Upgrade {
  public:
   /// HEAD is the request's to TARGET as the store's Examine() allowed it, without values; GUEST_KEY
@@ -47,6 +48,7 @@ class Upgrade {
 
   std::unique_ptr<secrets::BodyFilter> Substituter(Opcode opcode) const;
   std::unique_ptr<ByteFilter> UpFilter(Opcode opcode);
+  std::unique_ptr<ByteFilter> DownFilter(Opcode opcode) const;
 
   const secrets::Store& store_;
   const secrets::RequestTarget target_;

@@ -63,9 +63,13 @@ GOTOOLCHAIN=local GOFLAGS= go run probe.go)",
     {"java", "java",
      R"(cat >Probe.java <<'END'
 public class Probe {
-  public static void main(String[] arguments) throws Exception {
-    var connection = (java.net.HttpURLConnection) new java.net.URL(System.getenv("url")).openConnection();
-    System.out.println("status " + connection.getResponseCode());
+  public static void main(String[] arguments) {
+    try {
+      var connection = (java.net.HttpURLConnection) new java.net.URL(System.getenv("url")).openConnection();
+      System.out.println("status " + connection.getResponseCode());
+    } catch (Exception failed) {
+      System.out.println(failed);  // Its trace would name the compiler that ran this.
+    }
   }
 }
 END

@@ -52,7 +52,10 @@ Sources Sources::Open(const std::vector<SecretSource>& sources, Variables variab
   Sources opened;
   const auto open_plain = [&](const PlainSource& plain) {
     if (const auto* env = std::get_if<EnvSource>(&plain)) {
-      if (auto taken = variables.extract(env->variable)) opened.variables_.insert(std::move(taken));
+      const auto taken = variables.find(env->variable);
+      if (taken == variables.end()) return;
+      opened.variables_.try_emplace(
+          env->variable, secrets::Secret::Create(taken->second.text, secrets::Secret::Form::kFile));
       return;
     }
     const auto* source = std::get_if<FileSource>(&plain);
@@ -70,7 +73,10 @@ Result<Wiped> Sources::Read(const EnvSource& source) const {
   const auto value = variables_.find(source.variable);
   if (value == variables_.end())
     return Fail(Code::kNotFound, "variable " + source.variable + " is not set");
-  return Wiped(value->second.text);
+  if (!value->second) {
+    return tl::unexpected(Error(value->second.error()).In("variable " + source.variable));
+  }
+  return Wiped(std::string(value->second->Reveal()));
 }
 
 Result<Wiped> Sources::Read(const FileSource& source) const {

@@ -8,6 +8,7 @@
 #include "base/secret_source.h"
 #include "base/unique_fd.h"
 #include "runtime/broker/wiped.h"
+#include "secrets/secret.h"
 
 namespace sallyport::runtime {
 
@@ -17,15 +18,16 @@ using Variables = std::map<std::string, Wiped, std::less<>>;
 /// Reads VALUES, a pipe that is complete (NAME, NUL, value, NUL, …), to its end.
 Variables ReadVariables(const UniqueFd& values);
 
-/// Variables and files, held open from before the broker confined itself.
+/// Variables, in locked memory, and files, held open from before the broker confined itself.
 class Sources {
  public:
   /// Opens the files that SOURCES are made from, and takes the variables that they name out of
-  /// VARIABLES; the others are wiped. A file that can't be opened is remembered with its reason:
-  /// asking for it says why.
+  /// VARIABLES; the others are wiped. A file that can't be opened, or a value that can't be kept,
+  /// is remembered with its reason: asking for it says why.
   static Sources Open(const std::vector<SecretSource>& sources, Variables variables);
 
-  /// kNotFound: "variable GITHUB_TOKEN is not set".
+  /// kNotFound: "variable GITHUB_TOKEN is not set"; or why its value can't be kept: kInvalid (it is
+  /// empty, or longer than 64 KiB), kLimit (memory can't be locked).
   Result<Wiped> Read(const EnvSource& source) const;
   /// Without its one trailing newline. kNotFound says what is wrong with the file, kLimit that it
   /// is larger than 64 KiB.
@@ -36,8 +38,8 @@ class Sources {
     UniqueFd file;
     std::string problem;
   };
-  std::map<std::string, File, std::less<>> files_;  // By path.
-  Variables variables_;
+  std::map<std::string, File, std::less<>> files_;                         // By path.
+  std::map<std::string, Result<secrets::Secret>, std::less<>> variables_;  // By name.
 };
 
 /// The content of FILE, which PATH names in messages, without its one trailing newline.

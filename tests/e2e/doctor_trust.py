@@ -3,6 +3,8 @@
 
 import os
 import shutil
+import ssl
+import subprocess
 import textwrap
 
 from harness import World, main, skip, test
@@ -135,6 +137,23 @@ def _(world):
                              "-v", f"{folder}/cacerts:/etc/ssl/certs/java/cacerts:ro"],
                     policy='allow.http { host = "api.example.test" }').expect(0)
     assert got.text == "small\n" and "cacerts.jks" in got.errors, got
+
+
+@test("java trusts the gate by its variable where its own store is PKCS #12, and doctor trust says so")
+def _(world):
+    if not all(shutil.which(name, path="/usr/bin:/bin") for name in ("javac", "keytool")):
+        skip("no java that compiles, or no keytool")
+    folder = world.folder_for(0)
+    (folder / "root.pem").write_text(ssl.DER_cert_to_PEM_cert(ssl.create_default_context().get_ca_certs(True)[0]))
+    (folder / "cacerts").unlink(missing_ok=True)
+    subprocess.run(["keytool", "-importcert", "-noprompt", "-storetype", "PKCS12", "-alias", "root",
+                    "-keystore", folder / "cacerts", "-storepass", "changeit", "-file", folder / "root.pem"],
+                   check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert (folder / "cacerts").read_bytes()[0] == 0x30, "keytool made no PKCS #12"
+    file = folder / "policy.lua"
+    file.write_text(f'sandbox {{ mounts = {{ {{ "{folder}/cacerts", "/etc/ssl/certs/java/cacerts" }} }} }}\n')
+    java = programs(doctor(world, "--json", "-f", str(file)))["java"]
+    assert java["with_variables"] is True and java["without"] is False and "keytool" in java["fix"], java
 
 
 @test("nothing is left behind")

@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import pathlib
+import subprocess
 import urllib.parse
 
 from harness import PLAIN, World, main, test
@@ -391,6 +392,80 @@ def _(world):
             placeholder_seen |= b"ghp_" in region
     assert len(inside) >= 2 and placeholder_seen, (inside, descendants(running.pid))
     running.finish(b"\n").expect(0)
+
+def unlocked_memory_of(pid):
+    """(region's name, bytes) of what a process has that is not locked: where no value may stay."""
+    regions = []
+    with open(f"/proc/{pid}/smaps", encoding="utf-8") as smaps:
+        for line in smaps:
+            words = line.split()
+            if "-" in words[0] and not words[0].endswith(":"):
+                start, end = (int(part, 16) for part in words[0].split("-"))
+                regions.append([start, end, words[1], words[-1], False])
+            elif words[0] == "VmFlags:":
+                regions[-1][4] = "lo" in words
+    with open(f"/proc/{pid}/mem", "rb") as mem:
+        for start, end, access, name, locked in regions:
+            if locked or "r" not in access or name.startswith("[v") or end - start > 1 << 32:
+                continue  # The last: a sanitizer's shadow, reserved and not used.
+            try:
+                mem.seek(start)
+                yield name, mem.read(end - start)
+            except OSError:
+                pass
+
+
+@test("what is not locked of the gate's memory holds no part of a value that was used, rotated and revoked")
+def _(world):
+    new = "ghp_An0therT0kenValue/NotForTheGuest+9876543210"
+    policy = ALLOW + """
+secret "API_TOKEN" { from = env "API_TOKEN", hosts = { "whoami.example.test" }, query = true, body = "json" }
+"""
+    world.origin.forget()
+    running = world.start(["sh", "-c", """
+use() {
+  curl -sS -o /dev/null -u "me:$API_TOKEN" "https://whoami.example.test/echo?t=$API_TOKEN"
+  curl -sS -o /dev/null --http1.1 -H "Authorization: Bearer $API_TOKEN" https://whoami.example.test/
+  curl -sS -o /dev/null -H 'Content-Type: application/json' -d "{\\"token\\": \\"$API_TOKEN\\"}" \
+    https://whoami.example.test/
+}
+while read -r line; do use; echo done; done"""], policy=policy, env={"API_TOKEN": VALUE})
+
+    def turn():
+        running.process.stdin.write(b"\n")
+        running.process.stdin.flush()
+        assert running.process.stdout.readline() == b"done\n", running.finish()
+
+    def control(*arguments, value=None):
+        subprocess.run([str(world.programs_for(0) / "sandboxctl"), "secret", *arguments], input=value,
+                       env=world.environment(0), cwd="/", text=True, timeout=60, check=True,
+                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    turn()
+    sandbox = subprocess.run([str(world.programs_for(0) / "sandboxctl"), "ls"], env=world.environment(0),
+                             text=True, check=True, stdout=subprocess.PIPE).stdout.split("\n")[1].split()[0]
+    control("rotate", sandbox, "API_TOKEN", value=new + "\n")
+    turn()
+    control("revoke", sandbox, "API_TOKEN")
+    turn()
+    values = [request.get("authorization") for request in world.origin.requests]
+    assert f"Bearer {VALUE}" in values and f"Bearer {new}" in values, values
+    mine = os.readlink("/proc/self/ns/pid")
+    gates = [(pid, name) for pid, name in descendants(running.pid) if os.readlink(f"/proc/{pid}/ns/pid") == mine]
+    parts = {}
+    for value in (VALUE, new):
+        for spelled in spellings(value):
+            parts[spelled[4:28]] = value
+            parts[spelled[-24:]] = value
+    left, seen = [], set()
+    for pid, name in gates:
+        for region, data in unlocked_memory_of(pid):
+            left += [(name, region, part) for part in parts if part in data]
+            if b"API_TOKEN" in data:
+                seen.add(name)
+    assert left == [], left
+    assert {"sandbox-warden", "sandbox-broker"} <= seen, f"the search found only {seen} of {gates}"
+    running.finish().expect(0)
 
 
 @test("no argument list holds the value, and no environment but the caller's")

@@ -351,6 +351,8 @@ TEST_CASE("a hook that breaks the request is an error, not a request") {
       [](Head& head) { head.headers.Add("A b", "c"); },
       [](Head& head) { head.headers.Add("Transfer-Encoding", "chunked"); },
       [](Head& head) { head.headers.Add("Content-Length", "3"); },
+      [](Head& head) { head.headers.Add("Content_Length", "3"); },
+      [](Head& head) { head.headers.Add("transfer_encoding", "chunked"); },
       [](Head& head) { head.headers.Add("Host", "evil.test"); },
       [](Head& head) { head.headers.Add("Connection", "close"); },
       [](Head& head) { head.method = "GET / HTTP/1.1\r\nA: b\r\n\r\nGET"; },

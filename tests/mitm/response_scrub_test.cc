@@ -46,6 +46,31 @@ TEST_CASE("a large answer is scrubbed as it passes, and loses its length") {
   CHECK(BodyOf(answer) == Replaced(body, kValue, gate.placeholder));
 }
 
+TEST_CASE("an answer that may have lengths in it keeps its own, whatever a placeholder's is") {
+  PipelineGate gate(Spec(), "short123");
+  const std::string fields = "Content-Type: application/octet-stream\r\n";
+  const std::string seen = gate.placeholder.substr(0, 8);
+  const std::string body = std::string("\0\x08short123\0", 11);
+  gate.answer = WithLength(fields, body);
+  std::string answer = gate.GetAnswer();
+  CHECK(Contains(answer, "Content-Length: 11\r\n"));
+  CHECK(BodyOf(answer) == Replaced(body, "short123", seen));
+  const std::string large = Filler(100'000) + "short123";
+  gate.answer = WithLength(fields, large);
+  answer = gate.GetAnswer();
+  CHECK(Contains(answer, "Content-Length: 100008\r\n"));
+  CHECK(BodyOf(answer) == Replaced(large, "short123", seen));
+  gate.answer =
+      WithLength(fields + "Content-Encoding: gzip\r\n", Encode(Coding::kGzip, large));
+  answer = gate.GetAnswer("Accept-Encoding: gzip\r\n");
+  CHECK(BodyOf(answer) == Replaced(large, "short123", seen));
+  const std::string part = "Content-Type: text/plain\r\nContent-Range: bytes 5-14/100\r\n";
+  gate.answer = Replaced(WithLength(part, "a short123"), "200 OK", "206 Partial");
+  answer = gate.GetAnswer();
+  CHECK(Contains(answer, "Content-Length: 10\r\n"));
+  CHECK(BodyOf(answer) == "a " + seen);
+}
+
 TEST_CASE("a value is found across chunks, in trailers, fields and the reason phrase") {
   PipelineGate gate;
   for (const size_t size : {size_t{1}, size_t{7}, size_t{39}, size_t{1000}}) {
@@ -85,9 +110,66 @@ TEST_CASE("an answer in a coding that was asked for is decoded and scrubbed") {
       for (const char* field : {"Content-Encoding", "Content-MD5", "Digest", "Accept-Ranges"}) {
         CHECK_FALSE(Contains(answer, field));
       }
-      CHECK(Contains(answer, "ETag: \"v1\"\r\n"));
+      CHECK_FALSE(Contains(answer, "ETag"));  // A value was replaced.
       CHECK(Contains(answer, "Vary: Accept-Encoding\r\n"));
     }
+  }
+}
+
+constexpr const char* kVouchers =
+    "ETag: \"v1\"\r\nContent-MD5: x\r\nDigest: x\r\nContent-Digest: x\r\nRepr-Digest: x\r\n"
+    "x-goog-hash: x\r\nx-amz-checksum-crc32: x\r\n";
+
+/// How many of kVouchers' digests are in ANSWER: all or none.
+bool HasDigests(const std::string& answer) {
+  size_t found = 0;
+  for (const char* name : {"\nContent-MD5:", "\nDigest:", "\nContent-Digest:", "\nRepr-Digest:",
+                           "\nx-goog-hash:", "\nx-amz-checksum-crc32:"}) {
+    if (Contains(answer, name)) ++found;
+  }
+  CHECK((found == 0 || found == 6));
+  return found != 0;
+}
+
+TEST_CASE("what vouches for a body goes where a value in it was replaced, and stays elsewhere") {
+  PipelineGate gate;
+  for (const bool shows : {true, false}) {
+    CAPTURE(shows);
+    const std::string body = shows ? "a " + kValue + " b" : "nothing";
+    for (const std::string& sent :
+         {WithLength(kVouchers, body), Chunked(kVouchers, body, 7),
+          WithLength(kVouchers + std::string("Content-Type: image/png\r\n"), body)}) {
+      gate.answer = sent;
+      const std::string answer = gate.GetAnswer();
+      CHECK(HasDigests(answer) != shows);
+      CHECK(Contains(answer, "ETag") != shows);
+    }
+  }
+}
+
+TEST_CASE("digests of a long answer go where its host may hold a secret, and its ETag stays") {
+  SecretSpec elsewhere = Spec();
+  elsewhere.hosts = {*HostPattern::Parse("other.test")};
+  PipelineGate bound;
+  PipelineGate other(elsewhere);
+  bound.answer = other.answer = WithLength(kVouchers, Filler(100'000) + kValue);
+  const std::string from_bound = bound.GetAnswer();
+  CHECK_FALSE(HasDigests(from_bound));
+  CHECK(Contains(from_bound, "ETag: \"v1\"\r\n"));
+  const std::string from_other = other.GetAnswer();
+  CHECK(HasDigests(from_other));
+  CHECK(Contains(from_other, "ETag: \"v1\"\r\n"));
+}
+
+TEST_CASE("a digest in trailers goes where a value was replaced in whatever length of body") {
+  PipelineGate gate;
+  for (const bool shows : {true, false}) {
+    gate.answer = Chunked("", Filler(100'000) + (shows ? kValue : "end"), 5000,
+                          "Content-Digest: sha-256=:x:\r\nX-Last: y\r\n");
+    gate.guest->Send(Get("/"));
+    gate.RunUntil([&] { return gate.guest->received.ends_with("X-Last: y\r\n\r\n"); });
+    const std::string answer = std::exchange(gate.guest->received, {});
+    CHECK(Contains(answer, "Content-Digest: sha-256=:x:\r\n") != shows);
   }
 }
 

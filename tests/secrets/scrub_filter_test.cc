@@ -138,6 +138,44 @@ TEST_CASE("the output does not depend on how the input was cut") {
   }
 }
 
+// TEXT as a stream that keeps lengths, cut at every place.
+std::string KeptLength(const Set& set, std::string_view text) {
+  std::string first;
+  for (size_t cut = 0; cut <= text.size(); ++cut) {
+    ScrubFilter filter(set, AnswerFilter::Lengths::kKept);
+    std::string out;
+    REQUIRE(filter.Feed(text.substr(0, cut), out));
+    REQUIRE(filter.Feed(text.substr(cut), out));
+    REQUIRE(filter.Finish(out));
+    CHECK(filter.changed() == (out != text));
+    if (cut == 0) first = out;
+    REQUIRE(out == first);
+  }
+  return first;
+}
+
+TEST_CASE("where lengths are kept, every rendering becomes as many bytes, in whatever pieces") {
+  const Set set = SetOf(kSecrets);
+  for (const auto& [text, expected] : kRendered) {
+    CAPTURE(text);
+    const std::string around = "\x0a\x05" + text + "\x12";
+    const std::string kept = KeptLength(set, around);
+    CHECK(kept.size() == around.size());
+    CHECK_FALSE(Contains(*set, kept));
+    if (text.size() == expected.size()) CHECK(kept == "\x0a\x05" + expected + "\x12");
+  }
+  CHECK(KeptLength(set, "untouched") == "untouched");
+}
+
+TEST_CASE("where lengths are kept, a placeholder is cut or repeated in the form of the value") {
+  const Set set = SetOf({{"shortone", "481516-much-longer"}, {"a&b value that is long", "81516"}});
+  CHECK(KeptLength(set, "shortone") == "481516-m");
+  CHECK(KeptLength(set, "73686f72746f6e65") == NaiveHex("481516-m", "%02x"));
+  CHECK(KeptLength(set, "a&b value that is long") == "8151681516815168151681");
+  CHECK(KeptLength(set, "a&amp;b value that is long") == "81516815168151681516815168");
+  CHECK(KeptLength(set, "a%26b+value+that+is+long").size() == 24);
+}
+
 TEST_CASE("a rendering is found at every place of a text that is longer than any stride") {
   const Set set = SetOf(kSecrets);
   for (const auto& [rendered, expected] : kRendered) {

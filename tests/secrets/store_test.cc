@@ -135,6 +135,31 @@ TEST_CASE("Basic credentials are decoded, replaced and encoded again") {
   }
 }
 
+TEST_CASE(
+    "Basic credentials are replaced in every spelling that servers take, and sent in the usual "
+    "one") {
+  const auto store = StoreOf(GithubSpec());
+  const std::string& placeholder = *store->PlaceholderOf("GITHUB_TOKEN");
+  for (const char* user : {"me", "you", "them", "\xfb\xff~?"}) {
+    const std::string usual = EncodeBasic(user + (":" + placeholder));
+    const std::string text = usual.substr(6);
+    std::string bare = text;
+    while (bare.ends_with('=')) bare.pop_back();
+    std::string url_safe = bare;
+    std::replace(url_safe.begin(), url_safe.end(), '+', '-');
+    std::replace(url_safe.begin(), url_safe.end(), '/', '_');
+    for (const std::string& sent :
+         {"basic " + text, "BASIC\t" + bare, "  Basic   " + text + "==  ", "Basic " + url_safe,
+          "Basic " + text.substr(0, 9) + " \t" + text.substr(9)}) {
+      CAPTURE(sent);
+      RequestHead head = Get({{"authorization", sent}});
+      const Examination examination = Pass(*store, To("api.github.com"), head);
+      CHECK(Refused(examination) == Reason::kAllowed);
+      CHECK(*head.headers.Find("authorization") == EncodeBasic(user + (":" + kGithubValue)));
+    }
+  }
+}
+
 TEST_CASE("a Basic value that is a placeholder as it stands is replaced as it stands") {
   Store store;
   REQUIRE(store.Add(Spec("NPM_AUTH", {"registry.example"}), Value("dXNlcjpwYXNzd29yZA==")));
@@ -311,6 +336,10 @@ TEST_CASE("an injected header is set whatever the guest sent in it") {
     CHECK(*head.headers.Find("authorization") == "Bearer " + kGithubValue);
     CHECK(*head.headers.Find("x-second") == kGithubValue);
   }
+  RequestHead other_spelling = Get({{"X_Second", "the-guests-own"}, {"x-SECOND", "and more"}});
+  CHECK(Refused(Pass(*store, To("api.github.com"), other_spelling)) == Reason::kAllowed);
+  CHECK(other_spelling.headers.Count("x-second") == 1);
+  CHECK(other_spelling.headers.Count("x_second") == 0);
   RequestHead elsewhere = Get();
   elsewhere.path = "/other";
   CHECK(Pass(*store, To("api.github.com"), elsewhere).used.empty());
@@ -353,6 +382,7 @@ TEST_CASE("a credential that is not ours does not reach a host with a secret") {
              {"x-api-key", "attacker"},
              {"X_API_Key", "attacker"},
              {"x-custom", "attacker"},
+             {"X_Custom", "attacker"},
              {"authorization", "Bearer attackers-key-0123456789 " + placeholder},
              {"authorization", EncodeBasic(placeholder + ":attackers-key")}}) {
       CAPTURE(field.name, field.value);
@@ -380,6 +410,60 @@ TEST_CASE("each credential field is looked at for itself") {
   CHECK(Refused(Pass(*store, To("api.github.com"), head)) == Reason::kForeignCredential);
   RequestHead twice = Get({{"x-api-key", placeholder}, {"x-api-key", "attacker"}});
   CHECK(Refused(Pass(*store, To("api.github.com"), twice)) == Reason::kForeignCredential);
+}
+
+TEST_CASE("a query may carry no credential that is not ours to a host with a secret") {
+  const std::string ours = "?";  // Stands for the placeholder.
+  struct Case {
+    std::string query;
+    std::optional<std::string> stripped;  // None: nothing is foreign.
+  };
+  const Case cases[] = {
+      {"access_token=attacker", ""},
+      {"a=b&access_token=attacker&c=d", "a=b&c=d"},
+      {"a=b&API-Key=attacker", "a=b"},
+      {"a=b;ACCESS%5Ftoken=attacker", "a=b"},
+      {"x_api_key=attacker&x-api-key=attacker&a=%20b", "a=%20b"},
+      {"X-Amz-Credential=a%2Fb&X-Amz-Date=1&X-Amz-Signature=ab", "X-Amz-Date=1"},
+      {"key=AIzaSyA0123456789abcdefghijklmnopqrstuv", ""},
+      {"access_token=?attackers-key-0123456789", ""},
+      {"access_token=?&private_token=attacker", "access_token=?"},
+      {"access_token=?", {}},
+      {"access_token=&api_key", {}},
+      {"key=a&token=CAUQAA0123456789abcdef&q=access_token", {}},
+      {"", {}},
+  };
+  for (const auto foreign :
+       {SecretSpec::Foreign::kBlock, SecretSpec::Foreign::kStrip, SecretSpec::Foreign::kPass}) {
+    SecretSpec spec = GithubSpec();
+    spec.foreign = foreign;
+    spec.query = true;
+    const auto store = StoreOf(std::move(spec));
+    const auto with = [&](std::string text, const std::string& what) {
+      const size_t at = text.find(ours);
+      return at == std::string::npos ? text : text.replace(at, 1, what);
+    };
+    for (const Case& one : cases) {
+      CAPTURE(one.query);
+      RequestHead head = Get();
+      head.query = with(one.query, *store->PlaceholderOf("GITHUB_TOKEN"));
+      const Examination examination = Pass(*store, To("api.github.com"), head);
+      if (foreign == SecretSpec::Foreign::kBlock && one.stripped) {
+        REQUIRE(Refused(examination) == Reason::kForeignCredential);
+        CHECK(examination.refusal->detail.find("in its query") != std::string::npos);
+        continue;
+      }
+      REQUIRE(Refused(examination) == Reason::kAllowed);
+      const bool strips = foreign == SecretSpec::Foreign::kStrip && one.stripped;
+      const std::string left = with(strips ? *one.stripped : one.query, kGithubValue);
+      CHECK(head.query.value_or("") == left);
+      if (strips && left.empty()) CHECK_FALSE(head.query);
+    }
+    RequestHead elsewhere = Get();
+    elsewhere.query = "access_token=its-own";
+    CHECK(Refused(Pass(*store, To("unbound.test"), elsewhere)) == Reason::kAllowed);
+    CHECK(*elsewhere.query == "access_token=its-own");
+  }
 }
 
 TEST_CASE("a request without a credential passes") {

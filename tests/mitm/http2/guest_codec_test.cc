@@ -195,6 +195,11 @@ TEST_CASE("a malformed request is told what is wrong, and costs no other its con
        {"connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade"}) {
     cases.push_back({field, Head(1, Asking({{field, "x"}})), connection});
   }
+  for (const char* field : {"content_length", "transfer_encoding", "proxy_authorization",
+                            "proxy_connection", "keep_alive"}) {
+    cases.push_back({field, Head(1, Asking({{field, "4"}})),
+                     Bad("a field that some servers read as one of framing or of the connection")});
+  }
   for (Case& one : cases) {
     one.bytes += Head(3, Asking());
     one.text += std::string("3: ") + kGet + " end\n";

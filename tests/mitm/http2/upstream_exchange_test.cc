@@ -212,6 +212,52 @@ TEST_CASE("a gRPC answer keeps its trailers") {
   CHECK(bare.length.kind == BodyLength::Kind::kNone);
 }
 
+/// MESSAGE behind its five bytes of gRPC.
+std::string Framed(const std::string& message) {
+  std::string framed(5, '\0');
+  framed[3] = static_cast<char>(message.size() >> 8 & 0xff);
+  framed[4] = static_cast<char>(message.size() & 0xff);
+  return framed + message;
+}
+
+/// TEXT as field NUMBER of a protobuf message: its tag and its size come before it.
+std::string Field(int number, const std::string& text) {
+  return std::string{static_cast<char>(number << 3 | 2), static_cast<char>(text.size())} + text;
+}
+
+TEST_CASE("a gRPC stream that shows a value stays one, whatever the placeholder's length") {
+  const std::string value = GENERATE("short123", "tok_0123456789abcdef0123456789abcdef01234567");
+  const std::string rotated = GENERATE("", "a value that replaced it & is of another length");
+  const std::string& shown = rotated.empty() ? value : rotated;
+  // Two messages; the value is in the middle of the first one, and twice in the second.
+  const std::string sent = Framed(Field(1, "before") + Field(2, shown) + Field(3, "behind")) +
+                           Framed(Field(1, "x" + shown + "y" + shown));
+  Rig rig(Http2Origin([&](Http2Server& server, Http2Server::Request& request) {
+    server.Answer(request.id, {{":status", "200"}, {"content-type", "application/grpc+proto"}},
+                  &sent, {{"grpc-status", "0"}, {"grpc-message", "no " + shown}});
+  }));
+  SecretSpec spec;
+  spec.name = "TOKEN";
+  spec.hosts = {*HostPattern::Parse("api.test")};
+  REQUIRE(rig.secrets.Add(spec, std::move(*secrets::Secret::Create(value))));
+  if (!rotated.empty()) {
+    REQUIRE(rig.secrets.Rotate("TOKEN", std::move(*secrets::Secret::Create(rotated))));
+  }
+  const std::string placeholder = *rig.secrets.PlaceholderOf("TOKEN");
+  Request request = Rig::Ask("POST", "/Service/Method");
+  request.head.headers.Add("content-type", "application/grpc+proto");
+  request.body = {BodyLength::Kind::kUnknown, 0};
+  Guest guest(rig.flow, request, "message");
+  rig.Finish(guest);
+  std::string filler;
+  while (filler.size() < shown.size()) filler += placeholder;
+  filler.resize(shown.size());
+  CHECK(guest.answer == Framed(Field(1, "before") + Field(2, filler) + Field(3, "behind")) +
+                            Framed(Field(1, "x" + filler + "y" + filler)));
+  REQUIRE(guest.trailers.Find("grpc-message") != nullptr);
+  CHECK(*guest.trailers.Find("grpc-message") == "no " + placeholder);
+}
+
 TEST_CASE("a refused request is sent again once, whatever its method, if its body is still here") {
   std::atomic<int> refused{0};
   std::atomic<int> to_refuse{1};

@@ -18,6 +18,15 @@ TEST_CASE("a variable's value comes through the pipe, and only if a source names
   CHECK_FALSE(sources.Read(EnvSource{"ONE"}));
 }
 
+TEST_CASE("a variable whose value can't be kept says why when it is asked for") {
+  const auto sources =
+      Sources::Open({EnvSource{"EMPTY"}}, ReadVariables(Pipe(std::string_view("EMPTY\0\0", 7))));
+  const auto empty = sources.Read(EnvSource{"EMPTY"});
+  REQUIRE_FALSE(empty);
+  CHECK(empty.error().code() == Code::kInvalid);
+  CHECK(empty.error().message() == "variable EMPTY: the value is empty");
+}
+
 TEST_CASE("the variables and files of a source's parts are read, too") {
   const Folder folder;
   OAuth2Source oauth;
