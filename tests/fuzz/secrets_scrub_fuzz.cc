@@ -1,6 +1,6 @@
 // The input is a little program: it makes values over a small alphabet, so that near misses and
 // second readings are common, then a stream in pieces. What comes out of the stream must be what
-// the whole gives, and what the plain way gives.
+// the whole gives, and what the plain way gives; where lengths are kept, it has the whole's length.
 //
 //   byte 0        how many values (1 to 4); each then takes 2 bytes: how many characters beyond
 //                 eight, and what fills them
@@ -93,12 +93,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   SALLYPORT_CHECK(set.has_value());
 
   ScrubFilter filter(*set);
+  ScrubFilter keeping(*set, AnswerFilter::Lengths::kKept);
+  std::string kept;
   std::string whole;
   std::string piece;
   std::string out;
   const auto feed = [&] {
     SALLYPORT_CHECK(filter.Feed(piece, out).has_value());
     SALLYPORT_CHECK(filter.held() < (*set)->longest_spelling());
+    SALLYPORT_CHECK(keeping.Feed(piece, kept).has_value());
+    SALLYPORT_CHECK(keeping.held() == filter.held());
     whole += piece;
     piece.clear();
   };
@@ -117,6 +121,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   feed();
   SALLYPORT_CHECK(filter.Finish(out).has_value());
+  SALLYPORT_CHECK(keeping.Finish(kept).has_value());
+  SALLYPORT_CHECK(kept.size() == whole.size() && keeping.changed() == filter.changed());
   SALLYPORT_CHECK(out == Scrubbed(**set, whole).value_or(whole));
   SALLYPORT_CHECK(out == NaiveScrub(secrets, whole));
   return 0;
