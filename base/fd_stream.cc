@@ -132,6 +132,7 @@ class FdStream final : public Stream {
 
   void OnReady(uint32_t events);
   void Tell();
+  bool MayReceive() const { return readable_ && !broken_ && !ended_; }
   ReadResult Receive(uint8_t* bytes, size_t size);
   void Send();
   void FinishSending();
@@ -208,7 +209,9 @@ void FdStream::SetListener(Listener* listener) {
 ReadResult FdStream::Read(std::span<uint8_t> buffer) {
   if (buffer.empty()) return {};
   if (incoming_.empty()) {
-    if (buffer.size() >= kDirectRead) return Receive(buffer.data(), buffer.size());
+    if (buffer.size() >= kDirectRead || !MayReceive()) {
+      return Receive(buffer.data(), buffer.size());
+    }
     const ReadResult result = Receive(incoming_.Tail(kReadBlock), kReadBlock);
     if (result.kind != ReadResult::Kind::kBytes) {
       incoming_.Clear();
@@ -219,7 +222,7 @@ ReadResult FdStream::Read(std::span<uint8_t> buffer) {
   const size_t size = std::min(buffer.size(), incoming_.size());
   std::memcpy(buffer.data(), incoming_.data(), size);
   incoming_.Drop(size);
-  return {ReadResult::Kind::kBytes, size};
+  return {ReadResult::Kind::kBytes, size, incoming_.empty() && !readable_};
 }
 
 ReadResult FdStream::Receive(uint8_t* bytes, size_t size) {
@@ -232,7 +235,7 @@ ReadResult FdStream::Receive(uint8_t* bytes, size_t size) {
   } while (received < 0 && errno == EINTR);
   if (received > 0) {
     if (static_cast<size_t>(received) < size && !end_announced_) readable_ = false;
-    return {ReadResult::Kind::kBytes, static_cast<size_t>(received)};
+    return {ReadResult::Kind::kBytes, static_cast<size_t>(received), !readable_};
   }
   if (received == 0) {
     ended_ = true;

@@ -17,6 +17,9 @@ struct ReadResult {
   };
   Kind kind = Kind::kWouldBlock;
   size_t bytes = 0;
+  /// With kBytes: these were the last for now. The next Read() would block, and the listener is
+  /// told when there are more; not set where a stream doesn't know.
+  bool drained = false;
 };
 
 /// A full-duplex byte stream with back pressure: a guest's TCP connection, a

@@ -128,6 +128,7 @@ void TlsStream::SetListener(Stream::Listener* listener) {
 }
 
 void TlsStream::OnStreamReady() {
+  lower_drained_ = false;
   if (!pending_.empty() || closing_ == Closing::kWanted) Push();
   if (listener_ == nullptr) {
     untold_ = true;
@@ -146,6 +147,7 @@ int TlsStream::ReadLower(std::span<uint8_t> buffer) {
   const ReadResult result = lower_->Read(buffer);
   switch (result.kind) {
     case ReadResult::Kind::kBytes:
+      lower_drained_ = result.drained;
       return static_cast<int>(result.bytes);
     case ReadResult::Kind::kWouldBlock:
       return -1;
@@ -162,10 +164,16 @@ int TlsStream::WriteLower(std::string_view bytes) {
   return static_cast<int>(lower_->Write(bytes));
 }
 
+/// Whether BoringSSL would only find out that nothing has arrived, which it is slow at. It takes no
+/// more from below than the record that it is at.
+bool TlsStream::NothingToRead() const {
+  return lower_drained_ && already_read_.empty() && SSL_has_pending(ssl_.get()) == 0;
+}
+
 ReadResult TlsStream::Read(std::span<uint8_t> buffer) {
   if (phase_ == Phase::kHandshake) return {ReadResult::Kind::kWouldBlock};
   size_t filled = 0;
-  while (phase_ == Phase::kOpen && !ended_ && filled < buffer.size()) {
+  while (phase_ == Phase::kOpen && !ended_ && filled < buffer.size() && !NothingToRead()) {
     const size_t wanted = std::min(buffer.size() - filled, kRecord);
     const int result = SSL_read(ssl_.get(), buffer.data() + filled, static_cast<int>(wanted));
     const TlsOutcome outcome = OutcomeOf(ssl_.get(), result);

@@ -55,6 +55,7 @@ class TlsStream final : public Stream, private Stream::Listener {
   int WriteLower(std::string_view bytes);
   bool Seal(std::string_view bytes);
   bool SealPending();
+  bool NothingToRead() const;
   void Push();
   void Fail();
 
@@ -69,6 +70,7 @@ class TlsStream final : public Stream, private Stream::Listener {
   std::string pending_;  // Plaintext of the next record.
   bool ended_ = false;   // close_notify was read.
   bool lower_ended_ = false;
+  bool lower_drained_ = false;  // It said so, and has told of nothing since.
   bool untold_ = false;
   Closing closing_ = Closing::kNo;
   TurnFlush turn_flush_;

@@ -29,7 +29,8 @@ ReadResult TcpStream::Read(std::span<uint8_t> buffer) {
   if (size > 0) {
     flow_->OnTaken(size);
     flow_->Touch();
-    return {.kind = ReadResult::Kind::kBytes, .bytes = size};
+    const bool drained = flow_->received().empty() && !flow_->guest_finished();
+    return {.kind = ReadResult::Kind::kBytes, .bytes = size, .drained = drained};
   }
   const bool end = flow_->guest_finished() && flow_->received().empty();
   return {.kind = end ? ReadResult::Kind::kEnd : ReadResult::Kind::kWouldBlock};

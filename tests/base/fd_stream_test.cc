@@ -63,6 +63,30 @@ TEST_CASE("bytes that a peer sends are told about and read in pieces of any size
   CHECK(ends.last == ReadResult::Kind::kWouldBlock);
 }
 
+TEST_CASE("a read says when it took all there was, and a later byte is told about") {
+  Ends ends;
+  std::array<uint8_t, 4> buffer;
+  ends.PeerWrites("hello");
+  ends.Turn();
+  CHECK_FALSE(ends.stream->Read(buffer).drained);
+  CHECK(ends.stream->Read(buffer).drained);
+  const int told = ends.told;
+  ends.PeerWrites("!");
+  ends.Turn();
+  CHECK(ends.told > told);
+  CHECK(ends.Read() == "!");
+}
+
+TEST_CASE("a stream whose end has arrived is not drained before the end is read") {
+  Ends ends;
+  std::array<uint8_t, 8> buffer;
+  ends.PeerWrites("hello");
+  ends.peer.reset();
+  ends.Turn();
+  CHECK_FALSE(ends.stream->Read(buffer).drained);
+  CHECK(ends.stream->Read(buffer).kind == ReadResult::Kind::kEnd);
+}
+
 TEST_CASE("written bytes are sent at the end of the turn, or at once when flushed") {
   Ends ends;
   CHECK(ends.stream->Write("one") == 3);
