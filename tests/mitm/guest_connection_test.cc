@@ -186,7 +186,8 @@ TEST_CASE("a guest that hangs up in the handshake leaves a record") {
   CHECK(gate.LastRecord().reason == Reason::kClientTls);
 }
 
-TEST_CASE("a client that speaks no HTTP of ours fails in the handshake, with a record that says so") {
+TEST_CASE(
+    "a client that speaks no HTTP of ours fails in the handshake, with a record that says so") {
   TestGate gate;
   auto guest = gate.Open({.alpn = "\x02h3"}, gate.Flow());
   guest->Pump();
