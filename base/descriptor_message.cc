@@ -11,7 +11,8 @@ namespace {
 /// A message of one piece, with room for FDS descriptors where there are any.
 struct Header {
   Header(char* bytes, size_t size, size_t fds)
-      : piece{.iov_base = bytes, .iov_len = size}, control(fds > 0 ? CMSG_SPACE(fds * sizeof(int)) : 0) {
+      : piece{.iov_base = bytes, .iov_len = size},
+        control(fds > 0 ? CMSG_SPACE(fds * sizeof(int)) : 0) {
     message.msg_iov = &piece;
     message.msg_iovlen = 1;
     if (fds == 0) return;

@@ -52,7 +52,8 @@ std::optional<IpAddress> IpAddress::FromSockaddr(const sockaddr_storage& address
 
 uint32_t IpAddress::v4_number() const {
   SALLYPORT_CHECK(v4_);
-  return uint32_t{bytes_[0]} << 24 | uint32_t{bytes_[1]} << 16 | uint32_t{bytes_[2]} << 8 | bytes_[3];
+  return uint32_t{bytes_[0]} << 24 | uint32_t{bytes_[1]} << 16 | uint32_t{bytes_[2]} << 8 |
+         bytes_[3];
 }
 
 std::string IpAddress::ToString() const {

@@ -44,7 +44,9 @@ Loop::Handle::~Handle() {
 Loop::Loop(UniqueFd epoll, const TimeSource* time)
     : epoll_(std::move(epoll)), time_(time), now_(Time()) {}
 
-Loop::~Loop() { Bury(); }
+Loop::~Loop() {
+  Bury();
+}
 
 Result<std::unique_ptr<Loop>> Loop::Create(const TimeSource* time) {
   UniqueFd epoll(epoll_create1(EPOLL_CLOEXEC));

@@ -78,8 +78,7 @@ void GuestConnection::Sniff() {
 void GuestConnection::PassThrough(std::string first) {
   step_ = Step::kServing;
   deadline_.Clear();
-  passthrough_ =
-      std::make_unique<Passthrough>(flow_, std::move(stream_), std::move(first), *this);
+  passthrough_ = std::make_unique<Passthrough>(flow_, std::move(stream_), std::move(first), *this);
   passthrough_->Start();
 }
 
@@ -183,8 +182,8 @@ void GuestConnection::RefuseBytes(const char* detail) {
 
 void GuestConnection::RefuseTls(const TlsFailure& failure) {
   if (hello_.refused.empty() && failure.refuses_certificate()) {
-    flow_.gate().distrust.Note(
-        flow_, hello_.sni.empty() ? ToString(flow_.Identity()) : hello_.sni, failure.detail);
+    flow_.gate().distrust.Note(flow_, hello_.sni.empty() ? ToString(flow_.Identity()) : hello_.sni,
+                               failure.detail);
     return owner_.OnConnectionOver(*this);
   }
   std::string detail;
@@ -195,7 +194,8 @@ void GuestConnection::RefuseTls(const TlsFailure& failure) {
         "the client closed the connection during the handshake; most often it does not trust "
         "the sandbox's CA";
   } else {
-    detail = (step_ == Step::kServing ? "the client ended TLS: " : "the TLS handshake failed: ") + failure.detail;
+    detail = (step_ == Step::kServing ? "the client ended TLS: " : "the TLS handshake failed: ") +
+             failure.detail;
   }
   flow_.Write(flow_.Record(), Reason::kClientTls, detail);
   owner_.OnConnectionOver(*this);

@@ -174,8 +174,8 @@ void Passthrough::Write(Reason reason, const std::string& detail) {
     record_.bytes_up = relay_->bytes_up();
     record_.bytes_down = relay_->bytes_down();
   }
-  record_.duration = std::chrono::duration_cast<std::chrono::microseconds>(
-      flow_.gate().loop.Time() - began_);
+  record_.duration =
+      std::chrono::duration_cast<std::chrono::microseconds>(flow_.gate().loop.Time() - began_);
   flow_.Write(std::move(record_), reason, detail);
 }
 

@@ -91,7 +91,8 @@ IpAddress ToIpAddress(std::span<const uint8_t> bytes) {
 
 bool IsMulticast(std::span<const uint8_t> address) {
   if (address.size() == 16) return address[0] == 0xff;
-  const bool broadcast = std::all_of(address.begin(), address.end(), [](uint8_t b) { return b == 255; });
+  const bool broadcast =
+      std::all_of(address.begin(), address.end(), [](uint8_t b) { return b == 255; });
   return broadcast || (address[0] >= 224 && address[0] < 240);  // 240/4 is reserved, but unicast.
 }
 

@@ -17,8 +17,8 @@ constexpr uint16_t kFlagRecursionDesired = 0x0100;
 constexpr uint16_t kFlagRecursionAvailable = 0x0080;
 constexpr uint16_t kClassIn = 1;
 constexpr uint16_t kClassAny = 255;
-constexpr uint16_t kOurUdpSize = 1232;   // Fits any path without fragments (DNS flag day 2020).
-constexpr size_t kMaxName = 255;         // RFC 1035, with length bytes.
+constexpr uint16_t kOurUdpSize = 1232;  // Fits any path without fragments (DNS flag day 2020).
+constexpr size_t kMaxName = 255;        // RFC 1035, with length bytes.
 constexpr size_t kMaxChain = 16;
 constexpr size_t kMaxRecords = 256;      // An answer section larger than this is nobody's.
 constexpr uint32_t kMaxNegativeTtl = 5;  // A reload or an approval must take effect soon.
@@ -29,20 +29,23 @@ struct NamedType {
   std::string_view name;
 };
 constexpr NamedType kTypes[] = {
-    {1, "A"},       {2, "NS"},      {5, "CNAME"},  {6, "SOA"},    {10, "NULL"},  {12, "PTR"},
-    {13, "HINFO"},  {15, "MX"},     {16, "TXT"},   {24, "SIG"},   {25, "KEY"},   {28, "AAAA"},
-    {33, "SRV"},    {35, "NAPTR"},  {37, "CERT"},  {39, "DNAME"}, {43, "DS"},    {44, "SSHFP"},
-    {46, "RRSIG"},  {47, "NSEC"},   {48, "DNSKEY"}, {50, "NSEC3"}, {52, "TLSA"},  {64, "SVCB"},
-    {65, "HTTPS"},  {99, "SPF"},    {251, "IXFR"}, {252, "AXFR"}, {255, "ANY"},  {256, "URI"},
+    {1, "A"},      {2, "NS"},     {5, "CNAME"},   {6, "SOA"},    {10, "NULL"}, {12, "PTR"},
+    {13, "HINFO"}, {15, "MX"},    {16, "TXT"},    {24, "SIG"},   {25, "KEY"},  {28, "AAAA"},
+    {33, "SRV"},   {35, "NAPTR"}, {37, "CERT"},   {39, "DNAME"}, {43, "DS"},   {44, "SSHFP"},
+    {46, "RRSIG"}, {47, "NSEC"},  {48, "DNSKEY"}, {50, "NSEC3"}, {52, "TLSA"}, {64, "SVCB"},
+    {65, "HTTPS"}, {99, "SPF"},   {251, "IXFR"},  {252, "AXFR"}, {255, "ANY"}, {256, "URI"},
     {257, "CAA"},
 };
 
-char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+char Lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
 
 void AppendLabel(std::string& out, std::string_view label) {
   for (const char raw : label) {
     const char c = Lower(raw);
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '*';
+    const bool plain =
+        (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '*';
     if (plain) {
       out += c;
       continue;
@@ -94,7 +97,8 @@ class Reader {
       }
       if ((head & 0xc0) == 0xc0) {
         if (at + 1 >= message_.size()) return Broken();
-        const size_t target = static_cast<size_t>(head & 0x3f) << 8 | static_cast<uint8_t>(message_[at + 1]);
+        const size_t target =
+            static_cast<size_t>(head & 0x3f) << 8 | static_cast<uint8_t>(message_[at + 1]);
         if (!jumped) at_ = at + 2;
         jumped = true;
         if (target >= limit) return Broken();
@@ -237,8 +241,9 @@ std::string TypeName(uint16_t type) {
 
 std::optional<uint16_t> ParseTypeName(std::string_view text) {
   std::string upper(text);
-  std::transform(upper.begin(), upper.end(), upper.begin(),
-                 [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c; });
+  std::transform(upper.begin(), upper.end(), upper.begin(), [](char c) {
+    return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  });
   for (const auto& named : kTypes) {
     if (named.name == upper) return named.type;
   }
@@ -291,9 +296,8 @@ std::string BuildResponse(const Query& query, const Answer& answer, size_t most)
       ++answers;
     }
   }
-  const bool negative =
-      has_question && answers == 0 &&
-      (answer.rcode == Rcode::kNoError || answer.rcode == Rcode::kNxDomain);
+  const bool negative = has_question && answers == 0 &&
+                        (answer.rcode == Rcode::kNoError || answer.rcode == Rcode::kNxDomain);
   if (negative) PutSoa(body, std::min(answer.ttl, kMaxNegativeTtl));
   std::string tail;
   if (query.edns) PutOpt(tail, &answer);
@@ -356,7 +360,8 @@ struct AnswerRecords {
 };
 
 /// Collects what the answer section says; nothing when it is malformed.
-std::optional<AnswerRecords> ReadAnswers(std::string_view message, Reader& in, size_t count, uint16_t type) {
+std::optional<AnswerRecords> ReadAnswers(std::string_view message, Reader& in, size_t count,
+                                         uint16_t type) {
   AnswerRecords records;
   if (count > kMaxRecords) return std::nullopt;
   for (size_t i = 0; i < count; ++i) {
@@ -364,20 +369,24 @@ std::optional<AnswerRecords> ReadAnswers(std::string_view message, Reader& in, s
     if (!in.ok()) return std::nullopt;
     if (record.dns_class != kClassIn) continue;
     if (record.type == kTypeCname) {
-      // The name may point back into the message, so it is read from its place there, bounded by its length.
+      // The name may point back into the message, so it is read from its place there, bounded by
+      // its length.
       Reader data(message.substr(0, record.data_at + record.data.size()));
       data.Bytes(record.data_at);
       std::string target = data.Name();
       if (!data.ok()) return std::nullopt;
-      records.aliases.insert_or_assign(record.name, AnswerRecords::Alias{std::move(target), record.ttl});
+      records.aliases.insert_or_assign(record.name,
+                                       AnswerRecords::Alias{std::move(target), record.ttl});
     } else if (record.type == type) {
       const auto* bytes = reinterpret_cast<const uint8_t*>(record.data.data());
       if (type == kTypeA && record.data.size() == 4) {
         records.addresses.emplace(
-            record.name, AnswerRecords::Found{IpAddress::V4(std::span<const uint8_t, 4>(bytes, 4)), record.ttl});
+            record.name,
+            AnswerRecords::Found{IpAddress::V4(std::span<const uint8_t, 4>(bytes, 4)), record.ttl});
       } else if (type == kTypeAaaa && record.data.size() == 16) {
         records.addresses.emplace(
-            record.name, AnswerRecords::Found{IpAddress::V6(std::span<const uint8_t, 16>(bytes, 16)), record.ttl});
+            record.name, AnswerRecords::Found{
+                             IpAddress::V6(std::span<const uint8_t, 16>(bytes, 16)), record.ttl});
       } else if (type == kTypeA || type == kTypeAaaa) {
         return std::nullopt;
       }
@@ -388,13 +397,15 @@ std::optional<AnswerRecords> ReadAnswers(std::string_view message, Reader& in, s
 
 }  // namespace
 
-Result<UpstreamAnswer> ParseResponse(std::string_view message, const HostName& name, uint16_t type) {
+Result<UpstreamAnswer> ParseResponse(std::string_view message, const HostName& name,
+                                     uint16_t type) {
   const auto malformed = [&](const char* why) {
     return Fail(Code::kInvalid, "DNS answer for " + name.text() + ": " + why);
   };
   Reader in(message);
   const Header header = ReadHeader(in);
-  if (!in.ok() || (header.flags & kFlagResponse) == 0 || header.questions != 1) return malformed("no response");
+  if (!in.ok() || (header.flags & kFlagResponse) == 0 || header.questions != 1)
+    return malformed("no response");
   const std::string asked = in.Name();
   const uint16_t asked_type = in.U16();
   const uint16_t asked_class = in.U16();

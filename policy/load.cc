@@ -36,8 +36,9 @@ void CheckDeclarations(Loader& loader) {
                                        "\", hosts = { \"api.example.com\" } }");
   }
   for (const auto& [host, line] : loader.pending_upstreams) {
-    loader.diagnostics.Error(line, "upstream \"" + host + "\" without its table: write upstream \"" +
-                                       host + "\" { ca = \"corp.pem\" }");
+    loader.diagnostics.Error(line, "upstream \"" + host +
+                                       "\" without its table: write upstream \"" + host +
+                                       "\" { ca = \"corp.pem\" }");
   }
   std::vector<HostPattern> hooked;
   for (const Hook& hook : loader.declared.on_request) {

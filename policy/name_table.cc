@@ -19,7 +19,14 @@ constexpr uint32_t kNumbers = (1u << 17) - 2;
 
 std::array<uint8_t, 8> RandomV6Prefix(uint64_t seed) {
   // 2001:2::/48, the range for benchmarks (RFC 5180), and 16 random bits.
-  return {0x20, 0x01, 0x00, 0x02, 0x00, 0x00, static_cast<uint8_t>(seed >> 8), static_cast<uint8_t>(seed)};
+  return {0x20,
+          0x01,
+          0x00,
+          0x02,
+          0x00,
+          0x00,
+          static_cast<uint8_t>(seed >> 8),
+          static_cast<uint8_t>(seed)};
 }
 
 }  // namespace

@@ -39,7 +39,8 @@ Result<std::vector<std::string>> ListeningIds() {
   return ids;
 }
 
-Result<ControlReply> Ask(std::string_view id, const ControlRequest& request, const UniqueFd& attached) {
+Result<ControlReply> Ask(std::string_view id, const ControlRequest& request,
+                         const UniqueFd& attached) {
   auto socket = ConnectToControl(geteuid(), id);
   if (!socket) return tl::unexpected(std::move(socket).error());
   const timeval limit{.tv_sec = kReplyTimeout.count(), .tv_usec = 0};
@@ -79,14 +80,16 @@ Result<UniqueFd> ConnectToControl(uid_t owner, std::string_view id) {
   if (!address) return Fail(Code::kNotFound, missing);
   UniqueFd connection(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   if (!connection.valid()) return tl::unexpected(Error::FromErrno("control socket"));
-  if (connect(connection.get(), reinterpret_cast<const sockaddr*>(&address->name), address->size) != 0) {
+  if (connect(connection.get(), reinterpret_cast<const sockaddr*>(&address->name), address->size) !=
+      0) {
     if (errno == ECONNREFUSED) return Fail(Code::kNotFound, missing);
     return tl::unexpected(Error::FromErrno("control socket"));
   }
   // Anybody may listen under any abstract name.
   ucred peer{};
   socklen_t size = sizeof peer;
-  if (getsockopt(connection.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.uid != owner) {
+  if (getsockopt(connection.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 ||
+      peer.uid != owner) {
     return Fail(Code::kDenied, "another user listens where sandbox " + std::string(id) + " should");
   }
   return connection;

@@ -35,7 +35,8 @@ HostReport ExamineHost() {
   } else {
     helpers.state = HostFinding::State::kMissing;
     helpers.detail = found.error().message();
-    helpers.fix = "build or install sandbox-warden, sandbox-broker and sandbox-agent beside sandboxctl";
+    helpers.fix =
+        "build or install sandbox-warden, sandbox-broker and sandbox-agent beside sandboxctl";
     report.can_run = false;
   }
   report.findings.push_back(std::move(helpers));

@@ -75,7 +75,8 @@ Status MakeFolders(const std::string& path) {
 std::string NewSandboxId() {
   constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyz234567";
   std::array<unsigned char, 10> random;
-  SALLYPORT_CHECK(getrandom(random.data(), random.size(), 0) == static_cast<ssize_t>(random.size()));
+  SALLYPORT_CHECK(getrandom(random.data(), random.size(), 0) ==
+                  static_cast<ssize_t>(random.size()));
   std::string id = "sp-";
   for (const unsigned char byte : random) id += kLetters[byte % kLetters.size()];
   return id;
@@ -83,7 +84,8 @@ std::string NewSandboxId() {
 
 Result<Helpers> FindHelpers() {
   std::vector<std::string> folders;
-  if (const char* folder = std::getenv("SALLYPORT_LIBEXEC_DIR"); folder != nullptr && *folder != '\0') {
+  if (const char* folder = std::getenv("SALLYPORT_LIBEXEC_DIR");
+      folder != nullptr && *folder != '\0') {
     folders.emplace_back(folder);
   } else if (const auto self = ResolvePath("/proc/self/exe")) {
     const std::string here = std::filesystem::path(*self).parent_path();
@@ -91,14 +93,16 @@ Result<Helpers> FindHelpers() {
   }
   std::string looked;
   for (const auto& folder : folders) {
-    Helpers helpers{folder + "/sandbox-warden", folder + "/sandbox-agent", folder + "/sandbox-broker"};
+    Helpers helpers{folder + "/sandbox-warden", folder + "/sandbox-agent",
+                    folder + "/sandbox-broker"};
     if (access(helpers.warden.c_str(), X_OK) == 0 && access(helpers.agent.c_str(), R_OK) == 0 &&
         access(helpers.broker.c_str(), X_OK) == 0) {
       return helpers;
     }
     looked += ' ' + folder;
   }
-  return Fail(Code::kNotFound, "sandbox-warden, sandbox-broker and sandbox-agent are not in" + looked +
+  return Fail(Code::kNotFound, "sandbox-warden, sandbox-broker and sandbox-agent are not in" +
+                                   looked +
                                    "; set SALLYPORT_LIBEXEC_DIR to the folder that holds them");
 }
 

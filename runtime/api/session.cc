@@ -17,8 +17,8 @@ using guest::Frame;
 using guest::FrameType;
 
 namespace {
-// A pipe that polls as writable takes this much without blocking (PIPE_BUF), and the descriptor may be
-// shared with others, so it is not ours to make non-blocking.
+// A pipe that polls as writable takes this much without blocking (PIPE_BUF), and the descriptor may
+// be shared with others, so it is not ours to make non-blocking.
 constexpr size_t kWritePiece = 4096;
 }  // namespace
 
@@ -89,11 +89,12 @@ Session::Session(Loop& loop, Descriptors descriptors, std::function<void(Outcome
 
 Session::~Session() = default;
 
-Result<std::unique_ptr<Session>> Session::Start(Loop& loop, Sandbox& sandbox, const Program& program,
-                                                Descriptors descriptors,
+Result<std::unique_ptr<Session>> Session::Start(Loop& loop, Sandbox& sandbox,
+                                                const Program& program, Descriptors descriptors,
                                                 std::function<void(Outcome)> done) {
   std::unique_ptr<Session> session(new Session(loop, descriptors, std::move(done)));
-  auto channel = runtime::FrameChannel::Create(loop, std::move(sandbox.control), "the warden", *session);
+  auto channel =
+      runtime::FrameChannel::Create(loop, std::move(sandbox.control), "the warden", *session);
   if (!channel) return tl::unexpected(std::move(channel).error());
   session->channel_ = *std::move(channel);
 
@@ -107,7 +108,8 @@ Result<std::unique_ptr<Session>> Session::Start(Loop& loop, Sandbox& sandbox, co
     exec.rows = size.ws_row;
     exec.columns = size.ws_col;
   }
-  if (auto status = session->channel_->SendMessage(FrameType::kExec, kStream, exec.Encode()); !status) {
+  if (auto status = session->channel_->SendMessage(FrameType::kExec, kStream, exec.Encode());
+      !status) {
     return tl::unexpected(std::move(status).error().In("the program's arguments"));
   }
   return session;
@@ -151,7 +153,8 @@ void Session::OnFrame(Frame frame) {
     }
     case FrameType::kError: {
       const auto error = guest::ErrorMessage::Decode(frame.payload);
-      outcome_ = error ? Outcome{error->exit_code, error->message} : Outcome{125, error.error().message()};
+      outcome_ =
+          error ? Outcome{error->exit_code, error->message} : Outcome{125, error.error().message()};
       return FinishWhenDrained();
     }
     default:

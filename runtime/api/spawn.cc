@@ -18,7 +18,8 @@ namespace sallyport {
 
 namespace {
 
-/// What the child does between its birth and the exec; posix_spawn needs no copy of this process for it.
+/// What the child does between its birth and the exec; posix_spawn needs no copy of this process
+/// for it.
 class SpawnPlan {
  public:
   SpawnPlan() {

@@ -19,7 +19,8 @@ constexpr int kUsageError = 125;  // What fails before the program runs is the s
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
-  CLI::App app{"Runs programs in sandboxes whose only way out is a gate on the host.", "sandboxctl"};
+  CLI::App app{"Runs programs in sandboxes whose only way out is a gate on the host.",
+               "sandboxctl"};
   app.footer("Example:\n  sandboxctl run --policy policy.lua -- curl https://api.example.com/");
   app.set_version_flag("--version", VersionText());
   app.require_subcommand(1);

@@ -25,7 +25,8 @@ namespace sallyport::cli {
 namespace {
 
 constexpr int kSandboxFailed = 125;
-constexpr auto kLastWords = std::chrono::seconds(2);  // For the audit log of a sandbox that is cut short.
+constexpr auto kLastWords =
+    std::chrono::seconds(2);  // For the audit log of a sandbox that is cut short.
 
 struct RunOptions {
   std::string backend = "auto";
@@ -63,7 +64,8 @@ std::vector<std::string> Split(const std::string& text, char separator) {
 Result<SandboxConfig::NamedSecret> ParseSecret(const std::string& text) {
   const size_t at = text.find('@');
   if (at == 0 || at == std::string::npos || at + 1 == text.size()) {
-    return Fail(Code::kInvalid, "--secret " + text + ": write NAME@HOST, as in GITHUB_TOKEN@api.github.com");
+    return Fail(Code::kInvalid,
+                "--secret " + text + ": write NAME@HOST, as in GITHUB_TOKEN@api.github.com");
   }
   return SandboxConfig::NamedSecret{text.substr(0, at), Split(text.substr(at + 1), ',')};
 }
@@ -71,7 +73,8 @@ Result<SandboxConfig::NamedSecret> ParseSecret(const std::string& text) {
 Result<SandboxConfig::Mount> ParseMount(const std::string& text) {
   auto parts = Split(text, ':');
   if (parts.size() == 2) parts.emplace_back("rw");
-  if (parts.size() != 3 || parts[0].empty() || parts[1].empty() || (parts[2] != "ro" && parts[2] != "rw")) {
+  if (parts.size() != 3 || parts[0].empty() || parts[1].empty() ||
+      (parts[2] != "ro" && parts[2] != "rw")) {
     return Fail(Code::kInvalid, "-v " + text + ": write SRC:DST or SRC:DST:ro");
   }
   return SandboxConfig::Mount{parts[0], parts[1], parts[2] == "rw"};
@@ -80,15 +83,18 @@ Result<SandboxConfig::Mount> ParseMount(const std::string& text) {
 Result<std::pair<std::string, std::string>> ParseVariable(const std::string& text) {
   const size_t equals = text.find('=');
   if (equals == 0) return Fail(Code::kInvalid, "-e " + text + ": write NAME=VALUE");
-  if (equals != std::string::npos) return std::pair(text.substr(0, equals), text.substr(equals + 1));
+  if (equals != std::string::npos)
+    return std::pair(text.substr(0, equals), text.substr(equals + 1));
   const char* value = std::getenv(text.c_str());
-  if (value == nullptr) return Fail(Code::kInvalid, "-e " + text + ": the variable is not set here");
+  if (value == nullptr)
+    return Fail(Code::kInvalid, "-e " + text + ": the variable is not set here");
   return std::pair(text, std::string(value));
 }
 
 /// Runs PARSE over each of TEXTS.
 template <class T>
-Result<std::vector<T>> ParseAll(const std::vector<std::string>& texts, Result<T> (*parse)(const std::string&)) {
+Result<std::vector<T>> ParseAll(const std::vector<std::string>& texts,
+                                Result<T> (*parse)(const std::string&)) {
   std::vector<T> all;
   for (const auto& text : texts) {
     auto one = parse(text);
@@ -113,7 +119,8 @@ Result<SandboxConfig> MakeConfig(const RunOptions& options) {
   config.no_network = options.no_network;
   if (!options.timeout.empty()) {
     config.timeout = ParseDuration(options.timeout);
-    if (!config.timeout) return Fail(Code::kInvalid, "--timeout " + options.timeout + ": write 30s, 5m or 2h");
+    if (!config.timeout)
+      return Fail(Code::kInvalid, "--timeout " + options.timeout + ": write 30s, 5m or 2h");
   }
   config.resolvers = options.resolvers;
   config.upstream_roots = options.roots;
@@ -151,12 +158,13 @@ class Signals {
     const sigset_t set = Set();
     fd_ = UniqueFd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
     if (!fd_.valid()) return tl::unexpected(Error::FromErrno("signalfd"));
-    auto watch = loop.Watch(fd_.get(), EPOLLIN, [this, &session, end = std::move(on_second_interrupt)](uint32_t) {
-      signalfd_siginfo info;
-      while (read(fd_.get(), &info, sizeof info) == sizeof info) {
-        OnSignal(static_cast<int>(info.ssi_signo), session, end);
-      }
-    });
+    auto watch = loop.Watch(fd_.get(), EPOLLIN,
+                            [this, &session, end = std::move(on_second_interrupt)](uint32_t) {
+                              signalfd_siginfo info;
+                              while (read(fd_.get(), &info, sizeof info) == sizeof info) {
+                                OnSignal(static_cast<int>(info.ssi_signo), session, end);
+                              }
+                            });
     if (!watch) return tl::unexpected(std::move(watch).error());
     watch_ = *std::move(watch);
     return {};
@@ -189,7 +197,8 @@ int RunProgram(const RunOptions& options) {
   if (!loop) return Complain(loop.error().message());
   auto sandbox = Sandbox::Start(*config);
   if (!sandbox) return Complain(sandbox.error().message());
-  for (const auto& warning : sandbox->warnings) std::fprintf(stderr, "sandboxctl: %s\n", warning.c_str());
+  for (const auto& warning : sandbox->warnings)
+    std::fprintf(stderr, "sandboxctl: %s\n", warning.c_str());
 
   std::optional<Session::Outcome> outcome;
   auto session = Session::Start(**loop, *sandbox, *program, {},
@@ -197,8 +206,9 @@ int RunProgram(const RunOptions& options) {
   if (!session) return Complain(session.error().message());
   if (options.verbose) {
     (*session)->on_launched = [&](const Session::Facts& facts) {
-      std::fprintf(stderr, "sandboxctl: sandbox %s, backend %s, link %s, audit log %s\n", sandbox->id.c_str(),
-                   facts.backend.c_str(), facts.link.c_str(), sandbox->audit_file.c_str());
+      std::fprintf(stderr, "sandboxctl: sandbox %s, backend %s, link %s, audit log %s\n",
+                   sandbox->id.c_str(), facts.backend.c_str(), facts.link.c_str(),
+                   sandbox->audit_file.c_str());
     };
   }
   Signals signals;
@@ -229,11 +239,16 @@ void AddRun(CLI::App& app, Run& run) {
   auto options = std::make_shared<RunOptions>();
   command->add_option("--backend", options->backend, "How to isolate: auto or namespace")
       ->check(CLI::IsMember({"auto", "namespace"}));
-  command->add_option("-f,--policy", options->policy, "The policy file; without one nothing is granted");
-  command->add_option("--secret", options->secrets,
-                      "NAME@HOST[,HOST...]: the variable NAME holds a secret that these hosts may receive")
+  command->add_option("-f,--policy", options->policy,
+                      "The policy file; without one nothing is granted");
+  command
+      ->add_option(
+          "--secret", options->secrets,
+          "NAME@HOST[,HOST...]: the variable NAME holds a secret that these hosts may receive")
       ->allow_extra_args(false);
-  command->add_option("-e,--env", options->env, "NAME=VALUE for the program; NAME alone takes the value from here")
+  command
+      ->add_option("-e,--env", options->env,
+                   "NAME=VALUE for the program; NAME alone takes the value from here")
       ->allow_extra_args(false);
   command->add_option("-v,--volume", options->mounts, "SRC:DST[:ro]: shows a host path inside")
       ->allow_extra_args(false);
@@ -241,14 +256,20 @@ void AddRun(CLI::App& app, Run& run) {
   command->add_flag("-t,--tty", options->tty, "Gives the program a terminal");
   command->add_option("--hostname", options->hostname, "The sandbox's host name");
   command->add_flag("--no-network", options->no_network, "No network at all");
-  command->add_option("--timeout", options->timeout, "Ends the sandbox after 30s, 5m, 2h; exit code 124");
-  command->add_option("--resolver", options->resolvers, "ADDR[:PORT] of a DNS server that the gate asks")
+  command->add_option("--timeout", options->timeout,
+                      "Ends the sandbox after 30s, 5m, 2h; exit code 124");
+  command
+      ->add_option("--resolver", options->resolvers,
+                   "ADDR[:PORT] of a DNS server that the gate asks")
       ->allow_extra_args(false);
-  command->add_option("--upstream-ca", options->roots, "PEM file of roots that the gate trusts besides the host's")
+  command
+      ->add_option("--upstream-ca", options->roots,
+                   "PEM file of roots that the gate trusts besides the host's")
       ->allow_extra_args(false);
   command->add_option("--audit", options->audit, "Appends the audit log to this file");
   command->add_flag("--verbose", options->verbose, "Says which backend and link run");
-  command->add_option("COMMAND", options->argv, "The program and its arguments, after --")->required();
+  command->add_option("COMMAND", options->argv, "The program and its arguments, after --")
+      ->required();
   command->positionals_at_end();
   command->footer(
       "Exit codes: the program's own; 124 time is over; 125 the sandbox failed; 126 not runnable;\n"

@@ -24,7 +24,8 @@ int Complain(const Error& error) {
 }
 
 /// Asks, and prints what was asked for.
-int Ask(const std::string& sandbox, const runtime::ControlRequest& request, const UniqueFd& value = {}) {
+int Ask(const std::string& sandbox, const runtime::ControlRequest& request,
+        const UniqueFd& value = {}) {
   const auto reply = AskSandbox(sandbox, request, value);
   if (!reply) return Complain(reply.error());
   if (!reply->text.empty()) std::printf("%s\n", reply->text.c_str());
@@ -71,20 +72,26 @@ void AddShow(CLI::App& secret, Run& run) {
   auto* ls = secret.add_subcommand("ls", "Shows the secrets of a sandbox, never their values");
   ls->footer("Example:\n  sandboxctl secret ls sp-h2k");
   auto target = AddTarget(*ls, nullptr, nullptr);
-  ls->callback([&run, target] { run = [target] { return Ask(target->sandbox, {"secret ls", {}}); }; });
+  ls->callback([&run, target] {
+    run = [target] { return Ask(target->sandbox, {"secret ls", {}}); };
+  });
 }
 
 void AddAdd(CLI::App& secret, Run& run) {
-  auto* add = secret.add_subcommand("add", "Gives a sandbox another secret, and prints its placeholder");
-  add->footer("The policy must let the sandbox reach the hosts; a secret grants nothing.\n\n"
-              "Example:\n  sandboxctl secret add sp-h2k NPM_TOKEN@registry.npmjs.org --env NPM_TOKEN");
+  auto* add =
+      secret.add_subcommand("add", "Gives a sandbox another secret, and prints its placeholder");
+  add->footer(
+      "The policy must let the sandbox reach the hosts; a secret grants nothing.\n\n"
+      "Example:\n  sandboxctl secret add sp-h2k NPM_TOKEN@registry.npmjs.org --env NPM_TOKEN");
   auto target = AddTarget(*add, "SECRET", "NAME@HOST[,HOST...]: its name, and who may receive it");
   auto source = AddValueOptions(*add);
-  add->callback([&run, target, source] { run = [target, source] { return Add(*target, *source); }; });
+  add->callback(
+      [&run, target, source] { run = [target, source] { return Add(*target, *source); }; });
 }
 
 void AddRotate(CLI::App& secret, Run& run) {
-  auto* rotate = secret.add_subcommand("rotate", "Gives a secret another value; its placeholder stays");
+  auto* rotate =
+      secret.add_subcommand("rotate", "Gives a secret another value; its placeholder stays");
   rotate->footer("Example:\n  gh auth token | sandboxctl secret rotate sp-h2k GITHUB_TOKEN");
   auto target = AddTarget(*rotate, "NAME", "The secret");
   auto source = AddValueOptions(*rotate);

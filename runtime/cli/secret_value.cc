@@ -73,7 +73,8 @@ Result<UniqueFd> ReadFrom(int fd, const std::string& what) {
 
 std::shared_ptr<ValueSource> AddValueOptions(CLI::App& command) {
   auto source = std::make_shared<ValueSource>();
-  auto* variable = command.add_option("--env", source->variable, "Takes the value from this variable");
+  auto* variable =
+      command.add_option("--env", source->variable, "Takes the value from this variable");
   command.add_option("--file", source->file, "Takes the value from this file")->excludes(variable);
   return source;
 }
@@ -81,8 +82,10 @@ std::shared_ptr<ValueSource> AddValueOptions(CLI::App& command) {
 Result<UniqueFd> ReadValue(const ValueSource& source) {
   if (!source.variable.empty()) {
     const char* value = std::getenv(source.variable.c_str());
-    if (value == nullptr) return Fail(Code::kNotFound, "the variable " + source.variable + " is not set");
-    if (*value == '\0') return Fail(Code::kInvalid, "the variable " + source.variable + " is empty");
+    if (value == nullptr)
+      return Fail(Code::kNotFound, "the variable " + source.variable + " is not set");
+    if (*value == '\0')
+      return Fail(Code::kInvalid, "the variable " + source.variable + " is empty");
     return ValueFile(value);
   }
   if (!source.file.empty()) {

@@ -78,9 +78,9 @@ void AppendNumber(std::string& out, uint64_t value) {
 
 // How many bytes at the front of TEXT stand for themselves in JSON and on a terminal.
 size_t PlainFront(std::string_view text) {
-  const auto special =
-      std::find_if(text.begin(), text.end(),
-                   [](char c) { return c < 0x20 || c > 0x7E || c == '"' || c == '\\'; });
+  const auto special = std::find_if(text.begin(), text.end(), [](char c) {
+    return c < 0x20 || c > 0x7E || c == '"' || c == '\\';
+  });
   return static_cast<size_t>(special - text.begin());
 }
 

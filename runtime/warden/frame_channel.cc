@@ -47,7 +47,9 @@ Status FrameChannel::SendMessage(guest::FrameType type, uint32_t stream, std::st
   return guest::AppendMessage(out_, type, stream, payload);
 }
 
-void FrameChannel::Pause() { paused_ = true; }
+void FrameChannel::Pause() {
+  paused_ = true;
+}
 
 void FrameChannel::Resume() {
   if (!paused_) return;
@@ -111,8 +113,8 @@ bool FrameChannel::Deliver() {
 void FrameChannel::Flush() {
   if (full()) was_full_ = true;  // Whoever saw that waits to hear of room.
   while (sent_ < out_.size() && !ended_) {
-    const ssize_t count = send(socket_.get(), out_.data() + sent_, out_.size() - sent_,
-                               MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ssize_t count =
+        send(socket_.get(), out_.data() + sent_, out_.size() - sent_, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) break;  // Full: an edge follows. Broken: reading reports it.
     sent_ += static_cast<size_t>(count);
@@ -140,7 +142,8 @@ Status FrameChannel::Drain(Clock::duration limit) {
     if (left <= 0 || poll(&ready, 1, static_cast<int>(left)) == 0) {
       return Fail(Code::kTimeout, peer_ + " does not read");
     }
-    if ((ready.revents & (POLLERR | POLLHUP)) != 0) return Fail(Code::kUnreachable, peer_ + " is gone");
+    if ((ready.revents & (POLLERR | POLLHUP)) != 0)
+      return Fail(Code::kUnreachable, peer_ + " is gone");
   }
 }
 

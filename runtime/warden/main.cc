@@ -51,10 +51,11 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "sandbox-warden: %s\n", message.error().message().c_str());
     return 125;
   }
-  auto warden = Warden::Start(std::move(message->launch), {.control = UniqueFd(kControlFd),
-                                                           .audit = std::move(message->audit),
-                                                           .values = std::move(message->values),
-                                                           .commands = std::move(message->commands)});
+  auto warden =
+      Warden::Start(std::move(message->launch), {.control = UniqueFd(kControlFd),
+                                                 .audit = std::move(message->audit),
+                                                 .values = std::move(message->values),
+                                                 .commands = std::move(message->commands)});
   if (!warden) return 125;
   const auto status = (*warden)->Run();
   // The sandbox's network goes with this process; its teardown holds nobody up.

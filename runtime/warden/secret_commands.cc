@@ -17,7 +17,8 @@ Result<secrets::Secret> ReadValue(const UniqueFd& file) {
   if (!file.valid() || fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
     return Fail(Code::kInvalid, "the value is missing");
   }
-  if (static_cast<size_t>(info.st_size) > kMaxValue) return Fail(Code::kLimit, "the value is too long");
+  if (static_cast<size_t>(info.st_size) > kMaxValue)
+    return Fail(Code::kLimit, "the value is too long");
   std::array<char, kMaxValue> bytes;
   const ssize_t got = pread(file.get(), bytes.data(), bytes.size(), 0);
   if (got < 0) return tl::unexpected(Error::FromErrno("reading the value"));
@@ -34,7 +35,8 @@ Result<std::vector<HostPattern>> ReadHosts(const std::vector<std::string>& argum
     auto pattern = HostPattern::Parse(arguments[i]);
     if (!pattern) return tl::unexpected(std::move(pattern).error().In(arguments[i]));
     if (pattern->is_wildcard()) {
-      return Fail(Code::kInvalid, arguments[i] + ": name each host here; wildcards belong into the policy");
+      return Fail(Code::kInvalid,
+                  arguments[i] + ": name each host here; wildcards belong into the policy");
     }
     hosts.push_back(*std::move(pattern));
   }
@@ -59,7 +61,8 @@ ControlReply SecretCommands::Run(const ControlRequest& request, UniqueFd attache
   if (request.verb == "secret rotate" && arguments.size() == 1) {
     return Answer(Rotate(arguments, attached), "");
   }
-  if (request.verb == "secret revoke" && arguments.size() == 1) return Answer(Revoke(arguments), "");
+  if (request.verb == "secret revoke" && arguments.size() == 1)
+    return Answer(Revoke(arguments), "");
   return {.done = false, .text = "this sandbox does not know " + request.verb, .rows = {}};
 }
 

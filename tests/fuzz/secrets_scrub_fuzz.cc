@@ -17,30 +17,17 @@
 
 #include "base/check.h"
 #include "secrets/scrub_filter.h"
+#include "tests/fuzz/bytes.h"
 #include "tests/secrets/scrub_reference.h"
 
 using namespace sallyport::secrets;
+using sallyport::Bytes;
 
 namespace {
 
 constexpr std::string_view kCharacters = "ab%25&\\/+= -u0a\xc3\xa4\xf0\x9f\x94\x91z#;3";
 /// Enough for every kind of overlap; the plain way is slow.
 constexpr size_t kMaxText = 300;
-
-class Bytes {
- public:
-  Bytes(const uint8_t* data, size_t size) : data_(data), size_(size) {}
-  bool empty() const { return size_ == 0; }
-  uint8_t Next() {
-    if (empty()) return 0;
-    --size_;
-    return *data_++;
-  }
-
- private:
-  const uint8_t* data_;
-  size_t size_;
-};
 
 std::string ValueOf(size_t size, size_t fill) {
   std::string value;

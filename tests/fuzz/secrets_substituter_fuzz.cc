@@ -15,29 +15,16 @@
 
 #include "base/check.h"
 #include "secrets/substituter.h"
+#include "tests/fuzz/bytes.h"
 #include "tests/secrets/reference.h"
 
 using namespace sallyport::secrets;
+using sallyport::Bytes;
 
 namespace {
 
 constexpr std::string_view kAnchor = "1230";
 constexpr std::string_view kCharacters = "1230abcd";
-
-class Bytes {
- public:
-  Bytes(const uint8_t* data, size_t size) : data_(data), size_(size) {}
-  bool empty() const { return size_ == 0; }
-  uint8_t Next() {
-    if (empty()) return 0;
-    --size_;
-    return *data_++;
-  }
-
- private:
-  const uint8_t* data_;
-  size_t size_;
-};
 
 std::string Text(size_t size, size_t fill) {
   std::string text;

@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <string>
 
-
 namespace sallyport::guest {
 namespace {
 

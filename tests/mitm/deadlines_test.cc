@@ -35,7 +35,8 @@ class Silent {
 
 /// A gate over a Silent server. PLAIN: the server speaks no TLS, so its handshake never ends.
 struct SilentGate : Silent, TestGate {
-  explicit SilentGate(std::string answer = "", const TestCertificate* certificate = &ApiCertificate())
+  explicit SilentGate(std::string answer = "",
+                      const TestCertificate* certificate = &ApiCertificate())
       : Silent(std::move(answer)), TestGate(Silent::handler(), certificate) {}
 
   /// Waits until the server has read something.
@@ -88,7 +89,8 @@ TEST_CASE("a guest's TLS handshake has one deadline, however busy it looks") {
   CheckRecord(gate, Reason::kClientTls, "the TLS handshake took too long");
 }
 
-TEST_CASE("a ClientHello that waits for its server's protocol is answered in time, with the choice") {
+TEST_CASE(
+    "a ClientHello that waits for its server's protocol is answered in time, with the choice") {
   SilentGate gate("", nullptr);
   auto guest = gate.Open({.alpn = "\x02h2\x08http/1.1"}, gate.Flow());
   guest->Pump();
@@ -196,7 +198,8 @@ TEST_CASE("nobody is told to continue while the server is not there") {
   TestGate gate;
   gate.dialer.hangs = true;
   auto guest = gate.Open();
-  guest->Send("POST / HTTP/1.1\r\nHost: api.test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+  guest->Send(
+      "POST / HTTP/1.1\r\nHost: api.test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
   gate.RunUntil([&] { return gate.dialer.under_way() == 1; });
   gate.Pass(kConnectTimeout, [&] { return !guest->received.empty(); });
   CHECK(StatusOf(guest->received) == 504);

@@ -202,4 +202,17 @@ class GuestClient final : public Stream::Listener {
   std::string failure_;
 };
 
+/// The handshake message of one record, spread over records of SIZE bytes.
+inline std::string SplitRecord(const std::string& record, size_t size) {
+  std::string out;
+  for (size_t at = 5; at < record.size(); at += size) {
+    const std::string part = record.substr(at, size);
+    out += record.substr(0, 3);
+    out += static_cast<char>(part.size() >> 8);
+    out += static_cast<char>(part.size() & 0xff);
+    out += part;
+  }
+  return out;
+}
+
 }  // namespace sallyport::mitm

@@ -45,19 +45,6 @@ TEST_CASE("a guest's bytes may arrive in pieces of any size") {
   }
 }
 
-/// The handshake message of one record, spread over records of SIZE bytes.
-std::string SplitRecord(const std::string& record, size_t size) {
-  std::string out;
-  for (size_t at = 5; at < record.size(); at += size) {
-    const std::string part = record.substr(at, size);
-    out += record.substr(0, 3);
-    out += static_cast<char>(part.size() >> 8);
-    out += static_cast<char>(part.size() & 0xff);
-    out += part;
-  }
-  return out;
-}
-
 TEST_CASE("a ClientHello may be spread over records") {
   for (const size_t size : {1u, 4u, 50u, 200u}) {
     TestGate gate;
@@ -199,7 +186,8 @@ TEST_CASE("a guest that hangs up in the handshake leaves a record") {
   CHECK(gate.LastRecord().reason == Reason::kClientTls);
 }
 
-TEST_CASE("a client that speaks no HTTP of ours fails in the handshake, with a record that says so") {
+TEST_CASE(
+    "a client that speaks no HTTP of ours fails in the handshake, with a record that says so") {
   TestGate gate;
   auto guest = gate.Open({.alpn = "\x02h3"}, gate.Flow());
   guest->Pump();

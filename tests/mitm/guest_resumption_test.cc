@@ -98,8 +98,8 @@ TEST_CASE("a resumed session's connection agrees on its protocol anew") {
     std::vector<std::unique_ptr<GuestClient>> guests;
     // The second and the fourth wait, with their ticket, for what the upstream speaks.
     for (const std::string& alpn : {http1, both, http1, both}) {
-      auto guest = gate.Open({.max_version = version, .alpn = alpn, .session = session},
-                             gate.Flow());
+      auto guest =
+          gate.Open({.max_version = version, .alpn = alpn, .session = session}, gate.Flow());
       if (alpn == http1) CHECK(StatusOf(gate.Ask(*guest, Get("/"))) == 200);
       guest->Pump();
       gate.RunUntil([&] { return guest->up(); });

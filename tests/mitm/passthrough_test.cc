@@ -83,19 +83,6 @@ TEST_CASE("a guest and a server agree on HTTP/2 by themselves where a flow is pa
   AwaitOver(gate);
 }
 
-/// The handshake message of one record, spread over records of SIZE bytes.
-std::string SplitRecord(const std::string& record, size_t size) {
-  std::string out;
-  for (size_t at = 5; at < record.size(); at += size) {
-    const std::string part = record.substr(at, size);
-    out += record.substr(0, 3);
-    out += static_cast<char>(part.size() >> 8);
-    out += static_cast<char>(part.size() & 0xff);
-    out += part;
-  }
-  return out;
-}
-
 TEST_CASE("a hello over many records and segments is passed on whole, and not a byte is changed") {
   for (const size_t size : {1u, 4u, 50u, 5000u}) {
     std::mutex mutex;

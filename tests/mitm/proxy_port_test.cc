@@ -3,8 +3,8 @@
 #include <sys/socket.h>
 
 #include <array>
-#include <cerrno>
 #include <catch2/catch.hpp>
+#include <cerrno>
 #include <string>
 #include <utility>
 #include <vector>

@@ -60,8 +60,7 @@ TEST_CASE("an answer that may have lengths in it keeps its own, whatever a place
   answer = gate.GetAnswer();
   CHECK(Contains(answer, "Content-Length: 100008\r\n"));
   CHECK(BodyOf(answer) == Replaced(large, "short123", seen));
-  gate.answer =
-      WithLength(fields + "Content-Encoding: gzip\r\n", Encode(Coding::kGzip, large));
+  gate.answer = WithLength(fields + "Content-Encoding: gzip\r\n", Encode(Coding::kGzip, large));
   answer = gate.GetAnswer("Accept-Encoding: gzip\r\n");
   CHECK(BodyOf(answer) == Replaced(large, "short123", seen));
   const std::string part = "Content-Type: text/plain\r\nContent-Range: bytes 5-14/100\r\n";

@@ -19,14 +19,13 @@ using Kind = ReadResult::Kind;
 struct Ends {
   explicit Ends(MemoryStream::Options wire = {}) {
     hello.name = *HostName::Parse("api.test");
-    client_tls = std::move(
-        *UpstreamTls::Create(std::move(*LoadTrustedRoots({})), [&] { return authority->trust_anchor().pem; }));
+    client_tls = std::move(*UpstreamTls::Create(std::move(*LoadTrustedRoots({})),
+                                                [&] { return authority->trust_anchor().pem; }));
     auto pair = MemoryStream::Make(*loop, wire);
     server_wire = pair.a.get();
     client_wire = pair.b.get();
     server = server_tls->Accept(*loop, std::move(pair.a), "", hello);
-    client = client_tls->Connect(*loop, std::move(pair.b), *hello.name, "key",
-                                 Protocols::kHttp1);
+    client = client_tls->Connect(*loop, std::move(pair.b), *hello.name, "key", Protocols::kHttp1);
     for (int i = 0; i < 10; ++i) {
       client->Handshake();
       server->Handshake();

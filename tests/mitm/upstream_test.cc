@@ -32,7 +32,8 @@ TEST_CASE("a server whose certificate does not verify is told about, and sees no
        "certificate is not yet valid: it begins on "},
       {MakeTestCertificate({.name = "api.test", .dns = "www.test", .issuer = &Roots()}),
        "host name mismatch: the certificate is for www.test"},
-      {MakeTestCertificate({.name = "api.test", .issuer = &Roots()}), "host name mismatch: the certificate is for no name"},
+      {MakeTestCertificate({.name = "api.test", .issuer = &Roots()}),
+       "host name mismatch: the certificate is for no name"},
   };
   for (const Row& row : rows) {
     INFO(row.reason);

@@ -18,7 +18,8 @@ TEST_CASE("every certificate of every bundle is trusted") {
   const std::string one = MakeTestCertificate({.name = "one", .authority = true}).Pem();
   const std::string two = MakeTestCertificate({.name = "two", .authority = true}).Pem();
   const std::string three = MakeTestCertificate({.name = "three", .authority = true}).Pem();
-  const auto store = LoadTrustedRoots({{"a.pem", "# comment\n" + one + "\n# another\n" + two}, {"b.pem", three}});
+  const auto store =
+      LoadTrustedRoots({{"a.pem", "# comment\n" + one + "\n# another\n" + two}, {"b.pem", three}});
   REQUIRE(store);
   CHECK(Count(store->get()) == 3);
 }

@@ -141,7 +141,7 @@ TEST_CASE("a frame with several datagrams becomes frames with one each") {
     frame.resize(frame.size() + 3);  // Padding is no payload.
     DatagramCutter cutter;
     REQUIRE(cutter.Start(frame, 500));
-    for (const size_t expected : {500, 500, 100}) {
+    for (const size_t expected : {500u, 500u, 100u}) {
       REQUIRE(cutter.pending());
       Bytes piece = NextOf(cutter);
       const auto type = static_cast<EtherType>(Load16(&piece[12]));

@@ -43,7 +43,8 @@ struct Served {
     auto listener = ListenForControl(geteuid(), id);
     REQUIRE(listener);
     auto created = ControlServer::Create(
-        *loop, *std::move(listener), owner, [this](const ControlRequest& request, UniqueFd attached) {
+        *loop, *std::move(listener), owner,
+        [this](const ControlRequest& request, UniqueFd attached) {
           ++requests;
           return ControlReply{.done = attached.valid(), .text = request.verb, .rows = {}};
         });

@@ -92,7 +92,8 @@ TEST_CASE("a channel that is full says so, and says when there is room again") {
   Pair pair;
   pair.b->Pause();
   const std::string piece(60'000, 'x');
-  for (int i = 0; i < 100; ++i) pair.a->Send(FrameType::kStdin, 1, piece);  // More than any socket takes.
+  for (int i = 0; i < 100; ++i)
+    pair.a->Send(FrameType::kStdin, 1, piece);  // More than any socket takes.
   REQUIRE(pair.a->full());
   auto tick = pair.loop->Post([] {});
   REQUIRE(*pair.loop->RunOnce());

@@ -51,7 +51,9 @@ class FakeDialer : public Dialer {
 class FakeInterceptor : public mitm::Interceptor {
  public:
   const mitm::TrustAnchor& trust_anchor() const override { return anchor_; }
-  void Serve(std::unique_ptr<Stream>, mitm::HttpFlow flow) override { served.push_back(std::move(flow)); }
+  void Serve(std::unique_ptr<Stream>, mitm::HttpFlow flow) override {
+    served.push_back(std::move(flow));
+  }
   size_t connections() const override { return served.size(); }
   std::vector<mitm::HttpFlow> served;
 
@@ -97,8 +99,9 @@ struct Fixture {
     REQUIRE(std::holds_alternative<ServeFlow>(verdict));
     const auto asked = *HostName::Parse(name);
     std::optional<std::string> reply;
-    std::get<ServeFlow>(verdict).service->OnDatagram(flow, dns::BuildQuery(7, asked, type),
-                                                     [&](std::string_view bytes) { reply = std::string(bytes); });
+    std::get<ServeFlow>(verdict).service->OnDatagram(
+        flow, dns::BuildQuery(7, asked, type),
+        [&](std::string_view bytes) { reply = std::string(bytes); });
     while (!reply) REQUIRE(*loop->RunOnce());
     return *dns::ParseResponse(*reply, asked, type);
   }
@@ -157,9 +160,11 @@ TEST_CASE("an unlisted name is told so over HTTP, and reset elsewhere") {
   std::get<AcceptFlow>(verdict).take(nullptr);
   REQUIRE(fixture.interceptor.served.size() == 1);
   CHECK(fixture.interceptor.served[0].refusal->reason == Reason::kNameNotGranted);
-  CHECK(fixture.Denied(fixture.Decide(fixture.Flow(Transport::kTcp, address, 22))) == DenyFlow::As::kProhibited);
+  CHECK(fixture.Denied(fixture.Decide(fixture.Flow(Transport::kTcp, address, 22))) ==
+        DenyFlow::As::kProhibited);
   CHECK(fixture.Last().reason == Reason::kNameNotGranted);
-  CHECK(fixture.Denied(fixture.Decide(fixture.Flow(Transport::kUdp, address, 443))) == DenyFlow::As::kProhibited);
+  CHECK(fixture.Denied(fixture.Decide(fixture.Flow(Transport::kUdp, address, 443))) ==
+        DenyFlow::As::kProhibited);
 }
 
 TEST_CASE("unlisted = nxdomain says so plainly") {
@@ -187,7 +192,8 @@ TEST_CASE("a raw flow is dialled by name and recorded when it ends") {
   CHECK(std::holds_alternative<SpliceFlow>(fixture.Decide(flow)));
   CHECK(fixture.dialer.dialed.back() == "db.example:5432");
   const size_t before = fixture.audit.records.size();
-  fixture.gate->OnFlowEnd(flow, {.bytes_up = 10, .bytes_down = 20, .duration = std::chrono::microseconds(5)});
+  fixture.gate->OnFlowEnd(
+      flow, {.bytes_up = 10, .bytes_down = 20, .duration = std::chrono::microseconds(5)});
   REQUIRE(fixture.audit.records.size() == before + 1);
   CHECK(fixture.Last().allowed);
   CHECK(fixture.Last().name == "db.example");
@@ -201,17 +207,19 @@ TEST_CASE("a target that the user wrote is dialled as such") {
   Fixture fixture;
   const auto address = fixture.AddressOf("local.example");
   CHECK(fixture.resolver.asked.empty());
-  CHECK(std::holds_alternative<SpliceFlow>(fixture.Decide(fixture.Flow(Transport::kTcp, address, 1))));
+  CHECK(std::holds_alternative<SpliceFlow>(
+      fixture.Decide(fixture.Flow(Transport::kTcp, address, 1))));
   CHECK(fixture.dialer.dialed.back() == "127.0.0.1:11434 by the user");
 }
 
 TEST_CASE("what can't be dialled looks like it, and says why in the log") {
   Fixture fixture;
   const auto address = fixture.AddressOf("db.example");
-  const std::pair<Code, DenyFlow::As> cases[] = {{Code::kRefused, DenyFlow::As::kRefused},
-                                                 {Code::kUnreachable, DenyFlow::As::kUnreachable},
-                                                 {Code::kTimeout, DenyFlow::As::kTimedOut},
-                                                 {Code::kAddressRefused, DenyFlow::As::kProhibited}};
+  const std::pair<Code, DenyFlow::As> cases[] = {
+      {Code::kRefused, DenyFlow::As::kRefused},
+      {Code::kUnreachable, DenyFlow::As::kUnreachable},
+      {Code::kTimeout, DenyFlow::As::kTimedOut},
+      {Code::kAddressRefused, DenyFlow::As::kProhibited}};
   for (const auto& [code, as] : cases) {
     fixture.dialer.error = Error(code, "because");
     CHECK(fixture.Denied(fixture.Decide(fixture.Flow(Transport::kTcp, address, 5432))) == as);
@@ -220,7 +228,8 @@ TEST_CASE("what can't be dialled looks like it, and says why in the log") {
   }
 }
 
-TEST_CASE("an address without a name needs an ip rule, and a synthetic one without a name is refused") {
+TEST_CASE(
+    "an address without a name needs an ip rule, and a synthetic one without a name is refused") {
   Fixture fixture;
   const auto decide = [&](const char* address, uint16_t port) {
     return fixture.Decide(fixture.Flow(Transport::kTcp, *IpAddress::Parse(address), port));
@@ -239,7 +248,8 @@ TEST_CASE("an audit log that can't be written denies everything") {
   Fixture fixture;
   const auto address = fixture.AddressOf("db.example");
   fixture.audit.is_healthy = false;
-  CHECK(fixture.Denied(fixture.Decide(fixture.Flow(Transport::kTcp, address, 5432))) == DenyFlow::As::kProhibited);
+  CHECK(fixture.Denied(fixture.Decide(fixture.Flow(Transport::kTcp, address, 5432))) ==
+        DenyFlow::As::kProhibited);
   CHECK(fixture.Last().reason == Reason::kAuditUnavailable);
   CHECK(fixture.Ask("api.example").rcode == dns::Rcode::kRefused);
   // A named web flow can be told so.
@@ -250,9 +260,10 @@ TEST_CASE("an audit log that can't be written denies everything") {
 }
 
 TEST_CASE("the gateway's address has a proxy, and nothing else that a rule could open") {
-  Fixture fixture("allow.tcp { ip = \"10.0.0.0/8\", port = { 3128, 8080 } }\n"
-                  "allow.tcp { ip = \"fd00::/8\", port = { 3128, 8080 } }\n"
-                  "allow.http { host = \"api.example\" }");
+  Fixture fixture(
+      "allow.tcp { ip = \"10.0.0.0/8\", port = { 3128, 8080 } }\n"
+      "allow.tcp { ip = \"fd00::/8\", port = { 3128, 8080 } }\n"
+      "allow.http { host = \"api.example\" }");
   for (const char* gateway : {"10.0.2.2", "fd00:5a11::2"}) {
     INFO(gateway);
     const auto address = *IpAddress::Parse(gateway);
@@ -277,7 +288,8 @@ TEST_CASE("the proxy port decides like the flow would, and never for the gate it
   const auto synthetic = fixture.AddressOf("api.example").ToString();
   // As a raw tunnel has no answer from the interceptor, dialling would end the wait as well.
   const auto serve = [&](const std::string& target) {
-    auto verdict = fixture.Decide(fixture.Flow(Transport::kTcp, *IpAddress::Parse("10.0.2.2"), 3128));
+    auto verdict =
+        fixture.Decide(fixture.Flow(Transport::kTcp, *IpAddress::Parse("10.0.2.2"), 3128));
     REQUIRE(std::holds_alternative<AcceptFlow>(verdict));
     auto ends = MemoryStream::Make(*fixture.loop, {});
     std::get<AcceptFlow>(verdict).take(std::move(ends.a));
@@ -297,9 +309,10 @@ TEST_CASE("the proxy port decides like the flow would, and never for the gate it
     CHECK(flow.facts.name->text() == "api.example");
     CHECK(flow.facts.destination.address == *IpAddress::Parse("11.0.0.80"));
   }
-  for (const char* target : {"10.0.2.2:3128", "10.0.2.2:53", "[fd00:5a11::2]:3128", "0xa.0.2.2:3128",
-                             "[::ffff:10.0.2.2]:3128", "127.0.0.1:3128", "0x7f.1:3128", "[::1]:3128",
-                             "[::ffff:127.0.0.1]:3128", "0.0.0.0:3128", "[::]:3128"}) {
+  for (const char* target :
+       {"10.0.2.2:3128", "10.0.2.2:53", "[fd00:5a11::2]:3128", "0xa.0.2.2:3128",
+        "[::ffff:10.0.2.2]:3128", "127.0.0.1:3128", "0x7f.1:3128", "[::1]:3128",
+        "[::ffff:127.0.0.1]:3128", "0.0.0.0:3128", "[::]:3128"}) {
     INFO(target);
     const auto flow = serve(target);
     REQUIRE(flow.refusal);

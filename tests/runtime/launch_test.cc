@@ -76,7 +76,8 @@ UniqueFd MemoryFile(std::string_view text) {
 
 TEST_CASE("a launch message travels with its descriptors, and leaves what follows unread") {
   const ControlSocket socket;
-  REQUIRE(SendLaunch(socket.owner.get(), {Full(), MemoryFile("audit"), MemoryFile("values"), MemoryFile("commands")}));
+  REQUIRE(SendLaunch(socket.owner.get(),
+                     {Full(), MemoryFile("audit"), MemoryFile("values"), MemoryFile("commands")}));
   REQUIRE(write(socket.owner.get(), "frames", 6) == 6);
   const auto message = ReceiveLaunch(socket.warden.get());
   REQUIRE(message);

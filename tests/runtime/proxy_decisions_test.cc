@@ -6,8 +6,8 @@
 #include <variant>
 #include <vector>
 
-#include "runtime/warden/flow_answers.h"
 #include "runtime/dial/guarded_dialer.h"
+#include "runtime/warden/flow_answers.h"
 #include "tests/fakes/fake_resolver.h"
 #include "tests/fakes/recording_audit.h"
 

@@ -16,12 +16,12 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
-#include <sstream>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <optional>
+#include <sstream>
 #include <utility>
 
 #include "runtime/backend/namespaces/conversation.h"

@@ -23,7 +23,9 @@ struct BothGate : TestGate {
 TEST_CASE("a guest that speaks HTTP/2 alone is served by an origin of HTTP/1.1") {
   BothGate gate(Echo, "\x08http/1.1");
   auto guest = gate.Ask("\x02h2", Preface() + Head(1, Asking({{"x-test", "1"}})));
-  gate.RunUntil([&] { return Contains(guest->received, "GET / HTTP/1.1\r\nHost: api.test\r\nx-test: 1\r\n\r\n"); });
+  gate.RunUntil([&] {
+    return Contains(guest->received, "GET / HTTP/1.1\r\nHost: api.test\r\nx-test: 1\r\n\r\n");
+  });
   guest->CloseWrite();
   gate.RunUntil([&] { return gate.interceptor->connections() == 0; });
   CHECK(gate.LastRecord().allowed);
@@ -32,8 +34,9 @@ TEST_CASE("a guest that speaks HTTP/2 alone is served by an origin of HTTP/1.1")
 
 TEST_CASE("a guest and an origin of HTTP/2 are joined") {
   BothGate gate(Http2Origin(), kSpeaksBoth);
-  auto guest = gate.Ask(kSpeaksBoth, Preface() + Head(1, Asking()) + Head(3, Asking({}, "POST"), 0) +
-                                         Data(3, "the body", kEndStream));
+  auto guest =
+      gate.Ask(kSpeaksBoth, Preface() + Head(1, Asking()) + Head(3, Asking({}, "POST"), 0) +
+                                Data(3, "the body", kEndStream));
   gate.RunUntil([&] { return gate.audit.records.size() == 2; });
   CHECK(gate.audit.records[0].status == 200);
   CHECK(gate.audit.records[1].status == 200);

@@ -7,8 +7,8 @@
 #include "mitm/limits.h"
 #include "tests/mitm/http2/harness.h"
 
-// What a guest of HTTP/2 sees when somebody stays silent. The clock moves by hand; the server's side
-// is in upstream_deadlines_test.cc.
+// What a guest of HTTP/2 sees when somebody stays silent. The clock moves by hand; the server's
+// side is in upstream_deadlines_test.cc.
 
 namespace sallyport::mitm::http2 {
 namespace {

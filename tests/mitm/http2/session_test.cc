@@ -400,7 +400,8 @@ TEST_CASE("a guest that ends its direction gets its answers first") {
   CHECK(guest->client.goaway_code == NGHTTP2_NO_ERROR);
 }
 
-TEST_CASE("more requests than begin in a turn are all answered, also to a guest that said no more") {
+TEST_CASE(
+    "more requests than begin in a turn are all answered, also to a guest that said no more") {
   TestSessions gate;
   gate.Deny();
   auto guest = gate.Open();

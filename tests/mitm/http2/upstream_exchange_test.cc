@@ -2,8 +2,8 @@
 #include <catch2/catch.hpp>
 #include <list>
 
-#include "mitm/distrust_log.h"
 #include "mitm/authority.h"
+#include "mitm/distrust_log.h"
 #include "mitm/exchange.h"
 #include "mitm/upstream_trust.h"
 #include "secrets/store.h"
@@ -64,8 +64,8 @@ struct Rig : TestLoop {
   explicit Rig(Origin::Handler handler = Http2Origin(), const std::string& alpn = kSpeaksBoth)
       : origin(&ApiCertificate(), std::move(handler), alpn),
         dialer(*loop, origin.port()),
-        tls(std::move(*UpstreamTls::Create(std::move(*LoadTrustedRoots({})),
-                                           [] { return Roots().Pem(); }))),
+        tls(std::move(
+            *UpstreamTls::Create(std::move(*LoadTrustedRoots({})), [] { return Roots().Pem(); }))),
         pool(*loop, dialer, *tls),
         gate{.loop = *loop,
              .engine = engine,

@@ -302,7 +302,8 @@ TEST_CASE("a value that a server's messages show becomes the placeholder, also a
                                             "bye\n");
 }
 
-TEST_CASE("a binary message keeps its length where the value and the placeholder differ in theirs") {
+TEST_CASE(
+    "a binary message keeps its length where the value and the placeholder differ in theirs") {
   SecretGate gate(
       [](Origin::Connection& connection) {
         const std::string head = connection.ReadHead();
@@ -317,9 +318,9 @@ TEST_CASE("a binary message keeps its length where the value and the placeholder
   auto guest = gate.Open();
   guest->Send(Ask());
   TakeSwitch(gate, *guest);
-  CHECK(Until(gate, *guest, "close") == "binary \x08" + gate.placeholder.substr(0, 8) +
-                                            ".\ntext " + gate.placeholder + ".\nclose " +
-                                            CloseCode(1000) + "\n");
+  CHECK(Until(gate, *guest, "close") == "binary \x08" + gate.placeholder.substr(0, 8) + ".\ntext " +
+                                            gate.placeholder + ".\nclose " + CloseCode(1000) +
+                                            "\n");
 }
 
 TEST_CASE("a placeholder in a text message becomes the value, and in a binary one stays") {

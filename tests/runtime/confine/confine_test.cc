@@ -200,7 +200,8 @@ TEST_CASE("a confined broker that asks servers has IP sockets, opens nothing and
           nobody.sin_family = AF_INET;
           nobody.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
           nobody.sin_port = htons(1);
-          const int result = connect(stream.get(), reinterpret_cast<sockaddr*>(&nobody), sizeof nobody);
+          const int result =
+              connect(stream.get(), reinterpret_cast<sockaddr*>(&nobody), sizeof nobody);
           const bool asked = result == 0 || errno == ECONNREFUSED;
           return stream.valid() && datagram.valid() && asked ? 0 : 1;
         }) == "exit 0");
