@@ -107,6 +107,15 @@ def _(world):
     assert got.text == "small\n1.1\n", got
 
 
+@test("a refusal of a request whose body is still on its way is read")
+def _(world):
+    for size in (10, 100_000, 5_000_000):
+        got = world.run(f"head -c {size} /dev/zero | curl -sS --http2 -T - -X POST "
+                        "https://api.example.test/small",
+                        policy='allow.http { host = "api.example.test", method = "GET" }').expect(0)
+        assert '"status": 403' in got.text, got
+
+
 @test("ten thousand requests over ten connections of HTTP/2 all succeed")
 def _(world):
     if not shutil.which("h2load"):
