@@ -63,7 +63,10 @@ struct GuestCodecCallbacks {
   static int OnData(nghttp2_session*, uint8_t, int32_t id, const uint8_t* data, size_t size,
                     void* user_data) noexcept {
     GuestCodec& codec = Of(user_data);
-    if (GuestStream* stream = codec.Find(id)) {
+    GuestStream* stream = codec.Find(id);
+    if (stream != nullptr && stream->lingers_) {
+      codec.Discard(*stream, size);
+    } else if (stream != nullptr) {
       stream->OnData({reinterpret_cast<const char*>(data), size});
       codec.MarkReady(*stream);
     }
@@ -308,8 +311,22 @@ void GuestCodec::OnSent(const nghttp2_frame& frame) {
   if (frame.hd.type != NGHTTP2_DATA && frame.hd.type != NGHTTP2_HEADERS) return;
   GuestStream* stream = Find(frame.hd.stream_id);
   if (stream == nullptr || (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return;
-  // RFC 9113, 8.1: the answer is complete, and the rest of the request is not wanted.
-  if (!stream->ended_) Reset(*stream, NGHTTP2_NO_ERROR);
+  if (!stream->ended_) Linger(*stream);
+}
+
+/// RFC 9113, 8.1, allows a reset now. A client that is sending when it gets the answer and the
+/// reset together may drop the answer (curl 7.88 does, and with it git): so it is read on, as far
+/// as the windows allow that it already has.
+void GuestCodec::Linger(GuestStream& stream) {
+  stream.lingers_ = true;
+  listener_.OnLingering(stream);
+  Discard(stream, stream.DropInput());
+}
+
+void GuestCodec::Discard(GuestStream& stream, size_t bytes) {
+  nghttp2_session_consume_connection(session_, bytes);
+  if (nghttp2_session_get_stream_local_window_size(session_, stream.id_) > 0) return;
+  Reset(stream, NGHTTP2_NO_ERROR);  // It could not go on.
 }
 
 int64_t GuestCodec::Provide(GuestStream& stream, uint8_t* to, size_t max, uint32_t* flags) {

@@ -28,6 +28,10 @@ class GuestCodec {
    public:
     /// From the loop: STREAM is ready, and somebody shall see to it.
     virtual void OnResume(GuestStream& stream) = 0;
+    /// All of STREAM's answer is sent, but its request is not complete. What still comes of it is
+    /// thrown away; Reset() STREAM with NO_ERROR if its end does not come. From inside of Send().
+    /// May not reset it now.
+    virtual void OnLingering(GuestStream& stream) = 0;
     /// STREAM is over, answered or not, and about to be destroyed. From inside of Receive() or
     /// Send().
     virtual void OnClosed(GuestStream& stream) = 0;
@@ -88,6 +92,8 @@ class GuestCodec {
   bool OnFrameHeader(const nghttp2_frame_hd& header);
   void OnFrame(const nghttp2_frame& frame);
   void OnSent(const nghttp2_frame& frame);
+  void Linger(GuestStream& stream);
+  void Discard(GuestStream& stream, size_t bytes);
   int64_t Provide(GuestStream& stream, uint8_t* to, size_t max, uint32_t* flags);
   void OnStreamClosed(int32_t id);
   void Fail(uint32_t code, std::string detail);

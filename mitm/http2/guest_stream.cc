@@ -67,6 +67,13 @@ MessageEvent GuestStream::ReadBody(size_t max) {
   return {Kind::kBody, piece};
 }
 
+size_t GuestStream::DropInput() {
+  const size_t dropped = unread();
+  std::string().swap(input_);
+  read_ = 0;
+  return dropped;
+}
+
 size_t GuestStream::Room() {
   if (bodiless_) return kStreamOutput;
   const size_t room = kStreamOutput - unsent();

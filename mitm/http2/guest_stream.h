@@ -22,6 +22,8 @@ class GuestStream final : public GuestSide {
   bool begun() const { return begun_; }
   Request& request() { return fields_.request(); }
   /// Set when the head is no request.
+  /// All of the answer is sent, and what still comes of the request is thrown away.
+  bool lingers() const { return lingers_; }
   const std::optional<ProtocolError>& head_error() const { return head_error_; }
 
   MessageEvent ReadBody(size_t max) override;
@@ -47,6 +49,8 @@ class GuestStream final : public GuestSide {
   void OnData(std::string_view bytes);
   void OnEnd();
   void FailBody(const char* detail);
+  /// Forgets what was not read; how many bytes that were.
+  size_t DropInput();
   size_t unread() const { return input_.size() - read_; }
   size_t unsent() const { return output_.size() - sent_; }
   size_t TakeOutput(uint8_t* to, size_t max);
@@ -78,6 +82,7 @@ class GuestStream final : public GuestSide {
   bool starved_ = false;  // Room() was none.
   bool complete_ = false;
   Headers trailers_;
+  bool lingers_ = false;  // The answer is sent, and the request is not complete.
 
   // In the codec's lists.
   bool ready_ = false;

@@ -14,8 +14,9 @@
 // others, never from inside of themselves.
 //
 // Deadlines: an exchange has its own, then its answer's delivery has (a guest that opens no window
-// is reset, kResponseBodyTimeout). The connection has one for the first frame and for a head under
-// way, and one while there is no request.
+// is reset, kResponseBodyTimeout), and the rest of a request whose answer came before it was
+// complete (kDrainTimeout). The connection has one for the first frame and for a head under way,
+// and one while there is no request.
 
 namespace sallyport::mitm::http2 {
 namespace {
@@ -169,6 +170,14 @@ void Session::Send() {
   }
 }
 
+/// The exchange ends as it would with the stream.
+void Session::OnLingering(GuestStream& stream) {
+  const auto place = requests_.find(stream.id());
+  if (place == requests_.end()) return;
+  place->second.exchange.reset();
+  place->second.deadline.Set(kDrainTimeout);
+}
+
 void Session::OnClosed(GuestStream& stream) {
   requests_.erase(stream.id());
 }
@@ -214,7 +223,8 @@ void Session::OnRequestDeadline(int32_t id) {
     exchange->OnDeadline();
     codec_.MarkReady(*stream);
   } else {
-    codec_.Reset(*stream, NGHTTP2_CANCEL);  // It does not take the rest of its answer.
+    // It does not take the rest of its answer, or does not end its request.
+    codec_.Reset(*stream, stream->lingers() ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL);
   }
   Run();
 }

@@ -51,6 +51,7 @@ class Session final : public Stream::Listener, private GuestCodec::Listener {
 
   void OnStreamReady() override { Run(); }
   void OnResume(GuestStream&) override { Run(); }
+  void OnLingering(GuestStream& stream) override;
   void OnClosed(GuestStream& stream) override;
   void OnDeadline();
   void OnRequestDeadline(int32_t id);

@@ -5,9 +5,12 @@ import base64
 import contextlib
 import gzip
 import json
+import threading
 import urllib.parse
+import zlib
 
 from harness import World, main, test
+from harness.secrecy import unseen
 
 VALUE = 'ghp_R3al"T0ken/Value+Not&For=TheGuest\\0123456789'
 POLICY = """
@@ -126,6 +129,68 @@ def _(world):
         got = run(world, CURL + "/ --compressed -o out -w '%{http_code}\\n' && head -c 90 out && wc -c <out",
                   "methods = { 'GET' }", options=("-w", "/tmp"))
     assert b"before ghp_" in got.out and VALUE.encode() not in got.out, got
+
+
+# Reads events, and confirms each on a connection of its own before it reads on.
+LISTENING = """
+import http.client, os, sys, zlib
+coding = sys.argv[1]
+stream = http.client.HTTPSConnection("whoami.example.test")
+stream.request("GET", "/events", headers={"Accept-Encoding": coding})
+answer = stream.getresponse()
+sent = answer.getheader("Content-Encoding", "identity")
+decode = zlib.decompressobj(31).decompress if sent == "gzip" else bytes
+text = b""
+for number in range(20):
+    while b"\\n\\n" not in text:
+        piece = answer.read1(65536)
+        assert piece, "the stream ended"
+        text += decode(piece)
+    event, _, text = text.partition(b"\\n\\n")
+    kind, count, who = event.decode().split(" ")
+    assert kind == "data:" and int(count) == number, event
+    assert who == os.environ["API_TOKEN"], event
+    confirm = http.client.HTTPSConnection("whoami.example.test")
+    confirm.request("POST", "/seen", body=count)
+    assert confirm.getresponse().status == 200
+print("all", answer.read(1))
+"""
+
+
+@test("events that a server sends pass the scrubber one by one, each before the next is sent")
+def _(world):
+    for coding in ("identity", "gzip"):
+        seen = threading.Semaphore(0)
+
+        def handle(request, connection):
+            if request.method == "POST":
+                seen.release()
+                return False
+            packer = zlib.compressobj(wbits=31)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                               b"Transfer-Encoding: chunked\r\n")
+            connection.sendall(b"Content-Encoding: gzip\r\n\r\n" if coding == "gzip" else b"\r\n")
+            for number in range(20):
+                event = f"data: {number} {VALUE}\n\n".encode()
+                if coding == "gzip":
+                    event = packer.compress(event) + packer.flush(zlib.Z_SYNC_FLUSH)
+                connection.sendall(b"%x\r\n%s\r\n" % (len(event), event))
+                if not seen.acquire(timeout=60):
+                    raise RuntimeError(f"event {number} was not confirmed")
+            if coding == "gzip":
+                end = packer.flush(zlib.Z_FINISH)
+                connection.sendall(b"%x\r\n%s\r\n" % (len(end), end))
+            connection.sendall(b"0\r\n\r\n")
+            return True
+
+        world.origin.handler = handle
+        try:
+            got = world.python(LISTENING, coding, policy=POLICY % "methods = { 'GET' }",
+                               env={"API_TOKEN": VALUE}, timeout=90).expect(0)
+        finally:
+            world.origin.handler = None
+        assert got.text == "all b''\n", got
+        unseen(got, VALUE)
 
 
 @test("a hundred megabytes pass a scrubber whole")

@@ -35,7 +35,7 @@ def programs(got):
 def _(world):
     got = doctor(world, "--json")
     found = programs(got)
-    for name in ("curl", "git", "openssl", "python"):
+    for name in ("curl", "git", "openssl", "python", "go", "java", "ruby", "php"):
         if shutil.which({"python": "python3"}.get(name, name), path="/usr/bin"):
             assert found[name]["with_variables"] is True, got
             assert found[name]["without"] is True and found[name]["fix"] == "", got

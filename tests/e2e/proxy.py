@@ -148,6 +148,25 @@ def _(world):
     assert got.text == "403" and world.origin.requests == [], got
 
 
+@test("a tunnel to a host whose TLS is passed through shows the server's own certificate")
+def _(world):
+    policy = """
+allow.http { host = "selfsigned.example.test", tls = "passthrough" }
+allow.http { host = "whoami.example.test" }
+"""
+    got = world.run(CURL + "-kv https://selfsigned.example.test/small 2>&1", policy=policy).expect(0)
+    assert "self-signed" in got.text or "self signed" in got.text, got
+    record = got.told(name="selfsigned.example.test", transport="https", verdict="allow")
+    assert record["bytes_up"] > 0 and record["bytes_down"] > 0 and "path" not in record, record
+    # The name inside must be the tunnel's.
+    got = world.run(CURL + "-k --connect-to evil.example.test:443:selfsigned.example.test:443 "
+                    "https://evil.example.test/", policy=policy)
+    assert got.code == 35, got  # CURLE_SSL_CONNECT_ERROR
+    assert "evil.example.test" in got.told(reason="host_mismatch")["detail"], got
+    got = world.run(CURL + "https://selfsigned.example.test/small", policy=policy)
+    assert got.code == 60, got  # CURLE_PEER_FAILED_VERIFICATION: the server's is not trusted.
+
+
 @test("a server that can't be reached is a 502 on the CONNECT")
 def _(world):
     status, problem, got = ask(world, "nobody.example.test:81")

@@ -10,6 +10,7 @@ import urllib.parse
 
 from harness import PLAIN, World, main, test
 from harness.sandbox import descendants, poll
+from harness.secrecy import found_nothing, searching, spellings
 
 VALUE = "ghp_R3alT0kenValue/NotForTheGuest+0123456789"
 ALLOW = """
@@ -296,60 +297,13 @@ def _(world):
     assert "abcdefgh" not in got.errors, got
 
 
-# Reads what a guest may read and looks for the value. It gets the value disguised, so that it is
-# not the one who brings it in.
-SEARCH = r"""
-import os, sys
-needles = [bytes.fromhex(h) for h in sys.argv[1].split(",")]
-needles = [bytes(b ^ 0x55 for b in n) for n in needles]
-found, read = [], 0
-def look(path, text):
-    global read
-    read += len(text)
-    if any(n in text for n in needles):
-        found.append(path)
-for name, value in os.environb.items():
-    look("variable " + name.decode(), value)
-for pid in filter(str.isdigit, os.listdir("/proc")):
-    for what in ("environ", "cmdline", "status", "maps", "mountinfo"):
-        try:
-            look(f"/proc/{pid}/{what}", open(f"/proc/{pid}/{what}", "rb").read())
-        except OSError:
-            pass
-for top in os.listdir("/"):
-    if top in ("proc", "sys", "usr", "lib", "lib64", "bin", "sbin", "lib32", "libx32"):
-        continue
-    for folder, _, files in os.walk("/" + top):
-        for name in files:
-            path = os.path.join(folder, name)
-            try:
-                if os.path.isfile(path) and os.path.getsize(path) < 1 << 24:
-                    look(path, open(path, "rb").read())
-            except OSError:
-                pass
-print(read, found)
-"""
-
-
-def spellings(value):
-    raw = value.encode()
-    return [raw, base64.b64encode(raw), urllib.parse.quote(value, safe="").encode(), raw[::-1],
-            raw.hex().encode()]
-
-
-def disguise(value):
-    return ",".join(bytes(b ^ 0x55 for b in spelled).hex() for spelled in spellings(value)[:3])
-
-
 @test("the guest finds the value in no variable, file, process or answer")
 def _(world):
     for user in (0, PLAIN):
-        got = run(world, ["sh", "-c", 'curl -sSv -H "Authorization: Bearer $API_TOKEN" '
-                          'https://whoami.example.test/hello >/tmp/answer 2>&1; '
-                          'exec python3 -c "$0" "$1"', SEARCH, disguise(VALUE)], user=user).expect(0)
-        read, _, found = got.text.partition(" ")
-        assert found.strip() == "[]", got
-        assert int(read) > 100_000, f"the search read only {read} bytes"
+        got = run(world, searching('curl -sSv -H "Authorization: Bearer $API_TOKEN" '
+                                   'https://whoami.example.test/hello >/tmp/answer 2>&1', VALUE),
+                  user=user).expect(0)
+        found_nothing(got, VALUE)
         assert only_request(world).get("authorization") == f"Bearer {VALUE}"
 
 

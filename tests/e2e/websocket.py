@@ -4,6 +4,7 @@
 import subprocess
 
 from harness import World, main, skip, test
+from harness.secrecy import unseen
 
 ALLOW = """
 allow.http { host = "ws.example.test" }
@@ -76,11 +77,11 @@ def server(world):
     return world.websocket
 
 
-def talk(world, body, policy):
+def talk(world, body, policy, client=CLIENT):
     """What the client prints that does BODY in a sandbox, line by line, and its audit."""
     server(world)
     lines = "".join(f" {line}\n" for line in body.strip().splitlines())
-    got = world.run(["/usr/bin/python3", "-B", "-c", CLIENT, lines], policy=policy,
+    got = world.run(["/usr/bin/python3", "-B", "-c", client, lines], policy=policy,
                     env={"TOKEN": TOKEN}).expect(0)
     return got.text.splitlines(), got
 
@@ -111,6 +112,38 @@ print((await ask("ping")))
     assert lines == ["plain", f"right {len(TOKEN) + 3} True", "True", "wrong", "True", "['ponged']",
                      "closed 1000"], lines
     assert TOKEN not in got.text + got.errors, got
+
+
+# The same client, through a tunnel of the gateway's proxy port.
+TUNNELED = CLIENT.replace("async def main():", """
+import socket as sockets
+tunnel = sockets.create_connection(("10.0.2.2", 3128), timeout=20)
+tunnel.sendall(b"CONNECT ws.example.test:443 HTTP/1.1\\r\\nHost: ws.example.test:443\\r\\n\\r\\n")
+head = b""
+while not head.endswith(b"\\r\\n\\r\\n"):
+    head += tunnel.recv(1)
+assert head.startswith(b"HTTP/1.1 200 "), head
+tunnel.setblocking(False)
+
+async def main():""").replace(
+    "max_size=None)", "max_size=None, sock=tunnel, server_hostname='ws.example.test')")
+
+
+@test("a WebSocket through the proxy port is as one without it, also with a secret in its messages")
+def _(world):
+    body = """
+first, second = await ask("my " + token, 2)
+print(first, second == "my " + token)
+print((await ask("x" * 300000, 2))[1] == "x" * 300000)
+print((await ask("ping")))
+"""
+    lines, got = talk(world, body, ALLOW + SECRET, TUNNELED)
+    assert lines == ["plain", f"right {len(TOKEN) + 3} True", "True", "['ponged']",
+                     "closed 1000"], lines
+    unseen(got, TOKEN)
+    lines, got = talk(world, 'print((await ask("ping")))', ALLOW, TUNNELED)
+    assert lines == ["deflate", "['ponged']", "closed 1000"], lines
+    assert [r["path"] for r in got.audit if r.get("status") == 101] == ["/chat"], got
 
 
 @test("a WebSocket to a path that no rule allows is refused with a status")

@@ -27,14 +27,14 @@ SERVER = """  server {{
     location = /small {{ return 200 "small\\n"; }}
     location = /kib {{ return 200 "{kib}"; }}
     location / {{ }}
-  }}
+{more}  }}
 """
 
 
 class Nginx:
-    """SERVERS is a list of (address, port, (certificate, key) or None)."""
+    """SERVERS is a list of (address, port, (certificate, key) or None); MORE is for each of them."""
 
-    def __init__(self, folder, servers):
+    def __init__(self, folder, servers, more=""):
         self.folder = pathlib.Path(folder)
         self.root = self.folder / "www"
         self.root.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,8 @@ class Nginx:
                 tls = f"ssl_certificate {certificate[0]}; ssl_certificate_key {certificate[1]};"
             blocks.append(SERVER.format(
                 address=f"[{address}]" if ":" in address else address, port=port,
-                mode=" ssl http2" if certificate else "", tls=tls, root=self.root, kib="k" * 1024))
+                mode=" ssl http2" if certificate else "", tls=tls, root=self.root,
+                kib="k" * 1024, more=more))
         user = "user root;" if os.geteuid() == 0 else ""
         config = self.folder / "nginx.conf"
         config.write_text(CONFIG.format(folder=self.folder, user=user, servers="".join(blocks)))

@@ -66,6 +66,7 @@ class Conversation final : private GuestCodec::Listener {
   };
 
   void OnResume(GuestStream&) override {}
+  void OnLingering(GuestStream&) override {}
   void OnClosed(GuestStream&) override {}
 
   void Serve(GuestStream& stream) {

@@ -408,16 +408,40 @@ TEST_CASE("a guest that asks and never reads is cut off") {
   CHECK(conversation.codec().fault()->detail == "too many frames wait for the client to read them");
 }
 
-TEST_CASE("an answer that comes before its request is complete ends with RST_STREAM(NO_ERROR)") {
-  const std::string text = Converse(
-      {Preface(), Head(1, Asking({{"content-length", "1"}, {"upgrade", "x"}}), 0), Data(1, "x")});
-  CHECK(text == "1:  400 a field that belongs to HTTP/1 connections\nreset 1 NO_ERROR\n");
+TEST_CASE("an answer that comes before its request is complete is not followed by a reset at once") {
+  const std::string head = Head(1, Asking({{"upgrade", "x"}}, "POST"), 0);
+  const std::string answered = "1:  400 a field that belongs to HTTP/1 connections\n";
+  CHECK(Converse({Preface(), head, Data(1, "x")}) == answered);
+  SECTION("nor later, when the request ends") {
+    CHECK(Converse({Preface(), head, Data(1, "x"), Data(1, "y", kEndStream)}) == answered);
+  }
+  SECTION("but by one when the client has used up its window") {
+    const std::string blocks =
+        Repeated(Data(1, std::string(16384, 'x')), kStreamWindow / 16384 - 1);
+    Conversation conversation;
+    conversation.Feed(Preface() + Frame(kSettingsFrame, kAck, 0, "") + head);
+    conversation.Feed(blocks + Data(1, std::string(16383, 'x')));
+    CHECK(conversation.Text() == answered);
+    CHECK(conversation.sent.find(OpenWindow(1, 0).substr(0, 9)) == std::string::npos);
+    conversation.Feed(Data(1, "x"));
+    CHECK(conversation.Text() == answered + "reset 1 NO_ERROR\n");
+  }
+  SECTION("and what it goes on sending uses up no other stream's window") {
+    Conversation conversation;
+    conversation.Feed(Preface() + Frame(kSettingsFrame, kAck, 0, ""));
+    for (uint32_t id = 1; id < 41; id += 2) {
+      conversation.Feed(Head(id, Asking({{"upgrade", "x"}}, "POST"), 0));
+      conversation.Feed(Repeated(Data(id, std::string(16384, 'x')), kStreamWindow / 16384));
+    }
+    CHECK_FALSE(conversation.codec().fault());
+  }
 }
 
 TEST_CASE("windows open only as bodies are read") {
   class Unreading final : public GuestCodec::Listener {
    public:
     void OnResume(GuestStream&) override {}
+    void OnLingering(GuestStream&) override {}
     void OnClosed(GuestStream&) override {}
   } listener;
   GuestCodec codec("https", {}, listener);
