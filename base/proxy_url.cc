@@ -37,7 +37,8 @@ bool IsCredentials(std::string_view text) {
          });
 }
 
-/// What stands before the '@'. RFC 7617: a user name has no colon, and there is always one after it.
+/// What stands before the '@'. RFC 7617: a user name has no colon, and there is always one after
+/// it.
 bool ReadCredentials(std::string_view text, std::string& credentials) {
   credentials.reserve(text.size() + 1);
   if (!PercentDecode(text, credentials) || !IsCredentials(credentials)) {

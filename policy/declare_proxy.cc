@@ -2,8 +2,8 @@
 #include "base/proxy_url.h"
 #include "policy/declarations.h"
 
-// `upstream { proxy = …, no_proxy = … }`: the proxy that the host itself is behind. A password in it
-// is never quoted, and may not stand in the file: the file goes to places where no secret does.
+// `upstream { proxy = …, no_proxy = … }`: the proxy that the host itself is behind. A password in
+// it is never quoted, and may not stand in the file: the file goes to places where no secret does.
 
 namespace sallyport::policy {
 namespace {
@@ -25,7 +25,8 @@ void TakeUrl(TableReader& reader, const std::string& text, ProxySpec& proxy) {
   if (!url) return reader.Error("'proxy': " + url.error().message());
   if (!url->credentials.empty()) {
     return reader.Error(
-        "'proxy': a user and password don't stand in a policy; write proxy = env \"HTTPS_PROXY\" or "
+        "'proxy': a user and password don't stand in a policy; write proxy = env \"HTTPS_PROXY\" "
+        "or "
         "proxy = file \"path\", which hold the whole URL");
   }
   if (!text.starts_with("http://")) {
@@ -51,10 +52,10 @@ void TakeExceptions(TableReader& reader, ProxySpec& proxy) {
   for (const auto& entry : proxy.no_proxy) {
     auto added = list.Add(entry);
     if (added) continue;
-    reader.Error("'no_proxy': '" + Printable(entry, 80) + "': " +
-                 Printable(added.error().message(), 200) +
-                 "; entries are \"api.corp.example\", \"*.corp.example\" (each also with \":port\"), "
-                 "an address, \"10.0.0.0/8\", or \"*\"");
+    reader.Error(
+        "'no_proxy': '" + Printable(entry, 80) + "': " + Printable(added.error().message(), 200) +
+        "; entries are \"api.corp.example\", \"*.corp.example\" (each also with \":port\"), "
+        "an address, \"10.0.0.0/8\", or \"*\"");
   }
 }
 

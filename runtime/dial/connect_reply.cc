@@ -25,9 +25,9 @@ bool IsText(std::string_view text) {
 }
 
 std::string_view TokenAt(std::string_view text) {
-  return text.substr(0, static_cast<size_t>(std::find_if_not(text.begin(), text.end(),
-                                                             IsTokenCharacter) -
-                                            text.begin()));
+  return text.substr(
+      0, static_cast<size_t>(std::find_if_not(text.begin(), text.end(), IsTokenCharacter) -
+                             text.begin()));
 }
 
 bool IsProxyAuthenticate(std::string_view name) {

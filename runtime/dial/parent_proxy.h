@@ -15,8 +15,8 @@
 
 namespace sallyport::runtime {
 
-/// The proxy that the host itself is behind: where it is, what is reached without it, and what it is
-/// told. Its user and password are in locked memory, and leave it only in AppendRequest().
+/// The proxy that the host itself is behind: where it is, what is reached without it, and what it
+/// is told. Its user and password are in locked memory, and leave it only in AppendRequest().
 class ParentProxy {
  public:
   /// VALUES are what SPEC.Sources() gave, in order; empty for what is not set. Null when the
@@ -38,8 +38,8 @@ class ParentProxy {
   /// resolvers.
   bool Takes(const HostName& name) const { return !Skips(name, 0); }
 
-  /// The request for a tunnel to HOST and PORT, in one allocation. May hold the password: the caller
-  /// wipes it.
+  /// The request for a tunnel to HOST and PORT, in one allocation. May hold the password: the
+  /// caller wipes it.
   std::string Request(const Host& host, uint16_t port) const;
 
  private:

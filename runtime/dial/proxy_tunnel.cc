@@ -31,10 +31,9 @@ ProxyTunnel::ProxyTunnel(const ParentProxy& proxy, UniqueFd socket, std::string 
       target_(std::move(target)),
       done_(std::move(done)) {}
 
-Result<std::unique_ptr<ProxyTunnel>> ProxyTunnel::Start(Loop& loop, const ParentProxy& proxy,
-                                                        UniqueFd socket, const Host& host,
-                                                        uint16_t port,
-                                                        std::function<void(Result<UniqueFd>)> done) {
+Result<std::unique_ptr<ProxyTunnel>> ProxyTunnel::Start(
+    Loop& loop, const ParentProxy& proxy, UniqueFd socket, const Host& host, uint16_t port,
+    std::function<void(Result<UniqueFd>)> done) {
   std::unique_ptr<ProxyTunnel> tunnel(new ProxyTunnel(
       proxy, std::move(socket), ToString(host) + ":" + std::to_string(port), std::move(done)));
   if (auto asked = tunnel->Ask(host, port); !asked) return tl::unexpected(std::move(asked).error());

@@ -13,9 +13,9 @@
 
 namespace sallyport::runtime {
 
-/// Turns a connection to the host's proxy into one to a target, by CONNECT. Takes not a byte of what
-/// follows the proxy's answer: a server that speaks first is not lost. Whoever owns it keeps the
-/// time.
+/// Turns a connection to the host's proxy into one to a target, by CONNECT. Takes not a byte of
+/// what follows the proxy's answer: a server that speaks first is not lost. Whoever owns it keeps
+/// the time.
 class ProxyTunnel {
  public:
   /// SOCKET is connected to PROXY and non-blocking. DONE, from the loop and never inside this call,

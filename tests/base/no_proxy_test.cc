@@ -64,8 +64,9 @@ TEST_CASE("what is no entry of a policy is refused") {
 
 TEST_CASE("the variable is read as programs read it, and what is no entry is passed over") {
   NoProxy list;
-  list.AddVariable("localhost, corp.example,.inside.example  10.0.0.0/8,,one.example:8080,bad entry!,"
-                   "*.deep.example,::1");
+  list.AddVariable(
+      "localhost, corp.example,.inside.example  10.0.0.0/8,,one.example:8080,bad entry!,"
+      "*.deep.example,::1");
   CHECK(list.Matches(At("localhost"), 80));
   CHECK(list.Matches(At("corp.example"), 80));
   CHECK(list.Matches(At("a.b.corp.example"), 80));
@@ -87,7 +88,8 @@ TEST_CASE("the variable is read as programs read it, and what is no entry is pas
 TEST_CASE("the number of entries is bounded") {
   NoProxy list;
   std::string text;
-  for (size_t i = 0; i < 2 * NoProxy::kMaxEntries; ++i) text += "h" + std::to_string(i) + ".example,";
+  for (size_t i = 0; i < 2 * NoProxy::kMaxEntries; ++i)
+    text += "h" + std::to_string(i) + ".example,";
   list.AddVariable(text);
   CHECK(list.Matches(At("h0.example"), 80));
   CHECK_FALSE(list.Matches(At("h8000.example"), 80));

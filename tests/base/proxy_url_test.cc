@@ -19,9 +19,10 @@ TEST_CASE("a proxy is read as people write it") {
 
 TEST_CASE("what is no proxy is refused, and never quoted") {
   for (const char* text :
-       {"", "http://", "socks5://hunter2@proxy:1080", "https://hunter2@proxy", "http://hunter2:80:80",
-        "http://a:hunter2%@proxy", "http://a:hunter2%4@proxy", "http://a:hunter2%0a@proxy",
-        "http://a:hunter2@", "http://hunter2 x", "http://proxy:0", "http://proxy/hunter2"}) {
+       {"", "http://", "socks5://hunter2@proxy:1080", "https://hunter2@proxy",
+        "http://hunter2:80:80", "http://a:hunter2%@proxy", "http://a:hunter2%4@proxy",
+        "http://a:hunter2%0a@proxy", "http://a:hunter2@", "http://hunter2 x", "http://proxy:0",
+        "http://proxy/hunter2"}) {
     CAPTURE(text);
     const auto url = ProxyUrl::Parse(text);
     REQUIRE_FALSE(url);

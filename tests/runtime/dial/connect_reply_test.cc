@@ -19,8 +19,8 @@ struct Read {
 Read ReadCut(std::string_view text, size_t first, size_t second) {
   ConnectReply reply;
   size_t taken = 0;
-  for (const auto& [from, to] : {std::pair(size_t{0}, first), std::pair(first, second),
-                                 std::pair(second, text.size())}) {
+  for (const auto& [from, to] :
+       {std::pair(size_t{0}, first), std::pair(first, second), std::pair(second, text.size())}) {
     const std::string_view piece = text.substr(from, to - from);
     const size_t count = reply.Feed(piece);
     taken += count;
@@ -41,7 +41,8 @@ Read ReadEveryWay(std::string_view text) {
   return whole;
 }
 
-TEST_CASE("an answer to CONNECT is read the same however it is cut, and nothing behind it is taken") {
+TEST_CASE(
+    "an answer to CONNECT is read the same however it is cut, and nothing behind it is taken") {
   const std::string head =
       "HTTP/1.1 200 Connection established\r\nVia: 1.1 proxy\r\nX-Odd:\t\xe9\r\n\r\n";
   const Read read = ReadEveryWay(head + "SSH-2.0-server\r\n\r\n");
@@ -76,14 +77,26 @@ TEST_CASE("interim answers are passed over, and 101 is none") {
 
 TEST_CASE("what is no head of HTTP/1 is broken, however it is cut") {
   using namespace std::string_view_literals;
-  for (const std::string_view text :
-       {"HTTP/2 200 OK\r\n"sv, "HTTP/1.1 200 OK\n"sv, "HTTP/1.1  200 OK\r\n"sv,
-        "HTTP/1.1 20 OK\r\n"sv, "HTTP/1.1 2000 OK\r\n"sv, "HTTP/1.1 099 OK\r\n"sv,
-        "HTTP/1.1 600 OK\r\n"sv, "HTTP/1.1 2x0 OK\r\n"sv, "http/1.1 200 OK\r\n"sv, "\r\n"sv,
-        "HTTP/1.1 200 O\0K\r\n"sv, "HTTP/1.1 200 O\rK\r\n"sv, "HTTP/1.1 200 OK\r\nA : b\r\n"sv,
-        "HTTP/1.1 200 OK\r\n: b\r\n"sv, "HTTP/1.1 200 OK\r\nA b\r\n"sv,
-        "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n"sv, "HTTP/1.1 200 OK\r\nA: b\x7f\r\n"sv,
-        "HTTP/1.1 200 OK\r\n\n"sv, "SSH-2.0-OpenSSH\r\n"sv, "\x16\x03\x01\n"sv}) {
+  for (const std::string_view text : {"HTTP/2 200 OK\r\n"sv,
+                                      "HTTP/1.1 200 OK\n"sv,
+                                      "HTTP/1.1  200 OK\r\n"sv,
+                                      "HTTP/1.1 20 OK\r\n"sv,
+                                      "HTTP/1.1 2000 OK\r\n"sv,
+                                      "HTTP/1.1 099 OK\r\n"sv,
+                                      "HTTP/1.1 600 OK\r\n"sv,
+                                      "HTTP/1.1 2x0 OK\r\n"sv,
+                                      "http/1.1 200 OK\r\n"sv,
+                                      "\r\n"sv,
+                                      "HTTP/1.1 200 O\0K\r\n"sv,
+                                      "HTTP/1.1 200 O\rK\r\n"sv,
+                                      "HTTP/1.1 200 OK\r\nA : b\r\n"sv,
+                                      "HTTP/1.1 200 OK\r\n: b\r\n"sv,
+                                      "HTTP/1.1 200 OK\r\nA b\r\n"sv,
+                                      "HTTP/1.1 200 OK\r\nA: b\r\n c\r\n"sv,
+                                      "HTTP/1.1 200 OK\r\nA: b\x7f\r\n"sv,
+                                      "HTTP/1.1 200 OK\r\n\n"sv,
+                                      "SSH-2.0-OpenSSH\r\n"sv,
+                                      "\x16\x03\x01\n"sv}) {
     CAPTURE(std::string(text));
     CHECK(ReadEveryWay(text).state == State::kBroken);
   }

@@ -31,8 +31,8 @@ TEST_CASE("a request for a tunnel names its target, and carries the credentials 
         "CONNECT api.example:443 HTTP/1.1\r\nHost: api.example:443\r\n\r\n");
   CHECK((*plain)->Request(At("[2600::1]"), 22) ==
         "CONNECT [2600::1]:22 HTTP/1.1\r\nHost: [2600::1]:22\r\n\r\n");
-  const auto named = ParentProxy::Make(From(ProxySpec::From::kSource),
-                                       {"http://me:p%40ss@proxy.example:3128/"});
+  const auto named =
+      ParentProxy::Make(From(ProxySpec::From::kSource), {"http://me:p%40ss@proxy.example:3128/"});
   REQUIRE(named);
   CHECK((*named)->has_credentials());
   CHECK((*named)->Request(At("api.example"), 443) ==
@@ -46,8 +46,8 @@ TEST_CASE("the environment's variables are those that programs read, small lette
   const auto none = ParentProxy::Make(spec, {"", "", "a.example", ""});
   REQUIRE(none);
   CHECK(*none == nullptr);
-  const auto both = ParentProxy::Make(spec, {"http://small.example:1", "http://LARGE.example:2", "",
-                                             "corp.example"});
+  const auto both = ParentProxy::Make(
+      spec, {"http://small.example:1", "http://LARGE.example:2", "", "corp.example"});
   REQUIRE(both);
   CHECK((*both)->Where() == "small.example:1");
   CHECK((*both)->Skips(At("api.corp.example"), 443));
@@ -67,8 +67,8 @@ TEST_CASE("a URL that is none says so without being quoted") {
 }
 
 TEST_CASE("what only this host can mean goes past the proxy, and what no_proxy names") {
-  const auto made =
-      ParentProxy::Make(Written("http://p:1", {"*.corp.example", "10.0.0.0/8", "one.example:22"}), {});
+  const auto made = ParentProxy::Make(
+      Written("http://p:1", {"*.corp.example", "10.0.0.0/8", "one.example:22"}), {});
   REQUIRE(made);
   const ParentProxy& proxy = **made;
   for (const char* host : {"localhost", "a.localhost", "127.0.0.1", "[::1]", "[::ffff:127.0.0.1]",
@@ -76,7 +76,8 @@ TEST_CASE("what only this host can mean goes past the proxy, and what no_proxy n
     CAPTURE(host);
     CHECK(proxy.Skips(At(host), 443));
   }
-  for (const char* host : {"example.com", "192.168.0.1", "11.0.0.1", "corp.example", "one.example"}) {
+  for (const char* host :
+       {"example.com", "192.168.0.1", "11.0.0.1", "corp.example", "one.example"}) {
     CAPTURE(host);
     CHECK_FALSE(proxy.Skips(At(host), 443));
   }

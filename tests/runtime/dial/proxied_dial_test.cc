@@ -159,7 +159,8 @@ TEST_CASE("a server that speaks first is heard, whatever its words came with") {
   }
 }
 
-TEST_CASE("each way in which a proxy refuses is said, without what it wrote and without the password") {
+TEST_CASE(
+    "each way in which a proxy refuses is said, without what it wrote and without the password") {
   struct Row {
     std::vector<std::string> answer;
     Code code;
@@ -169,7 +170,9 @@ TEST_CASE("each way in which a proxy refuses is said, without what it wrote and 
       {{"HTTP/1.1 407 hunter2\r\nProxy-Authenticate: NTLM\r\n\r\n"},
        Code::kProxyRefused,
        "does not accept the user and password that it is given (407); it takes NTLM"},
-      {{"HTTP/1.1 403 hunter2\r\n\r\n"}, Code::kProxyRefused, "answers 403 to CONNECT api.example:443"},
+      {{"HTTP/1.1 403 hunter2\r\n\r\n"},
+       Code::kProxyRefused,
+       "answers 403 to CONNECT api.example:443"},
       {{"HTTP/1.1 503 no\r\n\r\n"}, Code::kProxyRefused, "answers 503"},
       {{"HTTP/1.1 504 no\r\n\r\n"}, Code::kProxyTimeout, "answers 504"},
       {{"HTTP/1.1 302 no\r\nLocation: x\r\n\r\n"}, Code::kProxyRefused, "answers 302"},
