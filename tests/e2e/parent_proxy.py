@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 
-from harness import World, main, patience, skip, test
+from harness import PLAIN, ROOT, World, main, patience, skip, test
 from harness.sandbox import poll
 
 HOSTS = ["api", "whoami", "other", "third", "inside", "denied"]
@@ -117,8 +117,10 @@ def run(world, command, policy=ALLOW + PROXY, env=None, **more):
 @test("HTTPS goes through the proxy by name, with the user and password: HTTP/2 and HTTP/1.1")
 def _(world):
     world.squid.forget()
-    got = run(world, CURL + "-w '%{http_version}\\n' -f https://api.example.test/small").expect(0)
-    assert got.text == "small\n2\n", got
+    for user in (PLAIN, ROOT):
+        got = run(world, CURL + "-w '%{http_version}\\n' -f https://api.example.test/small",
+                  user=user).expect(0)
+        assert got.text == "small\n2\n", got
     run(world, CURL + "--http1.1 -f https://whoami.example.test/").expect(0)
     for name in ("api", "whoami"):
         line = f"CONNECT {name}.example.test:443 me 200"
@@ -127,11 +129,14 @@ def _(world):
     assert record["address"] == "10.0.0.80", record
 
 
-@test("plain HTTP and raw TCP go through it too")
+@test("plain HTTP, TLS that is passed through, and raw TCP go through it too")
 def _(world):
     world.squid.forget()
     run(world, CURL + "-f http://api.example.test/small").expect(0)
     assert world.squid.saw("CONNECT api.example.test:80 me 200"), world.squid.log()
+    policy = 'allow.http { host = "selfsigned.example.test", tls = "passthrough" }\n' + PROXY
+    run(world, CURL + "-kf https://selfsigned.example.test/small", policy).expect(0)
+    assert world.squid.saw("CONNECT selfsigned.example.test:443 me 200"), world.squid.log()
     code = ("import socket; s = socket.create_connection(('whoami.example.test', 80), 10); "
             "s.sendall(b'GET /raw HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n'); "
             "print(s.makefile('rb').read())")
