@@ -30,7 +30,7 @@ struct Destination {
 /// A connected, non-blocking socket.
 struct Dialed {
   UniqueFd socket;
-  Endpoint peer;
+  Endpoint peer;  ///< The other end of the socket: the host's own proxy, where one is used.
 };
 
 /// The one way to the outside. Names are resolved on the host, each address is classified, only
@@ -40,7 +40,8 @@ class Dialer {
   virtual ~Dialer() = default;
 
   /// Connects to DESTINATION. Errors: kAddressRefused (every address is of a refused class; the
-  /// message names them), kNotFound (no such name), kRefused, kUnreachable, kTimeout.
+  /// message names them), kNotFound (no such name), kRefused, kUnreachable, kTimeout; where the host's
+  /// own proxy is used, kProxyRefused and kProxyTimeout.
   virtual Pending Dial(const Destination& destination, Transport transport,
                        std::function<void(Result<Dialed>)> done) = 0;
 };

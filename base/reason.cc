@@ -32,6 +32,10 @@ std::string_view ToString(Reason reason) {
       return "upstream_timeout";
     case Reason::kUpstreamTls:
       return "upstream_tls";
+    case Reason::kProxyRefused:
+      return "proxy_refused";
+    case Reason::kProxyTimeout:
+      return "proxy_timeout";
     case Reason::kUpstreamProtocol:
       return "upstream_protocol";
     case Reason::kHostMismatch:

@@ -22,6 +22,8 @@ enum class Reason {
   kUpstreamUnreachable, ///< The destination can't be reached.
   kUpstreamTimeout,     ///< The destination did not answer in time.
   kUpstreamTls,         ///< The destination's certificate did not verify, or TLS failed.
+  kProxyRefused,        ///< The host's own proxy refused to connect there, or can't be used.
+  kProxyTimeout,        ///< The host's own proxy did not connect there in time.
   kUpstreamProtocol,    ///< The destination's answer is not valid HTTP.
   kHostMismatch,        ///< SNI, authority and the name the flow belongs to do not agree.
   kBadRequest,          ///< The request breaks HTTP.

@@ -16,6 +16,8 @@ enum class Code {
   kRefused,         ///< The peer refused the connection.
   kUnreachable,     ///< The peer or the network did not answer, or said it can't be reached.
   kTimeout,         ///< A deadline passed.
+  kProxyRefused,    ///< The host's own proxy refused to connect, or can't be used.
+  kProxyTimeout,    ///< The host's own proxy did not connect in time.
   kUntrusted,       ///< A certificate did not verify.
   kInvalid,         ///< Input that breaks its format; never trusted, never repaired.
   kLimit,           ///< A configured bound was reached.

@@ -28,6 +28,9 @@ std::string_view Title(Reason reason) {
     case Reason::kUpstreamUnreachable:
     case Reason::kUpstreamTimeout:
       return "The host could not be reached";
+    case Reason::kProxyRefused:
+    case Reason::kProxyTimeout:
+      return "The host could not be reached through the proxy of the sandbox's host";
     case Reason::kUpstreamTls:
       return "The host's identity could not be verified";
     case Reason::kUpstreamProtocol:

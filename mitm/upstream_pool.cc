@@ -23,6 +23,8 @@ Refusal DialRefusal(const Error& error) {
       {Code::kRefused, Reason::kUpstreamRefused, 502},
       {Code::kUnreachable, Reason::kUpstreamUnreachable, 502},
       {Code::kTimeout, Reason::kUpstreamTimeout, 504},
+      {Code::kProxyRefused, Reason::kProxyRefused, 502},
+      {Code::kProxyTimeout, Reason::kProxyTimeout, 504},
       {Code::kLimit, Reason::kLimit, 503},
   };
   Refusal refusal{.reason = Reason::kResolverFailed,

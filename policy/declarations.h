@@ -87,6 +87,10 @@ void ReadTypes(TableReader& reader, Rule& rule);
 
 /// The source that FIELD names. Nothing when it is missing, or after a diagnostic.
 std::optional<SecretSource> ReadSource(TableReader& reader, const char* field);
+/// Whether a source stands in FIELD, whatever kind it is.
+bool IsSource(TableReader& reader, const char* field);
+/// `proxy` and `no_proxy` of `upstream`.
+void ReadProxy(TableReader& reader, Loader& loader);
 /// Whether NAME can name a secret, or a variable.
 bool IsSecretName(std::string_view name);
 

@@ -304,6 +304,15 @@ bool IsSecretName(std::string_view name) {
                      [&](char c) { return is_letter(c) || (c >= '0' && c <= '9'); });
 }
 
+bool IsSource(TableReader& reader, const char* field) {
+  lua_State* lua = reader.lua();
+  lua_pushstring(lua, field);
+  lua_rawget(lua, reader.index());
+  const bool is_source = luaL_testudata(lua, -1, kSourceName) != nullptr;
+  lua_pop(lua, 1);
+  return is_source;
+}
+
 std::optional<SecretSource> ReadSource(TableReader& reader, const char* field) {
   return SourceAt(
       reader, field,

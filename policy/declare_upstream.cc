@@ -31,13 +31,14 @@ int DeclareForAll(lua_State* lua, Loader& loader) {
                   " (what is about some hosts is written upstream \"api.example.com\" { ... })");
   }
   TableReader reader(lua, 1, loader.diagnostics, "upstream", line);
-  reader.Expect({"ca"});
+  reader.Expect({"ca", "proxy", "no_proxy"});
   for (const char* field : {"pin", "client_cert"}) {
     if (!reader.Has(field)) continue;
     reader.Error("'" + std::string(field) +
                  "' belongs to a host, as in upstream \"api.example.com\" { " + field + " = ... }");
   }
   ReadFiles(reader, loader.folder, loader.declared.upstream.ca_files);
+  ReadProxy(reader, loader);
   return 0;
 }
 
@@ -101,6 +102,11 @@ void ReadClientCertificate(TableReader& outer, const std::string& folder,
 
 void ReadServer(TableReader& reader, Loader& loader, HostPattern host) {
   reader.Expect({"ca", "pin", "client_cert"});
+  for (const char* field : {"proxy", "no_proxy"}) {
+    if (!reader.Has(field)) continue;
+    reader.Error("'" + std::string(field) + "' is about all hosts, as in upstream { proxy = "
+                 "\"http://proxy.corp.example:3128\", no_proxy = { \"*.corp.example\" } }");
+  }
   UpstreamOptions::Server server{.host = std::move(host),
                                  .declared_at = loader.diagnostics.At(reader.line()),
                                  .ca_files = {},

@@ -13,6 +13,7 @@
 #include "base/host_name.h"
 #include "base/http_message.h"
 #include "base/ip_address.h"
+#include "base/proxy_spec.h"
 #include "base/reason.h"
 #include "base/result.h"
 #include "base/secret_spec.h"
@@ -72,6 +73,7 @@ struct UpstreamOptions {
   };
   std::vector<std::string> ca_files;  ///< PEM files trusted besides the host's own roots.
   std::vector<Server> servers;        ///< The first whose host matches counts.
+  std::optional<ProxySpec> proxy;     ///< What TCP goes through.
 };
 
 /// What a flow or request is, as rules and callbacks see it.

@@ -138,6 +138,12 @@ Status AddRoots(const SandboxConfig& config, const Engine& engine, Launch& launc
   return {};
 }
 
+/// What the parent proxy is read from.
+std::vector<SecretSource> ProxySources(const Engine& engine) {
+  const auto& proxy = engine.upstream().proxy;
+  return proxy ? proxy->Sources() : std::vector<SecretSource>();
+}
+
 /// What no mount may show, whatever the policy says.
 void AddMasks(const SandboxConfig& config, const Engine& engine, const std::string& audit_file,
               Launch& launch) {
@@ -152,8 +158,10 @@ void AddMasks(const SandboxConfig& config, const Engine& engine, const std::stri
     add(server.client_cert->cert_file);
     add(server.client_cert->key_file);
   }
-  for (const auto& secret : engine.secrets()) {
-    VisitPlainSources(secret.source, [&](const PlainSource& plain) {
+  std::vector<SecretSource> sources = ProxySources(engine);
+  for (const auto& secret : engine.secrets()) sources.push_back(secret.source);
+  for (const auto& source : sources) {
+    VisitPlainSources(source, [&](const PlainSource& plain) {
       if (const auto* file = std::get_if<FileSource>(&plain)) add(file->path);
     });
   }
@@ -161,13 +169,13 @@ void AddMasks(const SandboxConfig& config, const Engine& engine, const std::stri
   if (const auto state = StateFolder()) add(*state);
 }
 
-/// The variables that SPECS need: those that an `env` names, and the whole environment where there is
+/// The variables that SOURCES need: those that an `env` names, and the whole environment where there is
 /// a `command`, which runs as if the user had run it.
-std::vector<std::pair<std::string, std::string>> VariablesFor(const std::vector<SecretSpec>& specs) {
+std::vector<std::pair<std::string, std::string>> VariablesFor(const std::vector<SecretSource>& sources) {
   std::vector<std::string> names;
   bool all = false;
-  for (const auto& spec : specs) {
-    VisitPlainSources(spec.source, [&](const PlainSource& plain) {
+  for (const auto& source : sources) {
+    VisitPlainSources(source, [&](const PlainSource& plain) {
       if (const auto* env = std::get_if<EnvSource>(&plain)) names.push_back(env->variable);
       all |= std::holds_alternative<CommandSource>(plain);
     });
@@ -185,10 +193,10 @@ std::vector<std::pair<std::string, std::string>> VariablesFor(const std::vector<
   return values;
 }
 
-/// The variables that the sources of secrets need, read from this process's environment into a pipe
+/// The variables that SOURCES need, read from this process's environment into a pipe
 /// that only the broker reads.
-Result<UniqueFd> Values(const std::vector<SecretSpec>& specs) {
-  auto values = VariablesFor(specs);
+Result<UniqueFd> Values(const std::vector<SecretSource>& sources) {
+  auto values = VariablesFor(sources);
   std::string bytes = runtime::EncodeValues(values);
   for (auto& [name, value] : values) explicit_bzero(value.data(), value.size());
   std::array<int, 2> ends;
@@ -288,20 +296,13 @@ Result<Sandbox> Sandbox::Start(const SandboxConfig& config) {
   launch.network = !config.no_network && engine.sandbox().network;
   launch.timeout = config.timeout.value_or(
       engine.sandbox().timeout.value_or(std::chrono::milliseconds(0)));
-  std::vector<SecretSpec> specs = engine.secrets();
+  std::vector<SecretSource> sources;
+  for (const auto& secret : engine.secrets()) sources.push_back(secret.source);
   for (const auto& secret : config.secrets) {
     launch.secrets.push_back({secret.name, secret.hosts});
-    specs.push_back({.name = secret.name,
-                     .source = EnvSource{secret.name},
-                     .hosts = {},
-                     .headers = {},
-                     .inject = {},
-                     .methods = {},
-                     .paths = {},
-                     .ports = {},
-                     .placeholder = {},
-                     .declared_at = "--secret"});
+    sources.emplace_back(EnvSource{secret.name});
   }
+  for (auto& source : ProxySources(engine)) sources.push_back(std::move(source));
   auto resolvers = Resolvers(config, engine);
   if (!resolvers) return tl::unexpected(std::move(resolvers).error());
   launch.resolvers = *std::move(resolvers);
@@ -327,7 +328,7 @@ Result<Sandbox> Sandbox::Start(const SandboxConfig& config) {
   if (!audit) return tl::unexpected(std::move(audit).error());
   AddMasks(config, engine, sandbox.audit_file, launch);
 
-  auto values = Values(specs);
+  auto values = Values(sources);
   if (!values) return tl::unexpected(std::move(values).error());
   auto commands = runtime::ListenForControl(launch.owner, launch.sandbox);
   if (!commands) return tl::unexpected(std::move(commands).error());

@@ -25,6 +25,7 @@
 #include "runtime/confine/confine.h"
 #include "runtime/dial/ares_resolver.h"
 #include "runtime/dial/guarded_dialer.h"
+#include "runtime/dial/parent_proxy.h"
 #include "runtime/dial/system_roots.h"
 #include "sallyport_versions.h"
 
@@ -63,6 +64,7 @@ struct Workshop {
   std::unique_ptr<Loop> loop;
   UniqueFd roots;  // The bundle's file, read when it is first needed.
   std::unique_ptr<Resolver> resolver;
+  std::unique_ptr<ParentProxy> parent;
   std::unique_ptr<GuardedDialer> dialer;
   std::unique_ptr<mitm::UpstreamTls> tls;
   std::unique_ptr<HttpClient> http;
@@ -75,6 +77,32 @@ bool AnyNeedsNetwork(const std::vector<SecretSource>& sources) {
   return false;
 }
 
+/// The value of SOURCE, a variable or a file; nothing for a variable of the environment that is not
+/// set.
+Result<Wiped> ReadProxyValue(const ProxySpec& proxy, const SecretSource& source,
+                             const Sources& local) {
+  const auto* env = std::get_if<EnvSource>(&source);
+  auto value = env != nullptr ? local.Read(*env) : local.Read(std::get<FileSource>(source));
+  if (!value && proxy.from == ProxySpec::From::kEnvironment) return Wiped();
+  return value;
+}
+
+Status MakeParentProxy(const BrokerLaunch& launch, Workshop& shop) {
+  if (!launch.proxy) return {};
+  std::vector<Wiped> values;
+  for (const auto& source : launch.proxy->Sources()) {
+    auto value = ReadProxyValue(*launch.proxy, source, shop.local);
+    if (!value) return tl::unexpected(std::move(value).error().In("the proxy"));
+    values.push_back(*std::move(value));
+  }
+  std::vector<std::string_view> texts;
+  for (const auto& value : values) texts.emplace_back(value.text);
+  auto parent = ParentProxy::Make(*launch.proxy, texts);
+  if (!parent) return tl::unexpected(std::move(parent).error().In("the proxy"));
+  shop.parent = *std::move(parent);
+  return {};
+}
+
 Status OpenNetwork(const BrokerLaunch& launch, Workshop& shop) {
   tzset();  // Reads its file at its first use, which is now: certificates are held against the
             // time.
@@ -85,7 +113,9 @@ Status OpenNetwork(const BrokerLaunch& launch, Workshop& shop) {
   auto resolver = NewAresResolver(*shop.loop, servers);
   if (!resolver) return tl::unexpected(std::move(resolver).error());
   shop.resolver = *std::move(resolver);
-  shop.dialer = std::make_unique<GuardedDialer>(*shop.loop, *shop.resolver);
+  if (auto made = MakeParentProxy(launch, shop); !made) return made;
+  shop.dialer =
+      std::make_unique<GuardedDialer>(*shop.loop, *shop.resolver, shop.parent.get());
   std::vector<mitm::RootBundle> extra;
   for (const auto& [name, pem] : launch.extra_roots) extra.push_back({name, pem});
   shop.roots = OpenSystemRoots();

@@ -165,6 +165,43 @@ SecretSource ReadSource(CborSequence& in) {
                     ReadPlainAs(in, elements, kind));
 }
 
+void Write(CborWriter& out, const SecretSource& source) {
+  std::visit([&out](const auto& kind) { Write(out, kind); }, source);
+}
+
+/// An array of none or one.
+void Write(CborWriter& out, const std::optional<ProxySpec>& proxy) {
+  out.Array(proxy ? 1 : 0);
+  if (!proxy) return;
+  out.Array(5);
+  out.Int(static_cast<int64_t>(proxy->from));
+  out.Text(proxy->url);
+  Write(out, proxy->source);
+  WriteTexts(out, proxy->no_proxy);
+  out.Text(proxy->declared_at);
+}
+
+std::optional<ProxySpec> ReadProxy(CborSequence& in) {
+  if (!ReadPresence(in)) return std::nullopt;
+  ProxySpec proxy;
+  in.Expect(5);
+  const int64_t from = in.Int();
+  if (from < 0 || from > static_cast<int64_t>(ProxySpec::From::kEnvironment)) {
+    in.Refuse("an unknown kind of proxy");
+    return std::nullopt;
+  }
+  proxy.from = static_cast<ProxySpec::From>(from);
+  proxy.url = in.Text();
+  proxy.source = ReadSource(in);
+  if (!std::holds_alternative<EnvSource>(proxy.source) &&
+      !std::holds_alternative<FileSource>(proxy.source)) {
+    in.Refuse("a proxy's source is a variable or a file");
+  }
+  proxy.no_proxy = in.Texts();
+  proxy.declared_at = in.Text();
+  return proxy;
+}
+
 template <class Number>
 Number ReadNumber(const char* bytes) {
   uint64_t number = 0;
@@ -184,12 +221,12 @@ void AppendNumber(Number number, std::string& out) {
 
 std::string BrokerLaunch::Encode() const {
   CborWriter out;
-  out.Array(3);
+  out.Array(4);
   out.Array(secrets.size());
   for (const auto& item : secrets) {
     out.Array(2);
     out.Text(item.name);
-    std::visit([&out](const auto& source) { Write(out, source); }, item.source);
+    Write(out, item.source);
   }
   WriteTexts(out, resolvers);
   out.Array(extra_roots.size());
@@ -198,13 +235,14 @@ std::string BrokerLaunch::Encode() const {
     out.Text(name);
     out.Text(pem);
   }
+  Write(out, proxy);
   return out.Take();
 }
 
 Result<BrokerLaunch> BrokerLaunch::Decode(std::string_view bytes) {
   CborSequence in(bytes);
   BrokerLaunch launch;
-  in.Expect(3);
+  in.Expect(4);
   for (size_t left = in.Array(); left > 0 && in.ok(); --left) {
     in.Expect(2);
     auto& item = launch.secrets.emplace_back();
@@ -218,6 +256,7 @@ Result<BrokerLaunch> BrokerLaunch::Decode(std::string_view bytes) {
     name = in.Text();
     pem = in.Text();
   }
+  launch.proxy = ReadProxy(in);
   if (launch.secrets.size() > UINT16_MAX) in.Refuse("too many secrets");
   if (auto status = in.Finish(); !status) {
     return tl::unexpected(std::move(status).error().In("launch message of the broker"));

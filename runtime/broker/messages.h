@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/proxy_spec.h"
 #include "base/result.h"
 #include "base/secret_source.h"
 #include "runtime/broker/wiped.h"
@@ -31,6 +32,8 @@ struct BrokerLaunch {
   std::vector<Item> secrets;
   std::vector<std::string> resolvers;                            ///< "192.0.2.1:53".
   std::vector<std::pair<std::string, std::string>> extra_roots;  ///< File name and PEM text.
+  /// Its sources are among those of `secrets`: the warden needs them, too.
+  std::optional<ProxySpec> proxy;
 
   std::string Encode() const;
   /// kInvalid for anything that Encode() did not write.

@@ -4,6 +4,13 @@
 //                               ^  |
 //                               +--+ kStagger later, or when one failed
 //
+// and where the host's own proxy is used, whose addresses are then the ones that are tried:
+//
+//     Start -> OnAddresses -> AskProxy -> TryNext -> OnReady -> OnTunnel -> Finish
+//
+// The guard is on the destination either way, as far as this host can resolve it. The proxy resolves
+// a name once more, so there is no choice among its addresses: each must be admitted.
+//
 // Limits: kMaxAddresses of a name are tried; the whole takes at most kDeadline. A Pending that is
 // destroyed destroys its attempt, and with it every socket.
 
@@ -11,9 +18,13 @@
 
 #include <sys/epoll.h>
 
+#include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "runtime/dial/outward.h"
+#include "runtime/dial/parent_proxy.h"
+#include "runtime/dial/proxy_tunnel.h"
 
 namespace sallyport::runtime {
 
@@ -31,8 +42,7 @@ bool Admits(const Destination& destination, const IpAddress& address) {
   return destination.filter.Admits(address);
 }
 
-Error RefusedAddresses(const std::string& host, const std::vector<IpAddress>& refused) {
-  std::string text = host + " has only addresses that are refused:";
+Error RefusedAddresses(std::string text, const std::vector<IpAddress>& refused) {
   for (const auto& address : refused) {
     text += ' ';
     text += address.ToString();
@@ -41,6 +51,14 @@ Error RefusedAddresses(const std::string& host, const std::vector<IpAddress>& re
     text += ')';
   }
   return Error(Code::kAddressRefused, std::move(text));
+}
+
+/// The address of a proxy that is written as one. "localhost" is not a name to ask a server for (RFC
+/// 6761, 6.3), and a common place for a proxy.
+std::optional<IpAddress> AddressOf(const Host& proxy) {
+  if (const auto* address = std::get_if<IpAddress>(&proxy)) return *address;
+  if (std::get<HostName>(proxy).text() == "localhost") return IpAddress::V4(127, 0, 0, 1);
+  return std::nullopt;
 }
 
 }  // namespace
@@ -57,12 +75,14 @@ class GuardedDialer::Attempt {
 
   void Start() {
     deadline_ = owner_.loop_.After(kDeadline, [this] {
-      Finish(Fail(Code::kTimeout, ToString(destination_.host) + " did not answer within 10 s"));
+      Finish(tl::unexpected(Timeout()));
     });
     if (const auto* name = std::get_if<HostName>(&destination_.host)) {
       resolving_ = owner_.resolver_.Resolve(*name, [this](Result<ResolvedName> resolved) {
-        if (!resolved) return Finish(tl::unexpected(std::move(resolved).error()));
-        OnAddresses(resolved->addresses);
+        if (resolved) return OnAddresses(resolved->addresses);
+        // Behind a proxy, names of the outside are often for it alone to resolve.
+        if (MayUseProxy()) return AskProxy();
+        Finish(tl::unexpected(std::move(resolved).error()));
       });
       return;
     }
@@ -86,10 +106,64 @@ class GuardedDialer::Attempt {
         peers_.push_back({address, destination_.port});
       }
     }
+    const std::string host = ToString(destination_.host);
     if (peers_.empty()) {
-      return Finish(tl::unexpected(RefusedAddresses(ToString(destination_.host), refused)));
+      return Finish(tl::unexpected(
+          RefusedAddresses(host + " has only addresses that are refused:", refused)));
     }
-    TryNext();
+    if (!MayUseProxy() || AllSkipped()) return TryNext();
+    if (!refused.empty()) {
+      return Finish(tl::unexpected(RefusedAddresses(
+          host + " has addresses that are refused, and the parent proxy may choose one of them:",
+          refused)));
+    }
+    AskProxy();
+  }
+
+  /// Whether what is known before the name is resolved lets the host's proxy have it.
+  bool MayUseProxy() const {
+    return owner_.parent_ != nullptr && transport_ == Transport::kTcp &&
+           !owner_.parent_->Skips(destination_.host, destination_.port);
+  }
+
+  /// Whether the destination's addresses are all such that no proxy is used.
+  bool AllSkipped() const {
+    return std::all_of(peers_.begin(), peers_.end(), [this](const Endpoint& peer) {
+      return owner_.parent_->Skips(peer.address, peer.port);
+    });
+  }
+
+  /// From here on the peers are the proxy's addresses, of whatever class: the host's own
+  /// configuration names them.
+  void AskProxy() {
+    proxy_ = owner_.parent_;
+    peers_.clear();
+    if (const auto address = AddressOf(proxy_->host())) {
+      peers_.push_back({*address, proxy_->port()});
+      return TryNext();
+    }
+    resolving_ = owner_.resolver_.Resolve(
+        std::get<HostName>(proxy_->host()), [this](Result<ResolvedName> resolved) {
+          if (!resolved) return Finish(tl::unexpected(InProxysName(resolved.error())));
+          for (const auto& address : resolved->addresses) {
+            if (peers_.size() < kMaxAddresses) peers_.push_back({address, proxy_->port()});
+          }
+          TryNext();
+        });
+  }
+
+  Error InProxysName(const Error& error) const {
+    const Code code = error.code() == Code::kTimeout ? Code::kProxyTimeout : Code::kProxyRefused;
+    return Error(code, "the parent proxy " + proxy_->Where() + ": " + error.message());
+  }
+
+  Error Timeout() const {
+    if (proxy_ == nullptr) {
+      return Error(Code::kTimeout, ToString(destination_.host) + " did not answer within 10 s");
+    }
+    return Error(Code::kProxyTimeout, "the parent proxy " + proxy_->Where() +
+                                          " did not connect to " + ToString(destination_.host) +
+                                          " within 10 s");
   }
 
   void TryNext() {
@@ -112,16 +186,35 @@ class GuardedDialer::Attempt {
       stagger_ = owner_.loop_.After(kStagger, [this] { TryNext(); });
       return;
     }
-    if (connecting_.empty()) Finish(tl::unexpected(last_error_));
+    if (!connecting_.empty()) return;
+    Finish(tl::unexpected(proxy_ != nullptr ? InProxysName(last_error_) : last_error_));
   }
 
   void OnReady(Candidate* candidate) {
     auto status = ConnectResult(candidate->socket.get(), candidate->peer);
     candidate->watch = {};
+    if (status && proxy_ != nullptr) return OpenTunnel(candidate);
     if (status) return Finish(Dialed{std::move(candidate->socket), candidate->peer});
     last_error_ = std::move(status).error();
     std::erase_if(connecting_, [&](const auto& other) { return other.get() == candidate; });
     TryNext();
+  }
+
+  void OpenTunnel(Candidate* candidate) {
+    stagger_ = {};
+    const Endpoint peer = candidate->peer;
+    UniqueFd socket = std::move(candidate->socket);
+    connecting_.clear();
+    auto tunnel = ProxyTunnel::Start(
+        owner_.loop_, *proxy_, std::move(socket), destination_.host, destination_.port,
+        [this, peer](Result<UniqueFd> opened) { OnTunnel(peer, std::move(opened)); });
+    if (!tunnel) return Finish(tl::unexpected(std::move(tunnel).error()));
+    tunnel_ = *std::move(tunnel);
+  }
+
+  void OnTunnel(const Endpoint& peer, Result<UniqueFd> opened) {
+    if (!opened) return Finish(tl::unexpected(std::move(opened).error()));
+    Finish(Dialed{*std::move(opened), peer});
   }
 
   void Finish(Result<Dialed> result) {
@@ -138,14 +231,17 @@ class GuardedDialer::Attempt {
   std::vector<Endpoint> peers_;
   size_t next_ = 0;
   Error last_error_{Code::kUnreachable, "no address"};
+  const ParentProxy* proxy_ = nullptr;  // Where the peers are its addresses.
   Pending resolving_;
   Loop::Handle posted_;
   Loop::Handle deadline_;
   Loop::Handle stagger_;
   std::vector<std::unique_ptr<Candidate>> connecting_;
+  std::unique_ptr<ProxyTunnel> tunnel_;
 };
 
-GuardedDialer::GuardedDialer(Loop& loop, Resolver& resolver) : loop_(loop), resolver_(resolver) {}
+GuardedDialer::GuardedDialer(Loop& loop, Resolver& resolver, const ParentProxy* parent)
+    : loop_(loop), resolver_(resolver), parent_(parent) {}
 GuardedDialer::~GuardedDialer() = default;
 
 Pending GuardedDialer::Dial(const Destination& destination, Transport transport,

@@ -9,12 +9,17 @@
 
 namespace sallyport::runtime {
 
+class ParentProxy;
+
 /// The warden's Dialer: resolves on the host, checks every address, and connects to a checked one,
 /// the next one beside it when the first takes its time (RFC 8305).
 class GuardedDialer : public Dialer {
  public:
-  /// Both outlive this.
-  GuardedDialer(Loop& loop, Resolver& resolver);
+  /// All outlive this. PARENT is the proxy that the host itself is behind; null for none. TCP goes
+  /// through it by CONNECT but for what it skips: by name where the destination is one, after the
+  /// addresses that this host resolves it to were checked (each, as the proxy resolves it again), or
+  /// unchecked where it resolves to none. UDP never does.
+  GuardedDialer(Loop& loop, Resolver& resolver, const ParentProxy* parent = nullptr);
   ~GuardedDialer() override;
 
   Pending Dial(const Destination& destination, Transport transport,
@@ -26,6 +31,7 @@ class GuardedDialer : public Dialer {
 
   Loop& loop_;
   Resolver& resolver_;
+  const ParentProxy* parent_;
   uint64_t next_id_ = 1;
   std::map<uint64_t, std::unique_ptr<Attempt>> attempts_;
 };

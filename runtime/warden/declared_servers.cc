@@ -27,6 +27,15 @@ std::vector<BrokerLaunch::Item> ClientKeys(const policy::UpstreamOptions& upstre
   return keys;
 }
 
+std::vector<BrokerLaunch::Item> ProxyItems(const policy::UpstreamOptions& upstream) {
+  std::vector<BrokerLaunch::Item> items;
+  if (!upstream.proxy) return items;
+  for (auto& source : upstream.proxy->Sources()) {
+    items.push_back({upstream.proxy->declared_at + ": proxy", std::move(source)});
+  }
+  return items;
+}
+
 Result<DeclaredServers> DeclaredServers::Make(const policy::UpstreamOptions& upstream,
                                               const Files& files,
                                               std::vector<secrets::Secret> keys) {

@@ -16,6 +16,9 @@ namespace sallyport::runtime {
 /// They are nobody's secrets: they have no placeholder, and no request can carry them.
 std::vector<BrokerLaunch::Item> ClientKeys(const policy::UpstreamOptions& upstream);
 
+/// What the parent proxy's URL is read from, likewise.
+std::vector<BrokerLaunch::Item> ProxyItems(const policy::UpstreamOptions& upstream);
+
 /// `upstream "HOST" { … }` as the interceptor takes it. The keys go with this.
 struct DeclaredServers {
   /// FILES (name and text) has every file that UPSTREAM names, but for the keys: KEYS stand in the

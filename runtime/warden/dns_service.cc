@@ -105,8 +105,8 @@ class DnsService::TcpSession final : Stream::Listener {
 };
 
 DnsService::DnsService(Loop& loop, policy::Engine& engine, Resolver& resolver, NameTable& names,
-                       AuditSink& audit)
-    : loop_(loop), engine_(engine), resolver_(resolver), names_(names), audit_(audit) {}
+                       AuditSink& audit, const ParentProxy* parent)
+    : loop_(loop), engine_(engine), resolver_(resolver), names_(names), audit_(audit), parent_(parent) {}
 
 DnsService::~DnsService() = default;
 
@@ -173,7 +173,8 @@ void DnsService::AnswerGranted(uint64_t flow, const dns::Query& query, const Hos
   resolving_[id] = resolver_.Resolve(name, [this, id, flow, query, name, reply](Result<ResolvedName> resolved) {
     resolving_.erase(id);
     dns::Answer answer;
-    if (resolved) {
+    // What goes through the host's own proxy need not be known to the host: the proxy resolves it.
+    if (resolved || (parent_ != nullptr && parent_->Takes(name))) {
       answer = Synthetic(query, name, NameTable::Kind::kGranted);
       Record(flow, query, Reason::kAllowed, {});
     } else if (resolved.error().code() == Code::kNotFound) {

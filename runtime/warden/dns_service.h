@@ -13,6 +13,7 @@
 #include "policy/dns_message.h"
 #include "policy/engine.h"
 #include "policy/name_table.h"
+#include "runtime/dial/parent_proxy.h"
 #include "runtime/dial/resolver.h"
 
 namespace sallyport::runtime {
@@ -23,7 +24,7 @@ namespace sallyport::runtime {
 class DnsService : public netstack::DatagramService {
  public:
   DnsService(Loop& loop, policy::Engine& engine, Resolver& resolver, policy::NameTable& names,
-             AuditSink& audit);
+             AuditSink& audit, const ParentProxy* parent);
   ~DnsService() override;
 
   void OnDatagram(const netstack::FlowInfo& flow, std::string_view payload,
@@ -49,6 +50,7 @@ class DnsService : public netstack::DatagramService {
   Resolver& resolver_;
   policy::NameTable& names_;
   AuditSink& audit_;
+  const ParentProxy* parent_;
   uint64_t next_id_ = 1;
   std::map<uint64_t, Pending> resolving_;
   std::map<uint64_t, std::unique_ptr<TcpSession>> sessions_;

@@ -31,6 +31,10 @@ Reason ReasonOf(Code code) {
       return Reason::kUpstreamRefused;
     case Code::kTimeout:
       return Reason::kUpstreamTimeout;
+    case Code::kProxyRefused:
+      return Reason::kProxyRefused;
+    case Code::kProxyTimeout:
+      return Reason::kProxyTimeout;
     case Code::kLimit:
       return Reason::kLimit;
     default:

@@ -60,6 +60,7 @@ DenyFlow::As LooksLike(Code code) {
     case Code::kRefused:
       return DenyFlow::As::kRefused;
     case Code::kTimeout:
+    case Code::kProxyTimeout:
       return DenyFlow::As::kTimedOut;
     default:
       return DenyFlow::As::kUnreachable;
@@ -103,10 +104,11 @@ class Gate::Opening {
 Gate::Gate(const Services& services)
     : services_(services),
       names_({}, RandomSeed()),
-      dns_(services.loop, services.engine, services.resolver, names_, services.audit),
+      dns_(services.loop, services.engine, services.resolver, names_, services.audit, services.parent),
       gateway_v4_(*IpAddress::Parse(GuestNetwork::kGatewayV4)),
       gateway_v6_(*IpAddress::Parse(GuestNetwork::kGatewayV6)),
-      decisions_({services.loop, services.engine, services.resolver, services.dialer, services.audit},
+      decisions_({services.loop, services.engine, services.resolver, services.dialer, services.audit,
+                  services.parent},
                  [this](policy::Facts& facts) { return Attribute(facts); }),
       proxy_({services.loop, services.interceptor, decisions_, services.audit}) {}
 

@@ -13,6 +13,7 @@
 #include "policy/engine.h"
 #include "policy/name_table.h"
 #include "runtime/warden/dns_service.h"
+#include "runtime/dial/parent_proxy.h"
 #include "runtime/dial/resolver.h"
 #include "runtime/warden/proxy_decisions.h"
 
@@ -29,6 +30,7 @@ class Gate : public netstack::FlowDecider {
     Dialer& dialer;
     mitm::Interceptor& interceptor;
     AuditSink& audit;
+    const ParentProxy* parent = nullptr;  ///< What TCP goes through; null for none.
   };
 
   explicit Gate(const Services& services);

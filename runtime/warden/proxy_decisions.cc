@@ -24,6 +24,7 @@ int StatusOf(Reason reason) {
     case Reason::kAddressRefused:
       return 403;
     case Reason::kUpstreamTimeout:
+    case Reason::kProxyTimeout:
       return 504;
     case Reason::kLimit:
       return 503;
@@ -82,6 +83,9 @@ class ProxyDecisions::Decision {
 
   void OnResolved(Result<ResolvedName> resolved) {
     if (!resolved) {
+      // What goes through the host's own proxy need not be known to the host.
+      const ParentProxy* parent = owner_.services_.parent;
+      if (parent != nullptr && !parent->Skips(host_, facts_.destination.port)) return Judge();
       const bool absent = resolved.error().code() == Code::kNotFound;
       return Reject(Unreachable(absent ? Reason::kNameNotFound : Reason::kResolverFailed,
                                 resolved.error().message()));

@@ -10,6 +10,7 @@
 #include "base/loop.h"
 #include "mitm/proxy_port.h"
 #include "policy/engine.h"
+#include "runtime/dial/parent_proxy.h"
 #include "runtime/dial/resolver.h"
 
 namespace sallyport::runtime {
@@ -25,6 +26,7 @@ class ProxyDecisions final : public mitm::ProxyDecider {
     Resolver& resolver;
     Dialer& dialer;
     AuditSink& audit;
+    const ParentProxy* parent = nullptr;  ///< What TCP goes through; null for none.
   };
   /// Completes the facts of a flow to a literal address, which may be a name's synthetic one; or
   /// says why it is refused before the policy is asked.

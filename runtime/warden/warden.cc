@@ -140,12 +140,14 @@ Status Warden::StartBroker() {
   BrokerLaunch launch;
   for (const auto& spec : engine_->secrets()) launch.secrets.push_back({spec.name, spec.source});
   for (auto& key : ClientKeys(engine_->upstream())) launch.secrets.push_back(std::move(key));
+  for (auto& item : ProxyItems(engine_->upstream())) launch.secrets.push_back(std::move(item));
   if (launch.secrets.empty()) {
     descriptors_.values.reset();
     return {};
   }
   launch.resolvers = launch_.resolvers;
   launch.extra_roots = launch_.extra_roots;
+  launch.proxy = engine_->upstream().proxy;
   auto broker = Broker::Start(launch_.broker_path, launch, std::move(descriptors_.values));
   if (!broker) return tl::unexpected(std::move(broker).error().In("starting the broker"));
   broker_ = *std::move(broker);
@@ -209,7 +211,8 @@ Status Warden::ReadSecrets() {
   if (!broker_) return {};
   const auto& specs = engine_->secrets();
   const auto keys = ClientKeys(engine_->upstream());  // Behind the secrets.
-  const size_t count = specs.size() + keys.size();
+  const auto proxy = ProxyItems(engine_->upstream());  // Behind those.
+  const size_t count = specs.size() + keys.size() + proxy.size();
   keeper_ = std::make_unique<SecretKeeper>(*loop_, secrets_, [this](uint16_t secret) {
     if (auto asked = broker_->Ask(secret); !asked) Fail(125, asked.error().message());
   });
@@ -233,6 +236,11 @@ Status Warden::ReadSecrets() {
   for (size_t i = 0; i < keys.size(); ++i) {
     if (auto status = AddClientKey(answers[specs.size() + i]); !status) {
       return tl::unexpected(std::move(status).error().In(keys[i].name));
+    }
+  }
+  for (size_t i = specs.size() + keys.size(); i < count; ++i) {
+    if (auto status = AddProxyValue(answers[i]); !status) {
+      return tl::unexpected(std::move(status).error().In(engine_->upstream().proxy->declared_at + ": proxy"));
     }
   }
   auto watch = loop_->Watch(broker_->watch_fd(), EPOLLIN | EPOLLRDHUP, [this](uint32_t) { OnBroker(); });
@@ -262,6 +270,29 @@ Status Warden::AddClientKey(const std::optional<BrokerAnswer>& answer) {
   return {};
 }
 
+Status Warden::AddProxyValue(std::optional<BrokerAnswer>& answer) {
+  if (!answer) return sallyport::Fail(Code::kInvalid, "the broker broke its protocol");
+  const bool there = answer->kind == BrokerAnswer::Kind::kValue;
+  // What the environment does not say is not said; a source that the policy names must be there.
+  if (!there && engine_->upstream().proxy->from != ProxySpec::From::kEnvironment) {
+    return sallyport::Fail(Code::kNotFound, answer->bytes.text);
+  }
+  proxy_values_.push_back(there ? std::move(answer->bytes) : Wiped());
+  return {};
+}
+
+Status Warden::MakeParentProxy(const std::vector<Wiped>& values) {
+  if (!engine_->upstream().proxy) return {};
+  std::vector<std::string_view> texts;
+  for (const auto& value : values) texts.emplace_back(value.text);
+  auto made = ParentProxy::Make(*engine_->upstream().proxy, texts);
+  if (!made) {
+    return tl::unexpected(std::move(made).error().In(engine_->upstream().proxy->declared_at + ": proxy"));
+  }
+  parent_proxy_ = *std::move(made);
+  return {};
+}
+
 void Warden::OnBroker() {
   auto taken = broker_->TakeAnswers([this](BrokerAnswer answer) { keeper_->OnAnswer(std::move(answer)); });
   if (taken) return;
@@ -274,9 +305,11 @@ Status Warden::MakeGate() {
                                       AuditLog::Options{.sandbox = launch_.sandbox});
   FlushAuditLater();
   auto client_keys = std::exchange(client_keys_, {});  // Not kept any longer than this.
+  const auto proxy_values = std::exchange(proxy_values_, {});
   if (!launch_.network) return {};
 
-  dialer_ = std::make_unique<GuardedDialer>(*loop_, *resolver_);
+  if (auto made = MakeParentProxy(proxy_values); !made) return made;
+  dialer_ = std::make_unique<GuardedDialer>(*loop_, *resolver_, parent_proxy_.get());
 
   mitm::Interceptor::Options options;
   options.system_roots = [this] { return ReadSystemRoots(std::exchange(system_roots_, {})); };
@@ -306,7 +339,8 @@ Status Warden::MakeGate() {
                                                 .resolver = *resolver_,
                                                 .dialer = *dialer_,
                                                 .interceptor = *interceptor_,
-                                                .audit = *audit_});
+                                                .audit = *audit_,
+                                                .parent = parent_proxy_.get()});
   return {};
 }
 

@@ -12,7 +12,9 @@
 #include "policy/engine.h"
 #include "runtime/backend/backend.h"
 #include "runtime/broker/broker.h"
+#include "runtime/broker/wiped.h"
 #include "runtime/dial/guarded_dialer.h"
+#include "runtime/dial/parent_proxy.h"
 #include "runtime/dial/resolver.h"
 #include "runtime/warden/audit_log.h"
 #include "runtime/warden/control_server.h"
@@ -59,6 +61,8 @@ class Warden {
   Status ReadSecrets();
   Status AddSecret(uint16_t number, const SecretSpec& spec, const std::optional<BrokerAnswer>& answer);
   Status AddClientKey(const std::optional<BrokerAnswer>& answer);
+  Status AddProxyValue(std::optional<BrokerAnswer>& answer);
+  Status MakeParentProxy(const std::vector<Wiped>& values);
   Status MakeGate();
   Status AwaitWorkload();
   Status OpenLink();
@@ -91,6 +95,8 @@ class Warden {
   std::unique_ptr<AuditLog> audit_;
   secrets::Store secrets_;
   std::vector<secrets::Secret> client_keys_;  // Of client certificates, on their way to the gate.
+  std::vector<Wiped> proxy_values_;  // Of the parent proxy's sources, on their way to it.
+  std::unique_ptr<ParentProxy> parent_proxy_;
   std::unique_ptr<SecretKeeper> keeper_;
   std::unique_ptr<Resolver> resolver_;
   std::unique_ptr<GuardedDialer> dialer_;

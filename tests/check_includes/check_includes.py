@@ -26,7 +26,7 @@ LAYERS = {
     "runtime/backend": ["base", "runtime/seccomp", PROTOCOL],
     "runtime/image": ["base"],
     "runtime/confine": ["base", "runtime/seccomp"],
-    "runtime/dial": ["base", "policy"],
+    "runtime/dial": ["base", "policy", "secrets"],
     "runtime/broker": ["base", "secrets", "mitm", "runtime/confine", "runtime/dial", PROTOCOL],
     "runtime/warden": ["base", "netstack", "policy", "secrets", "mitm", "runtime/seccomp", "runtime/backend",
                        "runtime/image", "runtime/confine", "runtime/dial", "runtime/broker", PROTOCOL],

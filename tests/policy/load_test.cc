@@ -397,6 +397,40 @@ TEST_CASE("the dns and upstream blocks are read and checked") {
   CHECK(plain.engine().dns().unlisted == DnsOptions::Unlisted::kExplain);
 }
 
+TEST_CASE("the proxy that the host is behind is read, and its password is not for the file") {
+  Policy written(
+      R"(upstream { proxy = "http://proxy.corp.example:3128", no_proxy = { "*.corp.example", "10.0.0.0/8" } })");
+  REQUIRE(written.engine().upstream().proxy);
+  const ProxySpec& proxy = *written.engine().upstream().proxy;
+  CHECK(proxy.from == ProxySpec::From::kPolicy);
+  CHECK(proxy.url == "http://proxy.corp.example:3128");
+  CHECK(proxy.no_proxy == std::vector<std::string>{"*.corp.example", "10.0.0.0/8"});
+  CHECK(proxy.declared_at == "policy.lua:1");
+  CHECK(proxy.Sources().empty());
+  Policy named(R"(upstream { proxy = env "HTTPS_PROXY" })");
+  REQUIRE(named.engine().upstream().proxy);
+  CHECK(named.engine().upstream().proxy->from == ProxySpec::From::kSource);
+  CHECK(std::get<EnvSource>(named.engine().upstream().proxy->source).variable == "HTTPS_PROXY");
+  Policy environment(R"(upstream { proxy = "environment" })");
+  REQUIRE(environment.engine().upstream().proxy);
+  CHECK(environment.engine().upstream().proxy->from == ProxySpec::From::kEnvironment);
+  CHECK_FALSE(Policy("upstream { ca = 'x.pem' }").engine().upstream().proxy);
+  CheckMistakes({
+      {"upstream { proxi = 'http://p:1' }", "did you mean 'proxy'?"},
+      {"upstream { proxy = 'enviroment' }", "did you mean 'environment'?"},
+      {"upstream { proxy = 5 }", "must be a string"},
+      {"upstream { proxy = 'p.example:3128' }", "a URL like"},
+      {"upstream { proxy = 'https://p.example' }", "only http:// proxies"},
+      {"upstream { proxy = 'http://me:hunter2@p.example' }", "don't stand in a policy"},
+      {"upstream { proxy = command { 'x' } }", "a URL like"},
+      {"upstream { no_proxy = 'a.example' }", "without 'proxy'"},
+      {"upstream { proxy = 'http://p:1', no_proxy = 'a.*.b' }", "whole first label"},
+      {"upstream { proxy = 'http://p:1', no_proxy = '10.0.0.1/8' }", "'no_proxy': '10.0.0.1/8'"},
+      {"upstream { proxy = 'http://p:1', no_proxy = 'a.example:x' }", "no port"},
+      {"upstream 'a.example' { proxy = 'http://p:1' }", "is about all hosts"},
+  });
+}
+
 TEST_CASE("upstream blocks about hosts are read") {
   Policy policy(R"(
     upstream { ca = "all.pem" }

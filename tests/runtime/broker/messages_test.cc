@@ -32,6 +32,11 @@ BrokerLaunch Full() {
                     {"E", app}};
   launch.resolvers = {"192.0.2.1:53"};
   launch.extra_roots = {{"ca.pem", "-----BEGIN"}};
+  launch.proxy.emplace();
+  launch.proxy->from = ProxySpec::From::kSource;
+  launch.proxy->source = FileSource{"/proxy"};
+  launch.proxy->no_proxy = {"*.corp.example"};
+  launch.proxy->declared_at = "policy.lua:1";
   return launch;
 }
 
@@ -56,7 +61,17 @@ TEST_CASE("what a broker is born to know comes back as it was") {
   CHECK(std::get<CommandSource>(app.private_key).argv[1] == "show app");
   CHECK(app.permissions.front().second == "read");
   CHECK(decoded->extra_roots.front().second == "-----BEGIN");
+  REQUIRE(decoded->proxy);
+  CHECK(decoded->proxy->from == ProxySpec::From::kSource);
+  CHECK(std::get<FileSource>(decoded->proxy->source).path == "/proxy");
+  CHECK(decoded->proxy->no_proxy == std::vector<std::string>{"*.corp.example"});
   CHECK(decoded->Encode() == Full().Encode());
+}
+
+TEST_CASE("a proxy's source is a variable or a file") {
+  BrokerLaunch launch = Full();
+  launch.proxy->source = CommandSource{{"x"}, "/", std::chrono::hours(1)};
+  CHECK_FALSE(BrokerLaunch::Decode(launch.Encode()));
 }
 
 TEST_CASE("a broker's launch message cut anywhere, or with something behind it, is refused") {
