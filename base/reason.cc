@@ -6,6 +6,8 @@ std::string_view ToString(Reason reason) {
   switch (reason) {
     case Reason::kAllowed:
       return "allowed";
+    case Reason::kAnsweredByGate:
+      return "answered_by_gate";
     case Reason::kNotGranted:
       return "not_granted";
     case Reason::kDeniedByRule:

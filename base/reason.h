@@ -9,6 +9,7 @@ namespace sallyport {
 /// told (docs/reason-codes.md). Adding one means a row there and one in ToString.
 enum class Reason {
   kAllowed,
+  kAnsweredByGate,      ///< A granted call of a secret's token endpoint, which the gate answers.
   kNotGranted,          ///< No rule grants it.
   kDeniedByRule,        ///< A `deny` rule, or the `otherwise` of a rule, refused it.
   kDeniedByHook,        ///< A callback denied it.

@@ -61,6 +61,7 @@ Exchange::~Exchange() {
 
 void Exchange::Pump() {
   if (step_ == Step::kNew) Decide();
+  if (step_ == Step::kTokenCall) PumpTokenCall();
   if (step_ == Step::kRelaying) Relay();
   if (step_ == Step::kSwitched) PumpSwitched();
   if (step_ == Step::kAnswering) PumpAnswer();
@@ -90,6 +91,7 @@ void Exchange::Decide() {
       (upgrades && request_.head.method != "GET")) {
     return Refuse(Refused(Reason::kPolicyError, 403, "a hook made a request that is not HTTP"));
   }
+  if (BeginTokenCall()) return;
   if (verdict.to) own_target_ = flow_.TargetFor(verdict.to);
   if (!Examine()) return;
   if (request_.websocket_key) {
@@ -122,6 +124,34 @@ std::optional<Refusal> Exchange::CheckRequest() {
     return Refused(Reason::kPolicyError, 403, "the flow has no grant for requests");
   }
   return std::nullopt;
+}
+
+bool Exchange::BeginTokenCall() {
+  token_call_ = TokenCall::Of(flow_, request_.head, [this] { guest_.Resume(); });
+  if (!token_call_) return false;
+  step_ = Step::kTokenCall;
+  SayContinue();
+  deadline_.Set(kTokenCallTimeout);
+  return true;
+}
+
+void Exchange::PumpTokenCall() {
+  using State = TokenCall::State;
+  switch (token_call_->Pump([this](size_t max) { return guest_.ReadBody(max); })) {
+    case State::kReading:
+      return;
+    case State::kWaiting:
+      return deadline_.Clear();  // Whoever renews keeps its own.
+    case State::kBadBody:
+      return OnRequestFailed();
+    case State::kGone:
+      return Abandon();
+    case State::kDone:
+      break;
+  }
+  reason_ = token_call_->reason();
+  detail_ = token_call_->detail();
+  Answer(token_call_->TakeAnswer());
 }
 
 /// Whether the request may go as far as its secrets are concerned.
@@ -282,6 +312,8 @@ void Exchange::OnDeadline() {
     case Step::kRenewing:
     case Step::kFinished:
       return;
+    case Step::kTokenCall:
+      return Refuse(Refused(Reason::kBadRequest, 408, "the request's body did not arrive in time"));
     case Step::kAnswering:
       return CutOff(reason_, "the client did not take the answer");
     case Step::kSwitched:
@@ -303,6 +335,7 @@ void Exchange::Finish() {
   step_ = Step::kFinished;
   connecting_ = {};
   renewing_ = {};
+  token_call_.reset();
   if (relay_) {
     record_.bytes_up += relay_->bytes_up();
     record_.bytes_down += relay_->bytes_down();

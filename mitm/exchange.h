@@ -10,6 +10,7 @@
 #include "mitm/problem.h"
 #include "mitm/request_body.h"
 #include "mitm/response_scrub.h"
+#include "mitm/token_call.h"
 #include "mitm/websocket/relay.h"
 #include "mitm/websocket/upgrade.h"
 
@@ -21,8 +22,9 @@ namespace sallyport::mitm {
 ///     Decide -> Examine -> Connect -> OnConnected -> Send -> Relay -> Finish
 ///     a 401 to our secrets:      ^------- Renew <-------+
 ///
-/// A WebSocket goes on from Relay, with the server's 101: OnSwitch -> PumpSwitched -> Finish. It
-/// takes the connections on both sides along.
+/// A call of a token endpoint that a secret has its tokens from leaves the line at Decide for
+/// TokenCall, and is answered here. A WebSocket goes on from Relay, with the server's 101:
+/// OnSwitch -> PumpSwitched -> Finish. It takes the connections on both sides along.
 ///
 /// Exactly one audit record is written, when it finishes.
 class Exchange final : public UpstreamSide::Listener {
@@ -44,10 +46,21 @@ class Exchange final : public UpstreamSide::Listener {
   bool switched() const { return step_ == Step::kSwitched; }
 
  private:
-  enum class Step { kNew, kConnecting, kRelaying, kRenewing, kSwitched, kAnswering, kFinished };
+  enum class Step {
+    kNew,
+    kTokenCall,
+    kConnecting,
+    kRelaying,
+    kRenewing,
+    kSwitched,
+    kAnswering,
+    kFinished
+  };
 
   void Decide();
   std::optional<Refusal> CheckRequest();
+  bool BeginTokenCall();
+  void PumpTokenCall();
   bool Examine();
   void TerminateSandbox();
   secrets::RequestTarget SecretsTarget() const;
@@ -98,6 +111,7 @@ class Exchange final : public UpstreamSide::Listener {
 
   std::optional<UpstreamTarget>
       own_target_;                      // Where this request goes, if not where the flow goes.
+  std::unique_ptr<TokenCall> token_call_;
   bool substitutes_ = false;            // Secrets are put into the head.
   RequestBodyPlan upload_;              // Secrets may be put into the body.
   std::optional<ResponseScrub> scrub_;  // Secrets are kept out of the answer.

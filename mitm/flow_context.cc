@@ -81,7 +81,7 @@ AuditRecord FlowContext::Record() const {
 
 void FlowContext::Write(AuditRecord record, Reason reason, std::string_view detail) {
   record.reason = reason;
-  record.allowed = reason == Reason::kAllowed;
+  record.allowed = reason == Reason::kAllowed || reason == Reason::kAnsweredByGate;
   record.detail = gate_.secrets.Redact(detail).substr(0, kMaxAuditDetail);
   gate_.audit.Write(record);
 }

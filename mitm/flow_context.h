@@ -27,6 +27,7 @@ struct Gate {
   DistrustLog& distrust;
   std::function<void(std::string)> terminate;  ///< Ends the sandbox, later in this turn.
   RenewSecrets renew = {};                     ///< May be none.
+  SecretLifetime lifetime = {};                ///< Likewise.
   size_t streams = 0;  ///< HTTP/2 requests under way, over all connections.
   content::DecoderMemory decoder_memory{kMaxDecoderMemory};
 };

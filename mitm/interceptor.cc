@@ -36,7 +36,8 @@ class InterceptorImpl final : public Interceptor, public GuestConnection::Owner 
               .dialer = services.dialer,
               .distrust = distrust_,
               .terminate = [this](std::string why) { Terminate(std::move(why)); },
-              .renew = services.renew} {}
+              .renew = services.renew,
+              .lifetime = services.lifetime} {}
 
   const TrustAnchor& trust_anchor() const override { return authority_->trust_anchor(); }
   size_t connections() const override { return connections_.size(); }

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/audit.h"
@@ -58,6 +60,10 @@ struct HttpFlow {
 using RenewSecrets =
     std::function<Pending(const std::vector<std::string>& names, std::function<void(bool)> done)>;
 
+/// How long the value of the secret NAME is still good; nothing where nothing says that it ends.
+using SecretLifetime =
+    std::function<std::optional<std::chrono::milliseconds>(std::string_view name)>;
+
 /// Intercepts HTTP and HTTPS flows of one sandbox: owns its CA, the upstream pool and every
 /// connection given to it.
 class Interceptor {
@@ -71,6 +77,7 @@ class Interceptor {
     /// A secret's on_violation = "terminate" was hit: end the sandbox.
     std::function<void(std::string why)> terminate;
     RenewSecrets renew = {};  ///< None: values are never renewed.
+    SecretLifetime lifetime = {};  ///< None: nothing is known of any.
   };
   struct Options {
     /// Gives the host's own roots, a PEM bundle. Called at the first connection to a server, because

@@ -73,6 +73,8 @@ constexpr size_t kMaxGrpcMessage = 2048;
 /// A request's body with a Content-Length up to this is read before it is sent, when secrets may be
 /// put into it, so that it keeps one: some servers refuse a body of unknown length.
 constexpr size_t kMaxBufferedBody = 256 * 1024;
+/// The body of a guest's call of a token endpoint: a few parameters, the longest of them a credential.
+constexpr size_t kMaxTokenCall = 64 * 1024;
 /// So much of an answer's body is looked through before its head goes on, as far as it is there: if
 /// that is all, the head says how long it is, and whether what vouches for it still holds.
 constexpr size_t kMaxWholeAnswer = 64 * 1024;
@@ -140,6 +142,8 @@ constexpr seconds kHeadTimeout{30};
 constexpr seconds kKeepAliveTimeout{75};
 /// Without a byte of a request's body.
 constexpr seconds kRequestBodyTimeout{120};
+/// For the whole body of a guest's call of a token endpoint.
+constexpr seconds kTokenCallTimeout{30};
 /// From the request (its latest byte) to the head of the answer. Models that think, think long.
 constexpr seconds kResponseHeadTimeout{300};
 /// Without a byte of an answer's body, or without the guest taking one: event streams are quiet.

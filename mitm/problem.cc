@@ -11,6 +11,8 @@ std::string_view Title(Reason reason) {
   switch (reason) {
     case Reason::kAllowed:
       return "Allowed";
+    case Reason::kAnsweredByGate:
+      return "Answered by the gate";
     case Reason::kNotGranted:
     case Reason::kDeniedByRule:
     case Reason::kDeniedByHook:
@@ -64,6 +66,8 @@ std::string ReasonPhrase(int status) {
       return "Continue";
     case 200:
       return "OK";
+    case 201:
+      return "Created";
     case 204:
       return "No Content";
     case 400:

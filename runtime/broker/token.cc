@@ -13,6 +13,9 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kMaxSaid = 300;
+/// Shorter ones are taken for this: a value is asked for anew before its end, and a server that says
+/// "a millisecond" would be asked without a pause.
+constexpr std::chrono::milliseconds kLeastLifetime{1000};
 constexpr int64_t kMaxLifetimeSeconds = int64_t{365} * 24 * 3600;
 
 /// application/x-www-form-urlencoded, appended to OUT, which must have room.
@@ -114,7 +117,7 @@ Result<std::optional<std::chrono::milliseconds>> LifetimeOf(const json& object) 
   if (!(seconds > 0))
     return Fail(Code::kInvalid, "its answer has an expires_in that is no time ahead");
   seconds = std::min(seconds, static_cast<double>(kMaxLifetimeSeconds));
-  return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+  return std::max(std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000)), kLeastLifetime);
 }
 
 /// In seconds: the clock's own unit does not reach the year 2263.

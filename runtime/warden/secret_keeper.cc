@@ -129,6 +129,15 @@ Pending SecretKeeper::Renew(const std::vector<std::string>& names, std::function
       [this, id] { waiters_.remove_if([id](const Waiter& other) { return other.id == id; }); });
 }
 
+std::optional<milliseconds> SecretKeeper::Remaining(std::string_view name) const {
+  for (const Kept& kept : kept_) {
+    if (kept.name != name || !kept.ends) continue;
+    const auto left = std::chrono::duration_cast<milliseconds>(*kept.ends - Clock::now());
+    return std::max(left, milliseconds(0));
+  }
+  return std::nullopt;
+}
+
 /// The answer for SECRET is there: whoever waits for it and nothing else hears so, later.
 void SecretKeeper::Tell(uint16_t secret, bool renewed) {
   for (Waiter& waiter : waiters_) {

@@ -46,6 +46,9 @@ class SecretKeeper {
   /// this call.
   Pending Renew(const std::vector<std::string>& names, std::function<void(bool)> done);
 
+  /// How long the value of NAME is still good, 0 when it has ended; nothing where no end is known.
+  std::optional<std::chrono::milliseconds> Remaining(std::string_view name) const;
+
   static constexpr std::chrono::seconds kLeastBetween{30};
   static constexpr std::chrono::seconds kRenewDeadline{15};
 

@@ -329,7 +329,10 @@ Status Warden::MakeGate() {
        .terminate = [this](std::string why) { Fail(125, std::move(why)); },
        .renew = keeper_ ? [this](const std::vector<std::string>& names,
                                  std::function<void(bool)> done) { return keeper_->Renew(names, std::move(done)); }
-                        : mitm::RenewSecrets()},
+                        : mitm::RenewSecrets(),
+       .lifetime = [this](std::string_view name) {
+         return keeper_ ? keeper_->Remaining(name) : std::nullopt;
+       }},
       options);
   if (!interceptor) return tl::unexpected(std::move(interceptor).error());
   interceptor_ = *std::move(interceptor);

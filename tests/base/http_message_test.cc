@@ -71,6 +71,7 @@ TEST_CASE("a target is the path and the query as spelled") {
 
 TEST_CASE("reasons and transports have their stable names") {
   CHECK(ToString(Reason::kAllowed) == "allowed");
+  CHECK(ToString(Reason::kAnsweredByGate) == "answered_by_gate");
   CHECK(ToString(Reason::kAuditUnavailable) == "audit_unavailable");
   CHECK(ToString(Reason::kNameNotGranted) == "name_not_granted");
   CHECK(ToString(Transport::kUdp) == "udp");

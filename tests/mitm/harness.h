@@ -65,7 +65,10 @@ struct TestGate : TestLoop {
          .renew =
              [this](const std::vector<std::string>& names, std::function<void(bool)> done) {
                return renew ? renew(names, std::move(done)) : NoRenewal(std::move(done));
-             }},
+             },
+         .lifetime = [this](std::string_view name) {
+           return lifetime ? lifetime(name) : std::nullopt;
+         }},
         {.system_roots = [] { return Roots().Pem(); },
          .extra_roots = {},
          .servers = std::move(servers)}));
@@ -149,6 +152,7 @@ struct TestGate : TestLoop {
   RecordingAudit audit;
   std::vector<std::string> terminated;
   RenewSecrets renew;  // What a 401 leads to; nothing is renewed without it.
+  SecretLifetime lifetime;  // Nothing is known of any without it.
   std::unique_ptr<Interceptor> interceptor;
 };
 

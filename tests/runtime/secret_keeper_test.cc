@@ -194,6 +194,30 @@ TEST_CASE("a secret that was revoked is not brought back, by no answer and no 40
   CHECK(bench.asked.size() == 1);
 }
 
+TEST_CASE("what is left of a value's life is known where its end is") {
+  Bench bench;
+  bench.keeper.Add(0, "A", 1h, Renewable::kYes);
+  bench.keeper.Add(1, "B", {}, Renewable::kYes);
+  const auto left = bench.keeper.Remaining("A");
+  REQUIRE(left);
+  CHECK((*left > 0ms && *left <= 1h));
+  CHECK_FALSE(bench.keeper.Remaining("B"));
+  CHECK_FALSE(bench.keeper.Remaining("UNKNOWN"));
+  // An answer without an end takes the place of one with an end.
+  const Pending pending = bench.keeper.Renew({"A"}, [](bool) {});
+  bench.Answer(0, "second-value");
+  CHECK_FALSE(bench.keeper.Remaining("A"));
+  bench.keeper.Forget("A");
+  CHECK_FALSE(bench.keeper.Remaining("A"));
+}
+
+TEST_CASE("nothing is left of the life of a value that has ended") {
+  Bench bench;
+  bench.keeper.Add(0, "A", 1ms, Renewable::kYes);
+  bench.RunUntil([&] { return bench.Use("A").starts_with("("); });
+  CHECK(bench.keeper.Remaining("A") == 0ms);
+}
+
 TEST_CASE("answers that were not asked for change nothing") {
   Bench bench;
   bench.keeper.Add(0, "A", {}, Renewable::kYes);

@@ -64,10 +64,30 @@ TEST_CASE("a token with its lifetime and its new refresh token is read") {
   CHECK(token->lifetime == seconds(3600));
   CHECK(token->refresh_token->text == "new");
   CHECK(Read(200, R"({"access_token":"abc","expires_in":"60"})")->lifetime == seconds(60));
-  CHECK(Read(200, R"({"access_token":"abc","expires_in":0.5})")->lifetime == milliseconds(500));
+  CHECK(Read(200, R"({"access_token":"abc","expires_in":1.5})")->lifetime == milliseconds(1500));
   CHECK_FALSE(Read(200, R"({"access_token":"abc"})")->lifetime);
-  CHECK(Read(200, R"({"access_token":"abc","expires_in":1e300})")->lifetime ==
-        std::chrono::hours(24 * 365));
+}
+
+TEST_CASE("a lifetime is bounded, whatever a server says") {
+  const auto told = [](const std::string& text) {
+    return Read(200, R"({"access_token":"abc","expires_in":)" + text + "}");
+  };
+  for (const char* text : {"1e99", "1e300", "18446744073709551615", "\"99999999999\""}) {
+    CAPTURE(text);
+    CHECK(told(text)->lifetime == std::chrono::hours(24 * 365));
+  }
+  // Nobody is asked without a pause.
+  for (const char* text : {"0.5", "1e-9", "1", "\"1\""}) {
+    CAPTURE(text);
+    CHECK(told(text)->lifetime == seconds(1));
+  }
+  CHECK_FALSE(told("null")->lifetime);
+  // No time ahead, or no number: refused, as nothing says how long the token may be used.
+  for (const char* text : {"0", "-1", "-1e99", "\"0\"", "\"1e99\"", "\"-5\"", "\"999999999999\"",
+                           "\"\"", "true", "[]", "1e999"}) {
+    CAPTURE(text);
+    CHECK_FALSE(told(text));
+  }
 }
 
 TEST_CASE("an answer that is no token is refused") {
