@@ -79,7 +79,7 @@ class Contender:
         pass
 
 
-def _lines(process, look):
+def lines_of(process, look=None):
     """The lines of PROCESS, which is ended when it takes too long."""
     timer = threading.Timer(PATIENCE, process.kill)
     timer.start()
@@ -116,7 +116,7 @@ class Sandbox(Contender):
 
     def _until_end(self, look):
         output = b""
-        for line in _lines(self.running.process, look):
+        for line in lines_of(self.running.process, look):
             output += line
             if output.endswith(b"END\n"):
                 return output[:-4].decode()
@@ -144,7 +144,7 @@ class Outside(Contender):
         process = subprocess.Popen(self.network.inside(self.network.guest, self.hosts, command),
                                    env=environment, stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        output = b"".join(_lines(process, look))
+        output = b"".join(lines_of(process, look))
         process.stdout.close()
         if process.wait() != 0:
             raise RuntimeError(f"{command}: {output.decode()}")
