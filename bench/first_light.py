@@ -1,15 +1,15 @@
-"""The short form of https.py: requests, new connections and bulk, against the direct way and nginx as a proxy."""
+"""The short form of https.py: requests, new connections and bulk, against the direct way and nginx
+as a proxy."""
 
-import os
-
-from https import OURS, collect, medians, show
+from https import OURS, collect, headline, medians_of, show
 
 MODES = ["get1", "get32", "conn16", "down", "up"]
 
 
-def measure(rounds):
-    rounds = rounds or 5
+def measure(arguments):
+    rounds = arguments.rounds or 5
     results = collect([OURS, "nginx", "direct"], MODES, rounds)
-    print(f"HTTPS with a secret swapped, {rounds} rounds, interleaved, {os.cpu_count()} CPUs for client, gate and server")
-    show(medians(results))
-    return {"rounds": rounds, "samples": results}
+    headline(rounds)
+    middle = medians_of(results)
+    show(middle)
+    return {"rounds": rounds, "medians": middle, "samples": results}

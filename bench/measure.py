@@ -9,21 +9,38 @@ import sys
 import time
 
 
-def interleave(contenders, rounds, gap=0.05):
-    """Runs each of CONTENDERS (name -> function that returns a dict of figures) once a round, in turn, so that
-    whatever else the machine does falls on all of them. Returns name -> list of dicts."""
+def interleave(contenders, rounds, gap=0.05, drop=None):
+    """Runs each of CONTENDERS (name -> function that returns a dict of figures) once a round, in
+    turn, so that whatever else the machine does falls on all of them. Returns name -> list of
+    dicts. One that raises RuntimeError ends the measurement, unless DROP(name, error) returns:
+    then it is left out."""
     results = {name: [] for name in contenders}
     for i in range(rounds):
-        order = list(contenders)
-        order = order[i % len(order):] + order[:i % len(order)]
-        for name in order:
-            results[name].append(contenders[name]())
+        order = list(results)
+        for name in order[i % len(order):] + order[:i % len(order)] if order else ():
+            try:
+                results[name].append(contenders[name]())
+            except RuntimeError as error:
+                if not drop:
+                    raise
+                drop(name, error)
+                del results[name]
             time.sleep(gap)
-        if sys.stderr.isatty():
-            print(f"\rround {i + 1} of {rounds}", end="", file=sys.stderr)
-    if sys.stderr.isatty():
-        print("\r" + " " * 30 + "\r", end="", file=sys.stderr)
+        progress(f"round {i + 1} of {rounds}")
+    progress("")
     return results
+
+
+def progress(words):
+    """Says on a terminal how far we are; nothing takes it back."""
+    if sys.stderr.isatty():
+        print("\r" + " " * 30 + "\r" + words, end="", file=sys.stderr, flush=True)
+
+
+def medians(by_name):
+    """name -> figure -> median, of name -> samples."""
+    return {name: {figure: median(samples, figure) for figure in samples[0]}
+            for name, samples in by_name.items() if samples}
 
 
 def median(samples, key):
@@ -36,9 +53,10 @@ def quantile(samples, key, part):
 
 
 def spend(argv, **popen):
-    """Runs ARGV to its end. Returns wall time, and the CPU time of it and of every process it left for us to reap
-    (the caller is a subreaper), in seconds; and the exit code."""
-    popen = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **popen}
+    """Runs ARGV to its end. Returns wall time, and the CPU time of it and of every process it left
+    for us to reap (the caller is a subreaper), in seconds; and the exit code."""
+    popen = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL,
+             "stderr": subprocess.DEVNULL, **popen}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
     process = subprocess.Popen(argv, **popen)

@@ -4,11 +4,12 @@
 // Also what opening and closing one connection costs beside N others, and how much memory an idle
 // one takes.
 //
-//     netstack_bench [ROUNDS]
+//     netstack_bench [--json] [ROUNDS]
 //
-// Rounds are interleaved and figures are medians of CPU time, so one run's ratios can be compared.
-// The cost is given with one exchange a turn, which includes a turn of the loop (four system
-// calls), and with 32, which shows the stack alone.
+// Rounds are interleaved and figures are medians of CPU time, so one run's ratios can be compared;
+// with --json it prints every round's figure, for bench/run netstack. The cost is given with one
+// exchange a turn, which includes a turn of the loop (four system calls), and with 32, which shows
+// the stack alone.
 
 #include <malloc.h>
 #include <sys/epoll.h>
@@ -282,12 +283,14 @@ double MedianOf(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-void Run(int rounds) {
+/// Of one number of open connections: a figure a round.
+struct Figures {
+  std::vector<double> single, many, opening;
+  size_t idle = 0;
+};
+
+std::map<size_t, Figures> Measure(int rounds) {
   constexpr std::array<size_t, 4> kOpen{1, 100, 1000, 10'000};
-  struct Figures {
-    std::vector<double> single, many, opening;
-    size_t idle = 0;
-  };
   std::map<size_t, Figures> all;
   for (int round = 0; round < rounds; ++round) {
     for (const size_t open : kOpen) {
@@ -299,11 +302,15 @@ void Run(int rounds) {
       figures.idle = bench.idle_bytes();
     }
   }
+  return all;
+}
+
+void PrintTable(const std::map<size_t, Figures>& all) {
   std::printf("%8s %24s %24s %22s %12s\n", "open", "ns/exchange, 1 a turn",
               "ns/exchange, 32 a turn", "ns/open and close", "bytes/idle");
-  const double single = MedianOf(all[1].single);
-  const double many = MedianOf(all[100].many);
-  const double opening = MedianOf(all[1].opening);
+  const double single = MedianOf(all.at(1).single);
+  const double many = MedianOf(all.at(100).many);
+  const double opening = MedianOf(all.at(1).opening);
   for (const auto& [open, figures] : all) {
     std::printf("%8zu %16.0f (%4.2fx)", open, MedianOf(figures.single),
                 MedianOf(figures.single) / single);
@@ -317,12 +324,37 @@ void Run(int rounds) {
   }
 }
 
+void PrintArray(const char* name, const std::vector<double>& values) {
+  std::printf("\"%s\": [", name);
+  for (size_t i = 0; i < values.size(); ++i) {
+    std::printf("%s%.1f", i == 0 ? "" : ", ", values[i]);
+  }
+  std::printf("], ");
+}
+
+void PrintJson(const std::map<size_t, Figures>& all) {
+  const char* between = "[";
+  for (const auto& [open, figures] : all) {
+    std::printf("%s{\"open\": %zu, ", between, open);
+    PrintArray("exchange_ns", figures.single);
+    PrintArray("batch_ns", figures.many);
+    PrintArray("open_close_ns", figures.opening);
+    std::printf("\"idle_bytes\": %zu}", figures.idle);
+    between = ",\n ";
+  }
+  std::printf("]\n");
+}
+
 }  // namespace
 }  // namespace sallyport::netstack
 
 int main(int argc, char** argv) {
-  const int rounds = argc > 1 ? std::atoi(argv[1]) : 7;
+  using namespace sallyport::netstack;
+  const bool json = argc > 1 && std::strcmp(argv[1], "--json") == 0;
+  const int rest = json ? 2 : 1;
+  const int rounds = argc > rest ? std::atoi(argv[rest]) : 7;
   if (rounds < 1) return 1;
-  sallyport::netstack::Run(rounds);
+  const auto all = Measure(rounds);
+  json ? PrintJson(all) : PrintTable(all);
   return 0;
 }

@@ -1,4 +1,5 @@
-"""Start to exit of `true`: a sandbox with its network, warden and gate, against peers without a network."""
+"""Start to exit of `true`: a sandbox with its network, warden and gate, against peers without a
+network."""
 
 import itertools
 import json
@@ -8,16 +9,26 @@ import shutil
 import subprocess
 import tempfile
 
+from goals import Goal, ratio, tell
 from harness import PLAIN, World
-from measure import interleave, median, quantile, spend, table
+from measure import interleave, medians, quantile, spend, table
+
+OURS, OURS_PLAIN = "sallyport, with network", "sallyport, with network, plain user"
+BWRAP, BWRAP_PLAIN = "bubblewrap, no network", "bubblewrap, no network, plain user"
+CRUN, PODMAN = "crun, no network", "podman, no network"
+PACKAGES = {"bwrap": "bubblewrap", "crun": "crun", "podman": "podman"}
+# (ours, peer, bound): the time from start to exit is at most BOUND times the peer's.
+RATIOS = [(OURS, BWRAP, 1.5), (OURS_PLAIN, BWRAP_PLAIN, 1.5), (OURS, PODMAN, 1 / 15)]
 
 POLICY = 'allow.http { host = "api.example.test" }\n'
 
 
 def ours(world, user, policy):
     folder = world.folder_for(user)
-    argv = world.as_user(user) + [str(world.programs_for(user) / "sandboxctl"), "run", "--resolver", "11.0.0.53",
-                                  "--audit", str(folder / "audit.jsonl"), "-f", str(policy), "--", "true"]
+    argv = world.as_user(user) + [str(world.programs_for(user) / "sandboxctl"), "run",
+                                  "--resolver", "11.0.0.53",
+                                  "--audit", str(folder / "audit.jsonl"),
+                                  "-f", str(policy), "--", "true"]
     environment = world.environment(user)
     return lambda: spend(argv, env=environment, cwd="/")
 
@@ -55,54 +66,81 @@ def crun(world):
 
 
 def peers(world):
-    # Where both cgroup versions are mounted crun refuses to run; the mount is taken away for us alone.
+    # Where both cgroup versions are mounted crun refuses to run; the mount is taken away for us
+    # alone.
     subprocess.run(["umount", "/sys/fs/cgroup/unified"], check=False, stderr=subprocess.DEVNULL)
     found = {}
     if shutil.which("bwrap"):
         bwrap = ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "true"]
-        found["bubblewrap, no network"] = lambda: spend(bwrap)
-        found["bubblewrap, no network, plain user"] = lambda: spend(world.as_user(PLAIN) + bwrap, cwd="/")
+        found[BWRAP] = lambda: spend(bwrap)
+        found[BWRAP_PLAIN] = lambda: spend(world.as_user(PLAIN) + bwrap, cwd="/")
     if shutil.which("crun"):
-        found["crun, no network"] = crun(world)
+        found[CRUN] = crun(world)
     if shutil.which("podman"):
-        podman = ["podman", "run", "--rm", "--network", "none", "--ulimit", "nofile=1024:1024", "--ulimit",
-                  "nproc=1000:1000", "--rootfs", "/:O", "true"]
-        found["podman, no network"] = lambda: spend(podman)
+        podman = ["podman", "run", "--rm", "--network", "none", "--ulimit", "nofile=1024:1024",
+                  "--ulimit", "nproc=1000:1000", "--rootfs", "/:O", "true"]
+        found[PODMAN] = lambda: spend(podman)
     return found
 
 
-def measure(rounds):
-    rounds = rounds or 60
+def able(contenders):
+    """Those of CONTENDERS that work here, warmed up; and the names of the others."""
+    failing = []
+    for name, run in contenders.items():
+        codes = [run()["code"] for _ in range(3)]
+        if any(codes):
+            failing.append(name)
+    return {n: run for n, run in contenders.items() if n not in failing}, failing
+
+
+def collect(rounds):
+    """name -> samples; and the names of who can't run on this host."""
     world = World()
     try:
         world.nginx.close()  # Nothing of ours in the background; the network itself stays.
         policy = pathlib.Path(tempfile.mkdtemp(dir=world.folder)) / "policy.lua"
         policy.write_text(POLICY)
         os.chmod(policy.parent, 0o755)
-        contenders = {"sallyport, with network": ours(world, 0, policy),
-                      "sallyport, with network, plain user": ours(world, PLAIN, policy),
-                      "plain fork and exec": lambda: spend(["true"]), **peers(world)}
-        missing = []
-        for name, run in list(contenders.items()):
-            for _ in range(3):
-                sample = run()
-            if sample["code"] != 0:
-                missing.append(name)
-                del contenders[name]
-        results = interleave(contenders, rounds)
+        contenders, failing = able({OURS: ours(world, 0, policy),
+                                    OURS_PLAIN: ours(world, PLAIN, policy),
+                                    "plain fork and exec": lambda: spend(["true"]),
+                                    **peers(world)})
+        return interleave(contenders, rounds), failing
     finally:
         world.close()
-    base = results.get("bubblewrap, no network")
+
+
+def show(results, middle):
+    base = middle.get(BWRAP)
     rows = []
     for name, samples in results.items():
-        ratio = f"{median(samples, 'wall') / median(base, 'wall'):.2f}" if base else "-"
-        rows.append([name, f"{median(samples, 'wall') * 1e3:.2f}", f"{quantile(samples, 'wall', .95) * 1e3:.2f}",
-                     f"{median(samples, 'cpu') * 1e3:.2f}", ratio])
-    print(f"start to exit of `true`, {rounds} rounds, interleaved")
+        wall = middle[name]["wall"]
+        rows.append([name, f"{wall * 1e3:.2f}", f"{quantile(samples, 'wall', .95) * 1e3:.2f}",
+                     f"{middle[name]['cpu'] * 1e3:.2f}",
+                     f"{wall / base['wall']:.2f}" if base else "-"])
     table(["", "median ms", "p95 ms", "CPU ms", "x bubblewrap"], rows)
-    for name in missing:
+
+
+def judge(middle):
+    verdicts = []
+    for name, peer, bound in RATIOS:
+        value, why_not = ratio(middle, "wall", name, peer)
+        user = "a plain user" if name == OURS_PLAIN else "root"
+        goal = Goal(f"start to exit of true, as {user}", bound, f"x {peer.split(',')[0]}'s")
+        verdicts.append(goal.judge(value, why_not))
+    return verdicts
+
+
+def measure(arguments):
+    rounds = arguments.rounds or 60
+    results, failing = collect(rounds)
+    middle = medians(results)
+    print(f"start to exit of `true`, {rounds} rounds, interleaved")
+    show(results, middle)
+    for name in failing:
         print(f"left out, it fails on this host: {name}")
-    for program in ("bwrap", "crun", "podman"):
+    for program, package in PACKAGES.items():
         if not shutil.which(program):
-            print(f"left out, not installed: {program}")
-    return {"rounds": rounds, "samples": results, "left_out": missing}
+            print(f"left out: {program} is not installed: apt-get install {package}")
+    return {"rounds": rounds, "medians": middle, "goals": tell(judge(middle)), "samples": results,
+            "left_out": failing}
