@@ -8,7 +8,7 @@ import pathlib
 import subprocess
 import urllib.parse
 
-from harness import PLAIN, World, main, test
+from harness import PLAIN, World, main, skip, test
 from harness.sandbox import descendants, poll
 from harness.secrecy import found_nothing, searching, spellings
 
@@ -371,6 +371,8 @@ def unlocked_memory_of(pid):
 
 @test("what is not locked of the gate's memory holds no part of a value that was used, rotated and revoked")
 def _(world):
+    if b"__asan_init" in (world.programs_for(0) / "sandbox-warden").read_bytes():
+        skip("AddressSanitizer makes mlock do nothing, so locked memory can't be told apart")
     new = "ghp_An0therT0kenValue/NotForTheGuest+9876543210"
     policy = ALLOW + """
 secret "API_TOKEN" { from = env "API_TOKEN", hosts = { "whoami.example.test" }, query = true, body = "json" }

@@ -110,10 +110,12 @@ TEST_CASE("a request's body that does not come is a 408 on its stream, and other
   gate.clock.Advance(milliseconds(1));
   gate.Settle();
   CHECK(guest->client.answer(late).status == 408);
-  CHECK(guest->client.Has(late));
-  CHECK_FALSE(guest->client.answer(other).headed);
   REQUIRE(gate.audit.records.size() == 1);
   CHECK(gate.audit.records[0].detail == "the request's body did not arrive in time");
+  // A guest that is still sending has a while to read that before its stream is reset.
+  gate.Pass(kDrainTimeout, [&] { return guest->client.Has(late); });
+  CHECK_FALSE(guest->client.answer(other).headed);
+  CHECK(gate.audit.records.size() == 1);
   CHECK(gate.gate.streams == 1);
 }
 

@@ -311,7 +311,7 @@ TEST_CASE("an answer before the request is complete is relayed, then the stream 
   // Its window comes back: the connection's is smaller than what was thrown away.
   for (int i = 0; i < 8; ++i) {
     const int32_t next = guest->client.Post("/");
-    guest->client.More(next, std::string(500'000, 'x'));
+    guest->client.More(next, std::string(5'000'000, 'x'));
     CHECK(gate.Await(*guest, next).status == 413);
   }
 }
