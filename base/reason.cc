@@ -14,6 +14,10 @@ std::string_view ToString(Reason reason) {
       return "denied_by_rule";
     case Reason::kDeniedByHook:
       return "denied_by_hook";
+    case Reason::kApprovalDenied:
+      return "approval_denied";
+    case Reason::kApprovalPending:
+      return "approval_pending";
     case Reason::kPolicyError:
       return "policy_error";
     case Reason::kNameNotGranted:

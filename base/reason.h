@@ -13,6 +13,8 @@ enum class Reason {
   kNotGranted,          ///< No rule grants it.
   kDeniedByRule,        ///< A `deny` rule, or the `otherwise` of a rule, refused it.
   kDeniedByHook,        ///< A callback denied it.
+  kApprovalDenied,      ///< The user was asked, and said no.
+  kApprovalPending,     ///< The user was asked, and has not answered in time.
   kPolicyError,         ///< A callback failed or its budget was spent.
   kNameNotGranted,      ///< A name that no rule can use.
   kUnknownAddress,      ///< A synthetic address that belongs to no name.

@@ -35,6 +35,7 @@
 #include "mitm/tls_stream.h"
 #include "policy/engine.h"
 #include "secrets/store.h"
+#include "tests/fakes/fake_waits.h"
 #include "tests/fakes/loopback_dialer.h"
 #include "tests/mitm/certificates.h"
 
@@ -269,7 +270,8 @@ class Bench {
                               .engine = *engine_,
                               .secrets = secrets_,
                               .audit = audit_,
-                              .terminate = [](const std::string&) {}},
+                              .terminate = [](const std::string&) {},
+                              .waits = waits_},
                              {.system_roots = [roots] { return roots; }, .extra_roots = {}}));
     accepting_ = Accept(*loop_, gate, [this](int fd) { Serve(fd); });
   }
@@ -298,6 +300,7 @@ class Bench {
   std::unique_ptr<policy::Engine> engine_;
   secrets::Store secrets_;
   CountingAudit audit_;
+  policy::FakeWaits waits_;
   std::unique_ptr<Interceptor> interceptor_;
   Loop::Handle accepting_;
 };

@@ -61,6 +61,7 @@ Exchange::~Exchange() {
 
 void Exchange::Pump() {
   if (step_ == Step::kNew) Decide();
+  if (step_ == Step::kGathering) GatherForPolicy();
   if (step_ == Step::kTokenCall) PumpTokenCall();
   if (step_ == Step::kRelaying) Relay();
   if (step_ == Step::kSwitched) PumpSwitched();
@@ -69,9 +70,11 @@ void Exchange::Pump() {
 
 void Exchange::Decide() {
   if (auto refusal = CheckRequest()) return Refuse(*refusal);
-  Gate& gate = flow_.gate();
-  policy::RequestVerdict verdict = gate.engine.DecideRequest(
-      *flow_.flow().verdict.http, flow_.facts(), flow_.tls, request_.head);
+  OnVerdict(flow_.gate().engine.DecideRequest(*flow_.flow().verdict.http, flow_.facts(), flow_.tls,
+                                              request_.head));
+}
+
+void Exchange::OnVerdict(policy::RequestVerdict verdict) {
   if (!verdict.rule.empty()) record_.rule = verdict.rule;
   switch (verdict.action) {
     case policy::RequestVerdict::Action::kDeny:
@@ -82,15 +85,15 @@ void Exchange::Decide() {
       }
       detail_ = "answered by a hook";
       return Answer({std::move(verdict.response), std::move(verdict.response_body)});
+    case policy::RequestVerdict::Action::kWait:
+      return Await(std::move(verdict.suspended));
     case policy::RequestVerdict::Action::kForward:
       break;
   }
-  const bool upgrades = request_.head.headers.Find("upgrade") != nullptr;
-  if (!IsWritable(request_.head) || (request_.head.method == "HEAD") != asked_for_head_ ||
-      upgrades != request_.websocket_key.has_value() ||
-      (upgrades && request_.head.method != "GET")) {
+  if (ChangedToOther(request_.head) || (verdict.body && request_.websocket_key)) {
     return Refuse(Refused(Reason::kPolicyError, 403, "a hook made a request that is not HTTP"));
   }
+  if (verdict.body) ReplaceBody(*std::move(verdict.body));
   if (BeginTokenCall()) return;
   if (verdict.to) own_target_ = flow_.TargetFor(verdict.to);
   if (!Examine()) return;
@@ -99,6 +102,74 @@ void Exchange::Decide() {
     upgrade_->Prepare(request_.head);
   }
   Connect();
+}
+
+/// Whether a hook made something of the request that it can't become.
+bool Exchange::ChangedToOther(const RequestHead& head) const {
+  const bool upgrades = head.headers.Find("upgrade") != nullptr;
+  return !IsWritable(head) || (head.method == "HEAD") != asked_for_head_ ||
+         upgrades != request_.websocket_key.has_value() || (upgrades && head.method != "GET");
+}
+
+/// The decision goes on when what it waits for is there.
+void Exchange::Await(std::shared_ptr<policy::SuspendedRequest> suspended) {
+  suspended_ = std::move(suspended);
+  if (std::holds_alternative<policy::BodyWait>(suspended_->wait())) {
+    step_ = Step::kGathering;
+    SayContinue();
+    deadline_.Set(kRequestBodyTimeout);
+    return GatherForPolicy();
+  }
+  step_ = Step::kWaiting;
+  deadline_.Clear();  // A wait has its own.
+  policy::WaitSubject subject{.facts = flow_.facts(), .request = &request_.head};
+  if (request_.body.kind != BodyLength::Kind::kUnknown) subject.body_bytes = request_.body.bytes;
+  waiting_ = flow_.gate().waits.Begin(suspended_->wait(), subject, [this](policy::WaitResult result) {
+    OnWaited(std::move(result));
+    guest_.Resume();  // May destroy this.
+  });
+}
+
+void Exchange::OnWaited(policy::WaitResult result) {
+  waiting_ = {};
+  const auto* answer = std::get_if<policy::Approval>(&result);
+  if (answer != nullptr && *answer == policy::Approval::kApproved) detail_ = "approved by the user";
+  const auto suspended = std::exchange(suspended_, nullptr);
+  OnVerdict(suspended->Resume(std::move(result), request_.head));
+}
+
+/// Reads the request's body as far as a hook wants to see it.
+void Exchange::GatherForPolicy() {
+  const size_t max = std::get<policy::BodyWait>(suspended_->wait()).max;
+  const auto source = [this](size_t most) { return guest_.ReadBody(most); };
+  const bool too_long = request_.body.kind == BodyLength::Kind::kKnown && request_.body.bytes > max;
+  policy::ReadBody result;
+  switch (too_long ? MessageEvent::Kind::kBody : gathered_.Gather(source, max)) {
+    case MessageEvent::Kind::kWouldBlock:
+      return;
+    case MessageEvent::Kind::kEnd:
+      result.bytes = gathered_.held();
+      break;
+    case MessageEvent::Kind::kBody:
+      break;
+    case MessageEvent::Kind::kError:
+      return OnRequestFailed();
+    case MessageEvent::Kind::kHead:
+    case MessageEvent::Kind::kBroken:
+      return Abandon();
+  }
+  OnWaited(std::move(result));
+}
+
+/// BODY, made by a hook, goes instead of the guest's, which is not read any further. What the head
+/// says of the guest's body is not true of it.
+void Exchange::ReplaceBody(std::string body) {
+  for (const char* name : {"content-encoding", "content-md5", "digest", "content-digest",
+                           "repr-digest"}) {
+    request_.head.headers.Remove(name);
+  }
+  request_.body = {BodyLength::Kind::kKnown, body.size()};
+  gathered_.Replace(std::move(body));
 }
 
 /// What is refused before the policy is asked.
@@ -137,7 +208,7 @@ bool Exchange::BeginTokenCall() {
 
 void Exchange::PumpTokenCall() {
   using State = TokenCall::State;
-  switch (token_call_->Pump([this](size_t max) { return guest_.ReadBody(max); })) {
+  switch (token_call_->Pump([this](size_t max) { return ReadGuestBody(max); })) {
     case State::kReading:
       return;
     case State::kWaiting:
@@ -244,7 +315,8 @@ void Exchange::UseConnection(std::unique_ptr<UpstreamConnection> connection) {
 
 /// Said by us, once it is certain that somebody wants the body; never asked of the server.
 void Exchange::SayContinue() {
-  if (!request_.expects_continue || request_.body.empty() || retried_) return;
+  if (!request_.expects_continue || request_.body.empty()) return;
+  if (std::exchange(continue_said_, true)) return;
   guest_.WriteInterim({.status = 100, .reason = ReasonPhrase(100), .headers = {}});
 }
 
@@ -308,10 +380,12 @@ void Exchange::Abandon() {
 void Exchange::OnDeadline() {
   switch (step_) {
     case Step::kNew:
+    case Step::kWaiting:
     case Step::kConnecting:
     case Step::kRenewing:
     case Step::kFinished:
       return;
+    case Step::kGathering:
     case Step::kTokenCall:
       return Refuse(Refused(Reason::kBadRequest, 408, "the request's body did not arrive in time"));
     case Step::kAnswering:
@@ -333,6 +407,8 @@ void Exchange::OnDeadline() {
 
 void Exchange::Finish() {
   step_ = Step::kFinished;
+  waiting_ = {};
+  suspended_.reset();
   connecting_ = {};
   renewing_ = {};
   token_call_.reset();

@@ -6,6 +6,7 @@
 
 #include "mitm/deadline.h"
 #include "mitm/flow_context.h"
+#include "mitm/gathered_body.h"
 #include "mitm/message.h"
 #include "mitm/problem.h"
 #include "mitm/request_body.h"
@@ -19,8 +20,11 @@ namespace sallyport::mitm {
 /// One request and its answer, whatever protocol versions they travel by. The steps follow one
 /// line; every failure before the answer's head leaves it through Refuse():
 ///
-///     Decide -> Examine -> Connect -> OnConnected -> Send -> Relay -> Finish
-///     a 401 to our secrets:      ^------- Renew <-------+
+///     Decide -> OnVerdict -> Examine -> Connect -> OnConnected -> Send -> Relay -> Finish
+///     a 401 to our secrets:                   ^------- Renew <-------+
+///
+/// A decision that waits (for the user, for time, for the request's body) goes from OnVerdict through
+/// Await and OnWaited, back to OnVerdict.
 ///
 /// A call of a token endpoint that a secret has its tokens from leaves the line at Decide for
 /// TokenCall, and is answered here. A WebSocket goes on from Relay, with the server's 101:
@@ -48,6 +52,8 @@ class Exchange final : public UpstreamSide::Listener {
  private:
   enum class Step {
     kNew,
+    kWaiting,
+    kGathering,
     kTokenCall,
     kConnecting,
     kRelaying,
@@ -58,6 +64,12 @@ class Exchange final : public UpstreamSide::Listener {
   };
 
   void Decide();
+  void OnVerdict(policy::RequestVerdict verdict);
+  void Await(std::shared_ptr<policy::SuspendedRequest> suspended);
+  void OnWaited(policy::WaitResult result);
+  void GatherForPolicy();
+  void ReplaceBody(std::string body);
+  bool ChangedToOther(const RequestHead& head) const;
   std::optional<Refusal> CheckRequest();
   bool BeginTokenCall();
   void PumpTokenCall();
@@ -76,6 +88,7 @@ class Exchange final : public UpstreamSide::Listener {
   void Relay();
   void PumpRequest(size_t& budget);
   void PumpResponse(size_t& budget);
+  MessageEvent ReadGuestBody(size_t max);
   MessageEvent ReadRequestBody(size_t max);
   MessageEvent ReadResponse(size_t max);
   void OnRequestFailed();
@@ -108,6 +121,11 @@ class Exchange final : public UpstreamSide::Listener {
   const bool asked_for_head_;
   std::optional<Refusal> preset_;
   Step step_ = Step::kNew;
+
+  std::shared_ptr<policy::SuspendedRequest> suspended_;  // The decision, while it waits.
+  Pending waiting_;
+  GatheredBody gathered_;
+  bool continue_said_ = false;
 
   std::optional<UpstreamTarget>
       own_target_;                      // Where this request goes, if not where the flow goes.

@@ -31,7 +31,7 @@ void CleanResponse(ResponseHead& head) {
 /// Reads the body before the head is sent, which is to say how long it is; false while it is not
 /// there, or when it never will be.
 bool Exchange::GatherRequest() {
-  const auto source = [this](size_t max) { return guest_.ReadBody(max); };
+  const auto source = [this](size_t max) { return ReadGuestBody(max); };
   switch (upload_.body->Gather(source, kMaxBufferedBody)) {
     case Kind::kEnd:
       request_.body = {BodyLength::Kind::kKnown, upload_.body->held()};
@@ -124,9 +124,13 @@ void Exchange::PumpRequest(size_t& budget) {
   PumpAgain();
 }
 
+MessageEvent Exchange::ReadGuestBody(size_t max) {
+  return gathered_.Read([this](size_t most) { return guest_.ReadBody(most); }, max);
+}
+
 MessageEvent Exchange::ReadRequestBody(size_t max) {
-  if (!upload_.body) return guest_.ReadBody(max);
-  return upload_.body->Read([this](size_t most) { return guest_.ReadBody(most); }, max);
+  if (!upload_.body) return ReadGuestBody(max);
+  return upload_.body->Read([this](size_t most) { return ReadGuestBody(most); }, max);
 }
 
 MessageEvent Exchange::ReadResponse(size_t max) {

@@ -26,6 +26,7 @@ struct Gate {
   Dialer& dialer;  ///< For flows that need no pool.
   DistrustLog& distrust;
   std::function<void(std::string)> terminate;  ///< Ends the sandbox, later in this turn.
+  policy::WaitService& waits;
   RenewSecrets renew = {};                     ///< May be none.
   SecretLifetime lifetime = {};                ///< Likewise.
   size_t streams = 0;  ///< HTTP/2 requests under way, over all connections.

@@ -36,6 +36,7 @@ class InterceptorImpl final : public Interceptor, public GuestConnection::Owner 
               .dialer = services.dialer,
               .distrust = distrust_,
               .terminate = [this](std::string why) { Terminate(std::move(why)); },
+              .waits = services.waits,
               .renew = services.renew,
               .lifetime = services.lifetime} {}
 

@@ -76,6 +76,7 @@ class Interceptor {
     AuditSink& audit;
     /// A secret's on_violation = "terminate" was hit: end the sandbox.
     std::function<void(std::string why)> terminate;
+    policy::WaitService& waits;
     RenewSecrets renew = {};  ///< None: values are never renewed.
     SecretLifetime lifetime = {};  ///< None: nothing is known of any.
   };

@@ -19,6 +19,10 @@ std::string_view Title(Reason reason) {
     case Reason::kNameNotGranted:
     case Reason::kUnknownAddress:
       return "The sandbox's policy does not allow this request";
+    case Reason::kApprovalDenied:
+      return "Refused by the user";
+    case Reason::kApprovalPending:
+      return "Waiting for the user's approval";
     case Reason::kPolicyError:
       return "The sandbox's policy failed while deciding";
     case Reason::kAddressRefused:

@@ -19,6 +19,10 @@ struct Hook {
   std::optional<HostPattern> host;  ///< Nothing: every host.
   int reference = 0;                ///< Of the function, in the registry.
   std::string id;                   ///< "policy.lua:12".
+
+  bool SpeaksOf(const std::optional<HostName>& name) const {
+    return !host || (name && host->Matches(*name));
+  }
 };
 
 /// All that a policy file declares.
@@ -65,7 +69,9 @@ void DefineOptions(lua_State* lua);  ///< sandbox, dns.
 void DefineUpstream(lua_State* lua);
 void DefineSecrets(lua_State* lua);  ///< secret.
 void DefineSources(lua_State* lua);  ///< env, file, command, oauth2, github_app.
-void DefineHooks(lua_State* lua);    ///< on, log, fetch, sleep, store.
+void DefineHooks(lua_State* lua);    ///< on, log.
+void DefineWaits(lua_State* lua);    ///< sleep.
+void DefineStore(lua_State* lua);
 void DefinePresets(lua_State* lua);  ///< use.
 
 /// Makes reading an undeclared global an error that names the nearest declared one.

@@ -163,16 +163,8 @@ void DefineHooks(lua_State* lua) {
     lua_setfield(lua, -2, level);
   }
   lua_setglobal(lua, "log");
-  for (const char* name : {"fetch", "sleep"}) {
-    SetUnavailable(lua, name);
-    lua_setglobal(lua, name);
-  }
-  lua_createtable(lua, 0, 3);
-  for (const char* name : {"get", "set", "incr"}) {
-    SetUnavailable(lua, "store");
-    lua_setfield(lua, -2, name);
-  }
-  lua_setglobal(lua, "store");
+  SetUnavailable(lua, "fetch");
+  lua_setglobal(lua, "fetch");
 }
 
 void GuardGlobals(lua_State* lua) {

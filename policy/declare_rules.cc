@@ -12,6 +12,8 @@ using Effect = Rule::Effect;
 constexpr uint16_t kNeverThroughName = static_cast<uint16_t>(AddressClass::kLoopback) |
                                        static_cast<uint16_t>(AddressClass::kLinkLocal) |
                                        static_cast<uint16_t>(AddressClass::kMetadata);
+constexpr std::chrono::seconds kMinAskWait{1};
+constexpr std::chrono::minutes kMaxAskWait{10};
 constexpr size_t kMaxText = 500;  // Of a reason, in a response to the guest and in the audit log.
 
 const Words kKinds = {"http", "tcp", "udp", "dns"};
@@ -22,6 +24,7 @@ Words FieldsOf(Kind kind, Effect effect) {
     if (effect == Effect::kAllow) fields.push_back("types");
     return fields;
   }
+  if (effect == Effect::kAsk) fields.push_back("wait");
   fields.insert(fields.end(), {"ip", "port"});
   if (kind == Kind::kHttp) fields.insert(fields.end(), {"method", "path", "header"});
   if (effect == Effect::kDeny) return fields;
@@ -44,6 +47,7 @@ void ReportMisplaced(TableReader& reader, Kind kind, Effect effect, Words& known
               here ? "belongs to " + allow + ", not to a deny" : "belongs to http rules only");
   }
   misplaced("types", "belongs to allow.dns only");
+  misplaced("wait", "belongs to ask only: how long the guest waits for the answer");
   for (const char* field : {"resolves_to", "to", "rate", "bytes", "connections", "lifetime"}) {
     const bool here = effect == Effect::kDeny && kind != Kind::kDns;
     misplaced(field,
@@ -205,6 +209,16 @@ void ReadBudgets(TableReader& reader) {
   for (const char* field : {"rate", "bytes", "connections", "lifetime"}) reader.Unavailable(field);
 }
 
+void ReadWait(TableReader& reader, Rule& rule) {
+  const auto text = reader.String("wait");
+  if (!text) return;
+  const auto wait = ParseDuration(*text);
+  if (!wait || *wait < kMinAskWait || *wait > kMaxAskWait) {
+    return reader.Error("'wait' is a time from \"1s\" to \"10m\", as in wait = \"25s\"");
+  }
+  rule.wait = *wait;
+}
+
 // Nobody sees the requests of a flow that is passed through, so nothing may depend on them.
 void ReadTls(TableReader& reader, Rule& rule) {
   if (reader.OneOf("tls", {"intercept", "passthrough"}) != "passthrough") return;
@@ -238,7 +252,8 @@ Rule ReadRule(TableReader& reader, Kind kind, Effect effect) {
   CheckTarget(reader, rule);
   ReadHosts(reader, rule);
   rule.reason = ReadText(reader, "reason");
-  ReadText(reader, "message");
+  rule.message = ReadText(reader, "message");
+  if (effect == Effect::kAsk) ReadWait(reader, rule);
   rule.id = reader.diagnostics().At(rule.line);
   if (const std::string name = ReadText(reader, "name"); !name.empty()) rule.id = name;
   if (kind == Kind::kDns) {
@@ -307,17 +322,20 @@ int Ignore(lua_State*) {
   return 0;
 }
 
-// `allow.htpp`, `deny.icmp`, `allow { ... }`. Upvalue: "allow" or "deny".
+// `allow.htpp`, `deny.icmp`, `allow { ... }`. Upvalue: "allow", "deny" or "ask".
 int UnknownKind(lua_State* lua) {
   Loader& loader = LoaderOf(lua);
   const std::string effect = lua_tostring(lua, lua_upvalueindex(1));
   const auto kind = ReadString(lua, 2).value_or("?");
   const std::string what = effect + "." + Printable(kind, 40);
-  loader.diagnostics.Error(CurrentLine(lua), kind == "icmp"
-                                                 ? what + " is not available in this version"
-                                                 : "there is no " + what +
-                                                       "; it is one of http, tcp, udp, dns" +
-                                                       DidYouMean(kind, kKinds));
+  std::string message = "there is no " + what + "; it is one of http, tcp, udp, dns" +
+                        DidYouMean(kind, kKinds);
+  if (kind == "icmp") message = what + " is not available in this version";
+  if (what == "ask.dns") {
+    message = "there is no ask.dns: a name can't wait for an answer; ask about its flows with " +
+              effect + ".http, .tcp or .udp, which make it resolvable";
+  }
+  loader.diagnostics.Error(CurrentLine(lua), std::move(message));
   lua_pushcfunction(lua, &Ignore);
   return 1;
 }
@@ -326,15 +344,8 @@ int CalledWithoutKind(lua_State* lua) {
   const std::string effect = lua_tostring(lua, lua_upvalueindex(1));
   LoaderOf(lua).diagnostics.Error(
       CurrentLine(lua), effect + " needs to know what: write " + effect + ".http { ... }, " +
-                            effect + ".tcp, " + effect + ".udp or " + effect + ".dns");
+                            effect + ".tcp or " + effect + ".udp");
   return 0;
-}
-
-int AskUnavailable(lua_State* lua) {
-  LoaderOf(lua).diagnostics.Error(CurrentLine(lua),
-                                  "`ask` is not available in this version; use allow or deny");
-  lua_pushcfunction(lua, &Ignore);
-  return 1;
 }
 
 int AssignedTo(lua_State* lua) {
@@ -345,6 +356,7 @@ void DefineEffect(lua_State* lua, Effect effect) {
   const std::string_view name = ToString(effect);
   lua_createtable(lua, 0, 4);
   for (const Kind kind : {Kind::kHttp, Kind::kTcp, Kind::kUdp, Kind::kDns}) {
+    if (effect == Effect::kAsk && kind == Kind::kDns) continue;
     lua_pushinteger(lua, static_cast<lua_Integer>(effect));
     lua_pushinteger(lua, static_cast<lua_Integer>(kind));
     lua_pushcclosure(lua, &DeclareRule, 2);
@@ -370,16 +382,7 @@ void DefineEffect(lua_State* lua, Effect effect) {
 void DefineRules(lua_State* lua) {
   DefineEffect(lua, Effect::kAllow);
   DefineEffect(lua, Effect::kDeny);
-  lua_createtable(lua, 0, 0);
-  lua_createtable(lua, 0, 3);
-  lua_pushcfunction(lua, &AskUnavailable);
-  lua_setfield(lua, -2, "__index");
-  lua_pushcfunction(lua, &AskUnavailable);
-  lua_setfield(lua, -2, "__call");
-  lua_pushboolean(lua, 0);
-  lua_setfield(lua, -2, "__metatable");
-  lua_setmetatable(lua, -2);
-  lua_setglobal(lua, "ask");
+  DefineEffect(lua, Effect::kAsk);
   PushAny(lua);
   lua_setglobal(lua, "any");
 }

@@ -3,9 +3,10 @@
 #include <algorithm>
 
 #include "policy/explain.h"
+#include "policy/flow_decision.h"
 #include "policy/http_grant.h"
 #include "policy/load.h"
-#include "policy/script_call.h"
+#include "policy/request_decision.h"
 
 // How a decision is made. Names, flows and requests are decided by the compiled rules where one
 // speaks of them, without entering Lua. A flow or name that no rule decides goes to the on.connect
@@ -13,7 +14,8 @@
 // on.request functions and the one given to accept, which may change, refuse or answer it.
 //
 // A request is decided twice when its path has another normalised form: servers may take either,
-// so both must be granted, and neither refused by a function.
+// so both must be granted, and neither refused by a function. What functions and users decide, which
+// may take a while, is in flow_decision.cc and request_decision.cc.
 
 namespace sallyport::policy {
 namespace {
@@ -21,7 +23,7 @@ namespace {
 class EngineImpl final : public Engine {
  public:
   explicit EngineImpl(std::unique_ptr<LoadedScript> script) : script_(std::move(script)) {}
-  // Grants may still hold the state; its functions are not called any more.
+  // Grants and decisions that wait may still hold the state; its functions are not called any more.
   ~EngineImpl() override { script_->state->owner = nullptr; }
 
   const SandboxOptions& sandbox() const override { return declared().sandbox; }
@@ -37,33 +39,15 @@ class EngineImpl final : public Engine {
                                RequestHead& request) override;
 
  private:
-  // How the functions for an event ended.
-  struct Outcome {
-    std::string id;       // Of the function that decided or failed.
-    std::string failure;  // Set: it failed.
-  };
-
   const Declarations& declared() const { return script_->declared; }
   const RuleSet& rules() const { return script_->declared.rules; }
 
-  template <class Body>
-  bool RunCall(Call& call, std::string& failure, Body&& body);
-  Outcome AskConnectHooks(Call& call);
-  Outcome RunRequestHooks(const HttpGrant& grant, Call& call);
   FlowVerdict FlowFromRules(RuleSet::FlowDecision decision);
-  FlowVerdict FlowFromCallback(RuleSet::FlowDecision decision, const Facts& facts, bool& decided);
-  bool Permit(const HttpGrant& grant, const Facts& facts, const RequestHead& request,
-              std::string_view path, RequestVerdict& verdict) const;
-  RequestVerdict RunHooks(const HttpGrant& grant, const Facts& facts, const TlsFacts& tls,
-                          RequestHead& request);
-  bool HasHooks(const HttpGrant& grant, const Facts& facts) const;
-
-  std::unique_ptr<LoadedScript> script_;
+  const Rule* Permit(const HttpGrant& grant, const Facts& facts, const RequestHead& request,
+                     std::string_view path, RequestVerdict& verdict) const;
+  bool MayDiffer(const HttpGrant& grant, bool has_functions) const;
+  const std::shared_ptr<LoadedScript> script_;
 };
-
-bool Speaks(const Hook& hook, const std::optional<HostName>& name) {
-  return !hook.host || (name && hook.host->Matches(*name));
-}
 
 bool SameTarget(const std::optional<Authority>& a, const std::optional<Authority>& b) {
   if (!a || !b) return a.has_value() == b.has_value();
@@ -73,27 +57,6 @@ bool SameTarget(const std::optional<Authority>& a, const std::optional<Authority
 void Merge(const AddressFilter& from, AddressFilter& into) {
   into.classes = static_cast<uint16_t>(into.classes | from.classes);
   into.prefixes.insert(into.prefixes.end(), from.prefixes.begin(), from.prefixes.end());
-}
-
-// What RULE says of the addresses of a flow: with a name its `resolves_to`, without one its `ip`.
-const AddressFilter& FilterOf(const Rule& rule, bool has_name) {
-  return has_name || !rule.ip ? rule.resolves : *rule.ip;
-}
-
-RequestVerdict Refuse(Refusal refusal) {
-  RequestVerdict verdict;
-  verdict.rule = refusal.rule;
-  verdict.refusal = std::move(refusal);
-  return verdict;
-}
-
-RequestVerdict RefuseAmbiguous(const Facts& facts, const RequestHead& request,
-                               const std::string& why) {
-  Refusal refusal;
-  refusal.reason = Reason::kBadRequest;
-  refusal.status = 400;
-  refusal.detail = DescribeRequest(facts, request) + " is refused: " + why;
-  return Refuse(std::move(refusal));
 }
 
 void EngineImpl::AddSecret(SecretSpec spec) {
@@ -111,41 +74,6 @@ void EngineImpl::SetPlaceholder(std::string_view secret, std::string placeholder
   script_->host->placeholders.insert_or_assign(std::string(secret), std::move(placeholder));
 }
 
-// Runs BODY as one callback on CALL. False when it failed; FAILURE then says how and where.
-template <class Body>
-bool EngineImpl::RunCall(Call& call, std::string& failure, Body&& body) {
-  ScriptHost& host = *script_->host;
-  ++host.generation;
-  host.call = &call;
-  ScriptError error;
-  const bool ran = script_->state->Run(kCallbackBudget, error, body);
-  host.call = nullptr;
-  if (ran) return true;
-  int line = error.line;
-  const std::string message = WithoutPlace(error.message, line);
-  failure = line > 0 ? host.file + ":" + std::to_string(line) + ": " + message : message;
-  return false;
-}
-
-EngineImpl::Outcome EngineImpl::AskConnectHooks(Call& call) {
-  Outcome outcome;
-  const bool ran = RunCall(call, outcome.failure, [&](lua_State* lua) {
-    for (const Hook& hook : declared().on_connect) {
-      if (!Speaks(hook, call.facts->name)) continue;
-      outcome.id = hook.id;
-      lua_rawgeti(lua, LUA_REGISTRYINDEX, hook.reference);
-      PushConnection(lua);
-      lua_call(lua, 1, 0);
-      if (call.decision != Call::Decision::kNone) return;
-    }
-    outcome.id.clear();
-  });
-  if (ran) return outcome;
-  if (outcome.failure.empty()) outcome.failure = "unknown error";
-  if (call.function != LUA_NOREF) script_->state->Unref(std::exchange(call.function, LUA_NOREF));
-  return outcome;
-}
-
 NameVerdict EngineImpl::DecideName(const HostName& name) {
   RuleSet::NameDecision decision = rules().DecideName(name);
   NameVerdict verdict;
@@ -158,11 +86,13 @@ NameVerdict EngineImpl::DecideName(const HostName& name) {
     return verdict;
   Facts facts;
   facts.name = name;
-  Call call;
-  call.kind = Call::Kind::kName;
-  call.facts = &facts;
-  const Outcome outcome = AskConnectHooks(call);
-  if (!outcome.failure.empty() || call.decision == Call::Decision::kDenied) return verdict;
+  Call about;
+  about.kind = Call::Kind::kName;
+  about.facts = &facts;
+  HookRun run(script_, ConnectFunctions(*script_, facts.name), std::move(about));
+  if (run.Start() != HookRun::State::kDone) return verdict;
+  const Call& call = run.call();
+  if (call.decision == Call::Decision::kDenied) return verdict;
   if (call.decision == Call::Decision::kAccepted) {
     verdict.grantable = true;
     verdict.types = call.accepted->types;
@@ -202,39 +132,6 @@ FlowVerdict EngineImpl::FlowFromRules(RuleSet::FlowDecision decision) {
   return verdict;
 }
 
-FlowVerdict EngineImpl::FlowFromCallback(RuleSet::FlowDecision decision, const Facts& facts,
-                                         bool& decided) {
-  Call call;
-  call.kind = Call::Kind::kFlow;
-  call.facts = &facts;
-  const Outcome outcome = AskConnectHooks(call);
-  FlowVerdict verdict;
-  decided = true;
-  if (!outcome.failure.empty()) {
-    verdict.refusal = ExplainFailure(outcome.failure, outcome.id);
-  } else if (call.decision == Call::Decision::kDenied) {
-    verdict.refusal = ExplainHook(call.reason, outcome.id);
-  } else if (call.decision == Call::Decision::kAccepted) {
-    const Rule& rule = *call.accepted;
-    verdict.rule = outcome.id;
-    verdict.filter = FilterOf(rule, facts.name.has_value());
-    verdict.to = rule.to;
-    verdict.action = FlowVerdict::Action::kRaw;
-    if (rule.kind == Rule::Kind::kHttp) {
-      verdict.action = FlowVerdict::Action::kHttp;
-      verdict.http = std::make_shared<HttpGrant>(script_->state);
-      verdict.http->rules = std::move(decision.http);
-      verdict.http->function = call.function;
-      verdict.http->target = rule.to;
-      verdict.http->accepted = rule;
-      verdict.http->accepted->id = outcome.id;
-    }
-  } else {
-    decided = false;
-  }
-  return verdict;
-}
-
 FlowVerdict EngineImpl::DecideFlow(const Facts& facts) {
   const HostName* name = facts.name ? &*facts.name : nullptr;
   RuleSet::FlowDecision decision =
@@ -250,28 +147,26 @@ FlowVerdict EngineImpl::DecideFlow(const Facts& facts) {
     return verdict;
   }
   if (decision.rule != nullptr && decision.rule->allows()) {
+    const Rule& rule = *decision.rule;
     verdict.action = FlowVerdict::Action::kRaw;
-    verdict.rule = decision.rule->id;
-    verdict.filter = FilterOf(*decision.rule, name != nullptr);
-    verdict.to = decision.rule->to;
-    return verdict;
+    verdict.rule = rule.id;
+    verdict.filter = FilterOf(rule, name != nullptr);
+    verdict.to = rule.to;
+    if (!rule.asks()) return verdict;
+    return Await(std::make_shared<FlowQuestion>(rule, facts, std::move(verdict)));
   }
   if (decision.rule == nullptr && !declared().on_connect.empty()) {
-    bool decided = false;
-    verdict = FlowFromCallback(decision, facts, decided);
-    if (decided) {
-      if (verdict.rule.empty()) verdict.rule = verdict.refusal.rule;
-      return verdict;
-    }
+    return std::make_shared<FlowDecision>(script_, std::move(decision), facts)->Begin();
   }
   verdict.refusal = ExplainFlow(rules(), decision, facts);
   verdict.rule = verdict.refusal.rule;
   return verdict;
 }
 
-// Whether the rules grant REQUEST with PATH. Fills what VERDICT says of it.
-bool EngineImpl::Permit(const HttpGrant& grant, const Facts& facts, const RequestHead& request,
-                        std::string_view path, RequestVerdict& verdict) const {
+// The rule that grants REQUEST with PATH; null if none does. Fills what VERDICT says of it.
+const Rule* EngineImpl::Permit(const HttpGrant& grant, const Facts& facts,
+                               const RequestHead& request, std::string_view path,
+                               RequestVerdict& verdict) const {
   const auto decision = rules().DecideRequest(grant.rules, request.method, path, request.headers);
   const Rule* rule = decision.rule;
   bool allowed = decision.allowed;
@@ -283,69 +178,12 @@ bool EngineImpl::Permit(const HttpGrant& grant, const Facts& facts, const Reques
   if (rule == nullptr || !allowed) {
     verdict.refusal = ExplainRequest(rules(), grant.rules, decision, facts, request);
     verdict.rule = verdict.refusal.rule;
-    return false;
+    return nullptr;
   }
   verdict.action = RequestVerdict::Action::kForward;
   verdict.rule = rule->id;
   if (!SameTarget(rule->to, grant.target)) verdict.to = rule->to;
-  return true;
-}
-
-bool EngineImpl::HasHooks(const HttpGrant& grant, const Facts& facts) const {
-  const auto& hooks = declared().on_request;
-  return grant.function != LUA_NOREF ||
-         std::any_of(hooks.begin(), hooks.end(),
-                     [&facts](const Hook& hook) { return Speaks(hook, facts.name); });
-}
-
-EngineImpl::Outcome EngineImpl::RunRequestHooks(const HttpGrant& grant, Call& call) {
-  Outcome outcome;
-  const auto run = [&](lua_State* lua, int reference, const std::string& id) {
-    outcome.id = id;
-    lua_rawgeti(lua, LUA_REGISTRYINDEX, reference);
-    PushRequest(lua);
-    lua_call(lua, 1, 0);
-    return call.decision == Call::Decision::kNone;
-  };
-  const bool ran = RunCall(call, outcome.failure, [&](lua_State* lua) {
-    for (const Hook& hook : declared().on_request) {
-      if (Speaks(hook, call.facts->name) && !run(lua, hook.reference, hook.id)) return;
-    }
-    if (grant.function != LUA_NOREF) run(lua, grant.function, grant.accepted->id);
-  });
-  if (!ran && outcome.failure.empty()) outcome.failure = "unknown error";
-  return outcome;
-}
-
-// Lets the functions see and change REQUEST; the verdict is kForward when none refused.
-RequestVerdict EngineImpl::RunHooks(const HttpGrant& grant, const Facts& facts, const TlsFacts& tls,
-                                    RequestHead& request) {
-  Call call;
-  call.kind = Call::Kind::kRequest;
-  call.facts = &facts;
-  call.request = &request;
-  call.tls = &tls;
-  const Outcome outcome = RunRequestHooks(grant, call);
-  if (!outcome.failure.empty()) return Refuse(ExplainFailure(outcome.failure, outcome.id));
-  RequestVerdict verdict;
-  verdict.rule = outcome.id;
-  switch (call.decision) {
-    case Call::Decision::kDenied: {
-      Refusal refusal = ExplainHook(call.reason, outcome.id);
-      refusal.status = call.status;
-      return Refuse(std::move(refusal));
-    }
-    case Call::Decision::kResponded:
-      verdict.action = RequestVerdict::Action::kRespond;
-      verdict.response = std::move(call.response);
-      verdict.response_body = std::move(call.response_body);
-      return verdict;
-    case Call::Decision::kNone:
-    case Call::Decision::kAccepted:
-      break;
-  }
-  verdict.action = RequestVerdict::Action::kForward;
-  return verdict;
+  return rule;
 }
 
 bool LooksAtPaths(const RuleSet& rules, const HttpGrant& grant) {
@@ -354,43 +192,43 @@ bool LooksAtPaths(const RuleSet& rules, const HttpGrant& grant) {
                      [&rules](uint32_t number) { return !rules.rules()[number].paths.empty(); });
 }
 
+// Whether another form of a path could be decided otherwise.
+bool EngineImpl::MayDiffer(const HttpGrant& grant, bool has_functions) const {
+  return has_functions || LooksAtPaths(rules(), grant);
+}
+
 RequestVerdict EngineImpl::DecideRequest(HttpGrant& grant, const Facts& facts, const TlsFacts& tls,
                                          RequestHead& request) {
   RequestVerdict verdict;
-  const bool permitted = Permit(grant, facts, request, request.path, verdict);
-  const bool has_hooks = HasHooks(grant, facts);
-  std::string other_path = request.path;
-  if (has_hooks || LooksAtPaths(rules(), grant)) {
+  const Rule* rule = Permit(grant, facts, request, request.path, verdict);
+  const bool has_functions = HasRequestFunctions(*script_, grant, facts);
+  std::optional<std::string> other_path;
+  if (MayDiffer(grant, has_functions)) {
     auto normalized = NormalizePath(request.path);
     if (!normalized) return RefuseAmbiguous(facts, request, normalized.error().message());
-    other_path = *std::move(normalized);
+    if (*normalized != request.path) other_path = *std::move(normalized);
   }
-  const bool is_ambiguous = other_path != request.path;
-  if (is_ambiguous) {
+  const Rule* asks = rule != nullptr && rule->asks() ? rule : nullptr;
+  if (other_path) {
     RequestVerdict other;
-    if (Permit(grant, facts, request, other_path, other) != permitted ||
-        !SameTarget(other.to, verdict.to)) {
+    const Rule* other_rule = Permit(grant, facts, request, *other_path, other);
+    if ((other_rule == nullptr) != (rule == nullptr) || !SameTarget(other.to, verdict.to)) {
       return RefuseAmbiguous(facts, request,
-                             "servers may take its path for '" + Printable(other_path, 200) +
+                             "servers may take its path for '" + Printable(*other_path, 200) +
                                  "', which the policy decides differently");
     }
+    if (other_rule != nullptr && other_rule->asks()) asks = other_rule;
   }
-  if (!permitted || !has_hooks) return verdict;
-  RequestHead changed = request;
-  RequestVerdict hooked = RunHooks(grant, facts, tls, changed);
-  if (hooked.action != RequestVerdict::Action::kForward) return hooked;
-  if (is_ambiguous) {
-    RequestHead other = request;
-    other.path = other_path;
-    const RequestVerdict also = RunHooks(grant, facts, tls, other);
-    if (also.action != RequestVerdict::Action::kForward) {
-      return RefuseAmbiguous(facts, request,
-                             "servers may take its path for '" + Printable(other_path, 200) +
-                                 "', which the callback " + also.rule + " decides differently");
-    }
-  }
-  request = std::move(changed);
-  return verdict;
+  if (rule == nullptr || (!has_functions && asks == nullptr)) return verdict;
+  return std::make_shared<RequestDecision>(
+             script_, RequestDecision::Input{.grant = grant,
+                                             .facts = facts,
+                                             .tls = tls,
+                                             .request = request,
+                                             .other_path = std::move(other_path),
+                                             .granted = std::move(verdict),
+                                             .asks = asks})
+      ->Begin(request);
 }
 
 }  // namespace

@@ -17,6 +17,7 @@
 #include "base/reason.h"
 #include "base/result.h"
 #include "base/secret_spec.h"
+#include "policy/wait.h"
 
 namespace sallyport::policy {
 
@@ -95,6 +96,8 @@ struct NameVerdict {
   bool chosen_target = false;     ///< Every use of it goes elsewhere by `to`: needs no resolution.
 };
 
+class SuspendedFlow;
+class SuspendedRequest;
 class HttpGrant;  // Which requests a flow may carry; opaque outside this folder.
 
 /// What is to become of a flow.
@@ -103,6 +106,7 @@ struct FlowVerdict {
     kDeny,
     kRaw,   ///< Relay the bytes.
     kHttp,  ///< Intercept: each request is decided by `http`.
+    kWait,  ///< Not decided yet: see `suspended`.
   };
   Action action = Action::kDeny;
   Refusal refusal;            ///< For kDeny.
@@ -113,6 +117,17 @@ struct FlowVerdict {
   /// For kHttp: TLS is relayed unread once its ClientHello names the flow's host (a rule with
   /// tls = "passthrough"). Plain HTTP on the flow is intercepted as ever.
   bool passthrough = false;
+  std::shared_ptr<SuspendedFlow> suspended;  ///< For kWait.
+};
+
+/// A decision that waits. Whoever asked for it does what wait() says, and resumes it, or drops it.
+/// It may outlive the Engine; it is then a denial.
+class SuspendedFlow {
+ public:
+  virtual ~SuspendedFlow() = default;
+  virtual const Wait& wait() const = 0;
+  /// RESULT is of wait()'s kind. The verdict may be to wait again.
+  virtual FlowVerdict Resume(WaitResult result) = 0;
 };
 
 /// TLS as the request's connection has it.
@@ -125,13 +140,24 @@ struct TlsFacts {
 
 /// What is to become of a request.
 struct RequestVerdict {
-  enum class Action { kForward, kDeny, kRespond };
+  enum class Action { kForward, kDeny, kRespond, kWait };
   Action action = Action::kDeny;
   Refusal refusal;  ///< For kDeny.
   std::string rule;
   ResponseHead response;      ///< For kRespond.
   std::string response_body;  ///< For kRespond.
   std::optional<Authority> to;  ///< From the granting rule, where it differs from the flow's.
+  std::optional<std::string> body;  ///< For kForward: sent instead of the request's own.
+  std::shared_ptr<SuspendedRequest> suspended;  ///< For kWait.
+};
+
+/// The same for a request.
+class SuspendedRequest {
+ public:
+  virtual ~SuspendedRequest() = default;
+  virtual const Wait& wait() const = 0;
+  /// REQUEST as for DecideRequest.
+  virtual RequestVerdict Resume(WaitResult result, RequestHead& request) = 0;
 };
 
 /// A loaded policy. Single-threaded; does no I/O. Every callback runs under its budget, and an error
@@ -173,9 +199,10 @@ class Engine {
   virtual NameVerdict DecideName(const HostName& name) = 0;
   /// Rules first, then on.connect.
   virtual FlowVerdict DecideFlow(const Facts& facts) = 0;
-  /// Rules, on.request in file order, the function given to accept. Hooks may change REQUEST; it is
-  /// left alone unless the verdict is kForward. kBadRequest for a path that servers may normalise to
-  /// another which rules or hooks would decide differently.
+  /// Rules, on.request in file order, the function given to accept, the question of an `ask` rule.
+  /// Hooks may change REQUEST; it is left alone unless the verdict is kForward. kBadRequest for a
+  /// path that servers may normalise to another which rules or hooks would decide differently.
+  /// GRANT outlives a verdict that waits.
   virtual RequestVerdict DecideRequest(HttpGrant& grant, const Facts& facts, const TlsFacts& tls,
                                        RequestHead& request) = 0;
 };

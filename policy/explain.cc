@@ -106,10 +106,14 @@ std::string Reason(const Rule& rule) {
 
 }  // namespace
 
+std::string DescribeFlow(const Facts& facts) {
+  return Upper(ToString(facts.transport)) + " to " + Target(facts);
+}
+
 Refusal ExplainFlow(const RuleSet& rules, const RuleSet::FlowDecision& decision,
                     const Facts& facts) {
   Refusal refusal;
-  const std::string what = Upper(ToString(facts.transport)) + " to " + Target(facts);
+  const std::string what = DescribeFlow(facts);
   const Rule* denied =
       decision.rule != nullptr && !decision.rule->allows() ? decision.rule : nullptr;
   for (const uint32_t number : decision.http) {
@@ -167,6 +171,21 @@ Refusal ExplainHook(const std::string& reason, const std::string& id) {
   refusal.reason = Reason::kDeniedByHook;
   refusal.rule = id;
   refusal.detail = "denied by the callback " + id + (reason.empty() ? "" : ": " + reason);
+  return refusal;
+}
+
+Refusal ExplainApproval(Approval answer, const std::string& what, const std::string& rule) {
+  Refusal refusal;
+  refusal.rule = rule;
+  if (answer == Approval::kDenied) {
+    refusal.reason = Reason::kApprovalDenied;
+    refusal.detail = what + " was refused by the user, whom " + rule + " asks";
+    return refusal;
+  }
+  refusal.reason = Reason::kApprovalPending;
+  refusal.detail = what + " needs the user's approval, as " + rule +
+                   " says, and has none yet; try again later";
+  refusal.how_to_allow = "sandboxctl approvals";
   return refusal;
 }
 

@@ -18,9 +18,13 @@ Refusal ExplainRequest(const RuleSet& rules, const std::vector<uint32_t>& rules_
 
 /// A callback refused; REASON is what it said.
 Refusal ExplainHook(const std::string& reason, const std::string& id);
+/// The user was asked by RULE about WHAT, and ANSWER was not yes.
+Refusal ExplainApproval(Approval answer, const std::string& what, const std::string& rule);
 /// A callback failed.
 Refusal ExplainFailure(const std::string& what, const std::string& id);
 
+/// "TCP to db.example.com:5432".
+std::string DescribeFlow(const Facts& facts);
 /// "POST https://api.github.com/x", bounded, without the query.
 std::string DescribeRequest(const Facts& facts, const RequestHead& request);
 

@@ -14,6 +14,8 @@ void RunFile(lua_State* lua, const std::string& text) {
   DefineSecrets(lua);
   DefineSources(lua);
   DefineHooks(lua);
+  DefineWaits(lua);
+  DefineStore(lua);
   DefinePresets(lua);
   GuardGlobals(lua);
   LuaState::Of(lua).Charge(static_cast<int64_t>(text.size()));

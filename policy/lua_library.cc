@@ -20,17 +20,35 @@ int ChargedCall(lua_State* lua) {
   return lua_tocfunction(lua, lua_upvalueindex(1))(lua);
 }
 
+// The end of a protected call, also of one that waited in between. Below its results stand BELOW
+// values that are not returned.
+int EndProtected(lua_State* lua, int status, lua_KContext below) {
+  LuaState& state = LuaState::Of(lua);
+  if (state.spent()) state.RaiseSpent();
+  if (status == LUA_OK || status == LUA_YIELD) return lua_gettop(lua) - static_cast<int>(below);
+  lua_pushboolean(lua, 0);
+  lua_insert(lua, -2);
+  return 2;
+}
+
+// A wait keeps the calls that it stands in without the machine's stack, so their number is not bounded
+// by it, and each costs an exception when a budget is spent. Deeper ones can't wait.
+constexpr int kMaxWaitingDepth = 100;
+
+// As lua_pcallk with EndProtected.
+int CallProtected(lua_State* lua, int arguments, int handler, lua_KContext below) {
+  lua_Debug activation;
+  const bool deep = lua_getstack(lua, kMaxWaitingDepth, &activation) != 0;
+  const int status = deep ? lua_pcall(lua, arguments, LUA_MULTRET, handler)
+                          : lua_pcallk(lua, arguments, LUA_MULTRET, handler, below, &EndProtected);
+  return EndProtected(lua, status, below);
+}
+
 int ProtectedCall(lua_State* lua) {
   luaL_checkany(lua, 1);
   lua_pushboolean(lua, 1);
   lua_insert(lua, 1);
-  const int status = lua_pcall(lua, lua_gettop(lua) - 2, LUA_MULTRET, 0);
-  LuaState& state = LuaState::Of(lua);
-  if (state.spent()) state.RaiseSpent();
-  if (status == LUA_OK) return lua_gettop(lua);
-  lua_pushboolean(lua, 0);
-  lua_insert(lua, -2);
-  return 2;
+  return CallProtected(lua, lua_gettop(lua) - 2, 0, /*below=*/0);
 }
 
 // The handler of a script runs while the failed call still stands. For a spent budget that may be
@@ -53,13 +71,7 @@ int ProtectedCallWithHandler(lua_State* lua) {
   lua_pushboolean(lua, 1);
   lua_pushvalue(lua, 1);
   lua_rotate(lua, 3, 2);  // function, handler, true, function, arguments
-  const int status = lua_pcall(lua, count - 2, LUA_MULTRET, 2);
-  LuaState& state = LuaState::Of(lua);
-  if (state.spent()) state.RaiseSpent();
-  if (status == LUA_OK) return lua_gettop(lua) - 2;
-  lua_pushboolean(lua, 0);
-  lua_insert(lua, -2);
-  return 2;
+  return CallProtected(lua, count - 2, 2, /*below=*/2);
 }
 
 // Finalizers run where no hook bounds them, weak tables make collections long, and a __close

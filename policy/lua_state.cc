@@ -55,6 +55,7 @@ LuaState::LuaState() {
   lua_ = lua_newstate(&Allocate, this);
   SALLYPORT_CHECK(lua_ != nullptr);
   lua_atpanic(lua_, &OnPanic);
+  running_ = lua_;
   *static_cast<LuaState**>(lua_getextraspace(lua_)) = this;
 }
 
@@ -107,7 +108,7 @@ bool LuaState::TimeIsUp() {
 
 void LuaState::MarkSpent() {
   spent_ = true;
-  lua_sethook(lua_, &OnCount, LUA_MASKCOUNT, 1);
+  lua_sethook(running_, &OnCount, LUA_MASKCOUNT, 1);
 }
 
 void LuaState::ChargeLater(int64_t steps) {
@@ -126,7 +127,7 @@ void LuaState::Charge(int64_t steps) {
 }
 
 void LuaState::RaiseSpent() {
-  luaL_error(lua_, kSpentMessage);
+  luaL_error(running_, kSpentMessage);
   std::abort();  // Not reached: luaL_error does not return.
 }
 
@@ -159,20 +160,44 @@ bool LuaState::RunProtected(const Budget& budget, ScriptError& error, lua_CFunct
   entered_ = false;
   const bool succeeded = status == LUA_OK && !spent_;
   if (!succeeded) {
-    error.budget = spent_ || status == LUA_ERRMEM;
     error.line = error_line_;
-    // A number is not converted, which would allocate.
-    if (status != LUA_OK && lua_type(lua_, -1) == LUA_TSTRING) {
-      size_t length = 0;
-      const char* text = lua_tolstring(lua_, -1, &length);
-      error.message.assign(text, length);
-    } else {
-      error.message = spent_ ? kSpentMessage : "the error is not a string";
-    }
-    if (status == LUA_ERRMEM) error.message = "the memory of the script is spent";
+    ReadError(lua_, status, error);
   }
   lua_settop(lua_, 0);
   return succeeded;
+}
+
+void LuaState::ReadError(lua_State* lua, int status, ScriptError& error) const {
+  error.budget = spent_ || status == LUA_ERRMEM;
+  // A number is not converted, which would allocate.
+  if (status != LUA_OK && lua_type(lua, -1) == LUA_TSTRING) {
+    size_t length = 0;
+    const char* text = lua_tolstring(lua, -1, &length);
+    error.message.assign(text, length);
+  } else {
+    error.message = spent_ ? kSpentMessage : "the error is not a string";
+  }
+  if (status == LUA_ERRMEM) error.message = "the memory of the script is spent";
+}
+
+LuaState::Resumed LuaState::Resume(lua_State* lua, lua_State* thread, int count,
+                                   ScriptError& error) {
+  SALLYPORT_CHECK(entered_ && running_ == lua);
+  if (spent_) RaiseSpent();
+  lua_sethook(thread, &OnCount, LUA_MASKCOUNT, kHookInterval);
+  running_ = thread;
+  int results = 0;
+  const int status = lua_resume(thread, lua, count, &results);
+  running_ = lua;
+  if (status == LUA_OK || status == LUA_YIELD) {
+    lua_pop(thread, results);
+    if (spent_) RaiseSpent();
+    return status == LUA_OK ? Resumed::kFinished : Resumed::kYielded;
+  }
+  // The stack of a coroutine still stands after an error.
+  error.line = CurrentLine(thread);
+  ReadError(thread, status, error);
+  return Resumed::kFailed;
 }
 
 void LuaState::Unref(int reference) {

@@ -65,6 +65,12 @@ class LuaState {
         const_cast<void*>(static_cast<const void*>(&body)));
   }
 
+  enum class Resumed { kFinished, kYielded, kFailed };
+  /// Inside BODY, from LUA: starts or goes on with THREAD, a coroutine of this state, with the COUNT
+  /// values on top of its stack (below them the function, for a start). Its budget is that of the
+  /// entry. What it yields or returns is dropped; kFailed fills ERROR, and the thread is dead.
+  Resumed Resume(lua_State* lua, lua_State* thread, int count, ScriptError& error);
+
   /// Takes STEPS off the budget, and raises the error when it is spent. For C functions whose work
   /// depends on their arguments.
   void Charge(int64_t steps);
@@ -91,8 +97,10 @@ class LuaState {
   void Begin(const Budget& budget);
   bool TimeIsUp();
   void MarkSpent();
+  void ReadError(lua_State* lua, int status, ScriptError& error) const;
 
   lua_State* lua_ = nullptr;
+  lua_State* running_ = nullptr;  ///< lua_, or the thread that it resumed.
   size_t used_ = 0;
   bool entered_ = false;
   bool spent_ = false;

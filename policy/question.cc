@@ -147,6 +147,10 @@ class Decision {
       Step("flow: denied" + By(verdict.rule));
       return Deny(verdict.refusal);
     }
+    if (verdict.action == FlowVerdict::Action::kWait) {
+      Step("flow: waits" + By(verdict.rule));
+      return Wait(verdict.suspended->wait(), verdict.rule);
+    }
     if (verdict.to) Step("flow: goes to " + ToString(*verdict.to));
     if (verdict.action == FlowVerdict::Action::kRaw || verdict.passthrough) {
       return GrantRaw(verdict);
@@ -183,7 +187,25 @@ class Decision {
       case RequestVerdict::Action::kForward:
         Step("request: forwarded" + By(verdict.rule));
         return Allow(verdict.rule, "the request is forwarded");
+      case RequestVerdict::Action::kWait:
+        Step("request: waits" + By(verdict.rule));
+        return Wait(verdict.suspended->wait(), verdict.rule);
     }
+  }
+
+  /// Nothing is waited for here: what would be decided depends on what comes of it.
+  void Wait(const policy::Wait& wait, const std::string& rule) {
+    answer_.reason = ToString(Reason::kApprovalPending);
+    answer_.rule = rule;
+    const auto* question = std::get_if<AskWait>(&wait);
+    if (question == nullptr) {
+      answer_.detail = "a callback waits for something, so only a real run tells";
+      return;
+    }
+    answer_.rule = question->rule;
+    answer_.detail = "the user is asked by " + question->rule +
+                     (question->message.empty() ? "" : ": " + question->message);
+    answer_.how_to_allow = "sandboxctl approvals";
   }
 
   static std::string By(const std::string& rule) { return rule.empty() ? "" : " by " + rule; }

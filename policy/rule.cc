@@ -97,7 +97,15 @@ std::string_view ToString(Rule::Kind kind) {
 }
 
 std::string_view ToString(Rule::Effect effect) {
-  return effect == Rule::Effect::kAllow ? "allow" : "deny";
+  switch (effect) {
+    case Rule::Effect::kAllow:
+      return "allow";
+    case Rule::Effect::kDeny:
+      return "deny";
+    case Rule::Effect::kAsk:
+      return "ask";
+  }
+  return "?";
 }
 
 std::string ToString(const Authority& authority) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -11,6 +12,7 @@
 #include "base/host_name.h"
 #include "base/http_message.h"
 #include "base/path_glob.h"
+#include "policy/wait.h"
 
 namespace sallyport::policy {
 
@@ -39,10 +41,14 @@ struct HeaderCondition {
   std::vector<std::string> values;  ///< One of these; empty: any value will do.
 };
 
-/// One `allow` or `deny` of a policy, compiled.
+/// One `allow`, `deny` or `ask` of a policy, compiled.
 struct Rule {
   enum class Kind { kHttp, kTcp, kUdp, kDns };
-  enum class Effect { kAllow, kDeny };
+  enum class Effect {
+    kAllow,
+    kDeny,
+    kAsk,  ///< Allowed if the user says so.
+  };
   /// What becomes of TLS on its flows: ended here, so that requests are seen, or relayed unread.
   enum class Tls { kIntercept, kPassthrough };
 
@@ -60,10 +66,14 @@ struct Rule {
   std::optional<std::string> otherwise;
   Tls tls = Tls::kIntercept;
   std::string reason;
+  std::string message;  ///< What the user is asked.
+  std::chrono::milliseconds wait = kAskLimit;  ///< For his answer.
   std::optional<Authority> to;
   std::vector<uint16_t> types;
 
-  bool allows() const { return effect == Effect::kAllow; }
+  /// Whether what it matches is granted, perhaps after a question.
+  bool allows() const { return effect != Effect::kDeny; }
+  bool asks() const { return effect == Effect::kAsk; }
   /// Whether it matches requests of any kind.
   bool matches_every_request() const { return methods.empty() && paths.empty() && headers.empty(); }
   bool MatchesName(const HostName& name) const;

@@ -7,11 +7,12 @@
 #include "policy/engine.h"
 #include "policy/lua_state.h"
 #include "policy/rule.h"
+#include "policy/wait.h"
 
 namespace sallyport::policy {
 
-/// What one callback works on, and what it decided. Lives on the stack of the Engine's call; the
-/// script's objects find it through ScriptHost and are dead once its generation is over.
+/// What the callbacks of one event work on, and what they decided. While one runs, the script's
+/// objects find it through ScriptHost; those of another generation are refused.
 struct Call {
   enum class Kind {
     kName,     ///< on.connect, asked about a DNS query.
@@ -21,15 +22,22 @@ struct Call {
   enum class Decision { kNone, kAccepted, kDenied, kResponded };
 
   Kind kind = Kind::kFlow;
+  uint64_t generation = 0;
   const Facts* facts = nullptr;
 
   Decision decision = Decision::kNone;
   std::string reason;  ///< For kDenied.
   int status = 403;    ///< For kDenied, of a request.
+  Approval approval = Approval::kApproved;  ///< For kDenied: what the user said, if not yes.
+
+  std::optional<Wait> wait;  ///< Set: the running function waits for this.
+  WaitResult result;         ///< What came of it.
+  bool refused_by_user = false;
 
   // kFlow and kName.
   std::deque<Rule> matches;  ///< What match_http and its like matched; their objects hold indices.
   std::optional<Rule> accepted;  ///< For kAccepted.
+  std::optional<Rule> fallback;  ///< Accepted if nothing else is: the user said yes to the flow.
   int function = LUA_NOREF;      ///< Given to accept, for each request.
   bool interested = false;  ///< kName: a match_http or the like could grant a flow to the name.
   AddressFilter interest_filter;  ///< What the addresses of such a name may be.
@@ -37,6 +45,7 @@ struct Call {
   // kRequest.
   RequestHead* request = nullptr;
   const TlsFacts* tls = nullptr;
+  std::optional<std::string> new_body;  ///< Assigned to req.body.
   ResponseHead response;  ///< For kResponded.
   std::string response_body;
 };
@@ -69,6 +78,11 @@ size_t ObjectNumber(lua_State* lua, int index);
 int IndexFunction(lua_State* lua, const char* what, std::initializer_list<std::string_view> fields);
 /// Raises: FIELD of WHAT is not available in this version.
 int RaiseUnavailable(lua_State* lua, const char* what);
+/// Makes the running function wait for WHAT; NEXT goes on when CALL has its result. To be returned.
+int YieldFor(lua_State* lua, Call& call, Wait what, lua_KFunction next);
+/// The same for the user's answer to the question at INDEX, a string or nothing; it returns true to the
+/// script, or ends its function and refuses what it is about.
+int YieldForUser(lua_State* lua, Call& call, int index);
 /// Raises for a second decision in one callback.
 void CheckUndecided(lua_State* lua, const Call& call);
 

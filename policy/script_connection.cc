@@ -300,6 +300,11 @@ int PushMatch(lua_State* lua, Call& call, Rule rule) {
 
 // ---- The connection.
 
+Rule::Kind KindOf(const Call& call) {
+  if (call.kind == Call::Kind::kName) return Rule::Kind::kDns;
+  return call.facts->transport == Transport::kUdp ? Rule::Kind::kUdp : Rule::Kind::kTcp;
+}
+
 int AcceptConnection(lua_State* lua) {
   Call& call = CheckCall(lua, 1, kConnection);
   CheckUndecided(lua, call);
@@ -310,9 +315,7 @@ int AcceptConnection(lua_State* lua) {
                       "conn:accept() takes nothing; options belong to a match: "
                       "conn:match_tcp(\"host:port\"):accept { ... }");
   }
-  Rule::Kind kind = call.facts->transport == Transport::kUdp ? Rule::Kind::kUdp : Rule::Kind::kTcp;
-  if (call.kind == Call::Kind::kName) kind = Rule::Kind::kDns;
-  call.accepted = RuleForFlow(lua, call, kind);
+  call.accepted = RuleForFlow(lua, call, KindOf(call));
   call.decision = Call::Decision::kAccepted;
   return 0;
 }
@@ -331,7 +334,19 @@ int DenyConnection(lua_State* lua) {
 }
 
 int AskConnection(lua_State* lua) {
-  return RaiseUnavailable(lua, "conn:ask");
+  Call& call = CheckCall(lua, 1, kConnection);
+  CheckUndecided(lua, call);
+  if (call.kind == Call::Kind::kRequest)
+    return luaL_error(lua, "the connection is accepted already; ask about the request");
+  if (call.kind == Call::Kind::kName) {
+    // Nothing is granted yet: the user is asked when there is a flow.
+    NoteInterest(call, Rule());
+    lua_pushboolean(lua, 1);
+    return 1;
+  }
+  const bool guarded = !call.facts->name && IsGuarded(Classify(call.facts->destination.address));
+  if (!guarded) call.fallback = RuleForFlow(lua, call, KindOf(call));
+  return YieldForUser(lua, call, 2);
 }
 
 constexpr luaL_Reg kConnectionFunctions[] = {{"match_dns", &MatchDns},

@@ -3,7 +3,9 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
+#include <variant>
 
 #include "policy/lua_state.h"
 
@@ -12,13 +14,21 @@ namespace sallyport::policy {
 struct Loader;
 struct Call;
 
+/// What callbacks keep by store.set: for the sandbox's life, over reloads of its policy.
+struct Store {
+  using Value = std::variant<bool, int64_t, double, std::string>;
+  std::map<std::string, Value, std::less<>> values;
+  size_t size = 0;  ///< Bytes of all of them.
+};
+
 /// What the C functions of a script work on: a Loader while its file runs, a Call while a callback
 /// does. LuaState::owner points to it.
 struct ScriptHost {
   std::string file;          ///< "policy.lua"; Lua itself knows the chunk as kChunkName.
   Loader* loader = nullptr;  ///< While the file runs.
   Call* call = nullptr;      ///< While a callback runs.
-  uint64_t generation = 0;   ///< Of the callback; what an earlier one kept is refused.
+  uint64_t generation = 0;   ///< Of the latest event whose callbacks were run.
+  std::shared_ptr<Store> store = std::make_shared<Store>();
   std::map<std::string, std::string, std::less<>> placeholders;  ///< By the secret's name.
 };
 

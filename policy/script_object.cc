@@ -21,7 +21,7 @@ struct Object {
 Call& CheckCall(lua_State* lua, int index, const char* kind) {
   const auto* object = static_cast<const Object*>(luaL_checkudata(lua, index, kind));
   const ScriptHost& host = HostOf(lua);
-  if (host.call == nullptr || object->generation != host.generation) {
+  if (host.call == nullptr || object->generation != host.call->generation) {
     luaL_error(lua, "this object belongs to a callback that is over; a policy can't keep it");
     std::abort();  // Not reached: luaL_error does not return.
   }
@@ -34,7 +34,7 @@ size_t ObjectNumber(lua_State* lua, int index) {
 
 void PushObject(lua_State* lua, const ObjectKind& kind, size_t number) {
   auto* object = static_cast<Object*>(lua_newuserdatauv(lua, sizeof(Object), 0));
-  object->generation = HostOf(lua).generation;
+  object->generation = HostOf(lua).call->generation;
   object->number = number;
   if (luaL_newmetatable(lua, kind.name) != 0) {
     lua_createtable(lua, 0, 8);

@@ -215,10 +215,39 @@ int RespondToRequest(lua_State* lua) {
 }
 
 int AskRequest(lua_State* lua) {
-  return RaiseUnavailable(lua, "req:ask");
+  Call& call = CheckCall(lua, 1, kRequest);
+  CheckUndecided(lua, call);
+  return YieldForUser(lua, call, 2);
 }
+
+int AfterBody(lua_State* lua, int, lua_KContext) {
+  const auto* body = std::get_if<ReadBody>(&HostOf(lua).call->result);
+  if (body == nullptr || !body->bytes) {
+    lua_pushnil(lua);
+  } else {
+    lua_pushlstring(lua, body->bytes->data(), body->bytes->size());
+  }
+  return 1;
+}
+
 int RequestBody(lua_State* lua) {
-  return RaiseUnavailable(lua, "req:body");
+  Call& call = CheckCall(lua, 1, kRequest);
+  if (call.new_body) {
+    lua_pushlstring(lua, call.new_body->data(), call.new_body->size());
+    return 1;
+  }
+  const lua_Integer max = luaL_optinteger(lua, 2, static_cast<lua_Integer>(kMaxScriptBody));
+  if (max < 1 || max > static_cast<lua_Integer>(kMaxScriptBody))
+    return luaL_error(lua, "req:body takes the most bytes that it may have, up to 1 MiB");
+  return YieldFor(lua, call, BodyWait{static_cast<size_t>(max)}, &AfterBody);
+}
+
+void AssignBody(lua_State* lua) {
+  Call& call = CheckCall(lua, 1, kRequest);
+  auto body = ReadString(lua, 3);
+  if (!body || body->size() > kMaxScriptBody)
+    luaL_error(lua, "req.body takes a string of at most 1 MiB");
+  call.new_body = *std::move(body);
 }
 
 constexpr luaL_Reg kRequestFunctions[] = {{"deny", &DenyRequest},
@@ -318,7 +347,7 @@ int AssignField(lua_State* lua) {
     }
     request.query = std::move(query);
   } else if (key == "body") {
-    return RaiseUnavailable(lua, "req.body");
+    AssignBody(lua);
   } else {
     return luaL_error(
         lua, "'%s' of a request can't be changed; method, path, query and headers[name] can",

@@ -1,6 +1,7 @@
 // A flow's way, as steps:
 //
 //     Decide -> (gateway's DNS or proxy) | attribute a name -> policy
+//                 wait  -> Opening: for the user, or a callback's time -> policy
 //                 deny  -> record, refuse
 //                 http  -> accept, hand to the interceptor, which records each request
 //                 raw   -> Opening: dial -> splice … OnFlowEnd -> record
@@ -69,7 +70,8 @@ DenyFlow::As LooksLike(Code code) {
 
 }  // namespace
 
-/// One decision on its way: posted, so that it never runs inside Decide(), then perhaps dialled.
+/// One decision on its way: posted, so that it never runs inside Decide(), then perhaps waited for, and
+/// dialled.
 class Gate::Opening {
  public:
   Opening(Gate& gate, uint64_t id, const FlowInfo& flow, std::function<void(FlowVerdict)> done)
@@ -79,12 +81,27 @@ class Gate::Opening {
 
  private:
   void OnTurn() {
-    std::optional<Destination> dial;
-    auto verdict = gate_.DecideNow(flow_, dial);
-    if (!dial) return Finish(std::move(verdict));
-    dialing_ = gate_.services_.dialer.Dial(*dial, flow_.transport, [this](Result<Dialed> dialed) {
+    Next next;
+    auto verdict = gate_.DecideNow(flow_, facts_, next);
+    GoOn(std::move(verdict), std::move(next));
+  }
+
+  void GoOn(FlowVerdict verdict, Next next) {
+    if (next.suspended) return Await(std::move(next.suspended));
+    if (!next.dial) return Finish(std::move(verdict));
+    dialing_ = gate_.services_.dialer.Dial(*next.dial, flow_.transport, [this](Result<Dialed> dialed) {
       Finish(gate_.OnDialed(flow_, std::move(dialed)));
     });
+  }
+
+  void Await(std::shared_ptr<policy::SuspendedFlow> suspended) {
+    waiting_ = gate_.services_.waits.Begin(
+        suspended->wait(), {.facts = facts_}, [this, suspended](policy::WaitResult result) {
+          Next next;
+          auto verdict =
+              gate_.Judge(flow_, facts_, suspended->Resume(std::move(result)), next);
+          GoOn(std::move(verdict), std::move(next));
+        });
   }
 
   void Finish(FlowVerdict verdict) {
@@ -97,7 +114,9 @@ class Gate::Opening {
   const uint64_t id_;
   const FlowInfo flow_;
   std::function<void(FlowVerdict)> done_;
+  policy::Facts facts_;
   Loop::Handle posted_;
+  Pending waiting_;
   Pending dialing_;
 };
 
@@ -108,7 +127,7 @@ Gate::Gate(const Services& services)
       gateway_v4_(*IpAddress::Parse(GuestNetwork::kGatewayV4)),
       gateway_v6_(*IpAddress::Parse(GuestNetwork::kGatewayV6)),
       decisions_({services.loop, services.engine, services.resolver, services.dialer, services.audit,
-                  services.parent},
+                  services.waits, services.parent},
                  [this](policy::Facts& facts) { return Attribute(facts); }),
       proxy_({services.loop, services.interceptor, decisions_, services.audit}) {}
 
@@ -131,7 +150,7 @@ Pending Gate::Decide(const FlowInfo& flow, std::function<void(FlowVerdict)> done
   });
 }
 
-FlowVerdict Gate::DecideNow(const FlowInfo& flow, std::optional<Destination>& dial) {
+FlowVerdict Gate::DecideNow(const FlowInfo& flow, policy::Facts& facts, Next& next) {
   const auto& target = flow.destination;
   if (target.port == kDnsPort && IsGateway(target.address)) {
     open_[flow.id].audited_elsewhere = true;
@@ -146,22 +165,29 @@ FlowVerdict Gate::DecideNow(const FlowInfo& flow, std::optional<Destination>& di
     }};
   }
 
-  policy::Facts facts{.flow = flow.id,
-                      .transport = flow.transport,
-                      .source = flow.source,
-                      .destination = target,
-                      .name = {}};
+  facts = {.flow = flow.id,
+           .transport = flow.transport,
+           .source = flow.source,
+           .destination = target,
+           .name = {}};
   if (const auto refusal = Attribute(facts)) return Deny(flow, facts, *refusal);
-  auto verdict = services_.engine.DecideFlow(facts);
+  return Judge(flow, facts, services_.engine.DecideFlow(facts), next);
+}
+
+FlowVerdict Gate::Judge(const FlowInfo& flow, const policy::Facts& facts, policy::FlowVerdict verdict,
+                        Next& next) {
   switch (verdict.action) {
+    case policy::FlowVerdict::Action::kWait:
+      next.suspended = std::move(verdict.suspended);
+      return DenyFlow{};
     case policy::FlowVerdict::Action::kDeny:
       return Deny(flow, facts, verdict.refusal);
     case policy::FlowVerdict::Action::kHttp:
-      return Intercept(flow, {.facts = std::move(facts), .verdict = std::move(verdict), .refusal = {}});
+      return Intercept(flow, {.facts = facts, .verdict = std::move(verdict), .refusal = {}});
     case policy::FlowVerdict::Action::kRaw:
       break;
   }
-  dial = DialTarget(facts, verdict);
+  next.dial = DialTarget(facts, verdict);
   Open open;
   open.record = RecordOf(flow, facts);
   open.record.allowed = true;

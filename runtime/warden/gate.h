@@ -30,6 +30,7 @@ class Gate : public netstack::FlowDecider {
     Dialer& dialer;
     mitm::Interceptor& interceptor;
     AuditSink& audit;
+    policy::WaitService& waits;
     const ParentProxy* parent = nullptr;  ///< What TCP goes through; null for none.
   };
 
@@ -50,8 +51,15 @@ class Gate : public netstack::FlowDecider {
     bool audited_elsewhere = false;  ///< HTTP: each request has its own record.
   };
 
-  /// The verdict; where DIAL is set on return it is not one yet, but what OnDialed() makes of it.
-  netstack::FlowVerdict DecideNow(const netstack::FlowInfo& flow, std::optional<Destination>& dial);
+  /// What a flow needs before it has a verdict. At most one is set.
+  struct Next {
+    std::optional<Destination> dial;                   ///< Then OnDialed().
+    std::shared_ptr<policy::SuspendedFlow> suspended;  ///< Then Judge() with what it says.
+  };
+  /// The verdict, unless NEXT says that there is none yet. FACTS are filled in.
+  netstack::FlowVerdict DecideNow(const netstack::FlowInfo& flow, policy::Facts& facts, Next& next);
+  netstack::FlowVerdict Judge(const netstack::FlowInfo& flow, const policy::Facts& facts,
+                              policy::FlowVerdict verdict, Next& next);
   std::optional<Refusal> Attribute(policy::Facts& facts);
   netstack::FlowVerdict Deny(const netstack::FlowInfo& flow, const policy::Facts& facts,
                              const Refusal& refusal);

@@ -1,8 +1,8 @@
 // A decision's way, as steps; every one leaves through Finish():
 //
-//     Start -> OnTurn -> (OnResolved) -> Judge -> (OnDialed) -> Finish
+//     Start -> OnTurn -> (OnResolved) -> Judge -> (Await) -> Act -> (OnDialed) -> Finish
 //
-// Deadlines are the resolver's and the dialler's. Bounded by the proxy port's connections.
+// Deadlines are the resolver's, the wait's and the dialler's. Bounded by the proxy port's connections.
 
 #include "runtime/warden/proxy_decisions.h"
 
@@ -94,9 +94,20 @@ class ProxyDecisions::Decision {
     Judge();
   }
 
-  void Judge() {
-    verdict_ = owner_.services_.engine.DecideFlow(facts_);
+  void Judge() { Act(owner_.services_.engine.DecideFlow(facts_)); }
+
+  void Await(std::shared_ptr<policy::SuspendedFlow> suspended) {
+    waiting_ = owner_.services_.waits.Begin(
+        suspended->wait(), {.facts = facts_}, [this, suspended](policy::WaitResult result) {
+          Act(suspended->Resume(std::move(result)));
+        });
+  }
+
+  void Act(FlowVerdict verdict) {
+    verdict_ = std::move(verdict);
     switch (verdict_.action) {
+      case FlowVerdict::Action::kWait:
+        return Await(std::move(verdict_.suspended));
       case FlowVerdict::Action::kDeny:
         return Reject(verdict_.refusal);
       case FlowVerdict::Action::kHttp:
@@ -147,6 +158,7 @@ class ProxyDecisions::Decision {
   FlowVerdict verdict_;
   Loop::Handle posted_;
   Pending resolving_;
+  Pending waiting_;
   Pending dialing_;
 };
 

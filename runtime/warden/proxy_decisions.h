@@ -26,6 +26,7 @@ class ProxyDecisions final : public mitm::ProxyDecider {
     Resolver& resolver;
     Dialer& dialer;
     AuditSink& audit;
+    policy::WaitService& waits;
     const ParentProxy* parent = nullptr;  ///< What TCP goes through; null for none.
   };
   /// Completes the facts of a flow to a literal address, which may be a name's synthetic one; or

@@ -306,6 +306,8 @@ Status Warden::MakeGate() {
   FlushAuditLater();
   auto client_keys = std::exchange(client_keys_, {});  // Not kept any longer than this.
   const auto proxy_values = std::exchange(proxy_values_, {});
+  approvals_.emplace(*loop_);
+  waits_.emplace(*loop_, *approvals_);
   if (!launch_.network) return {};
 
   if (auto made = MakeParentProxy(proxy_values); !made) return made;
@@ -327,6 +329,7 @@ Status Warden::MakeGate() {
        .secrets = secrets_,
        .audit = *audit_,
        .terminate = [this](std::string why) { Fail(125, std::move(why)); },
+       .waits = *waits_,
        .renew = keeper_ ? [this](const std::vector<std::string>& names,
                                  std::function<void(bool)> done) { return keeper_->Renew(names, std::move(done)); }
                         : mitm::RenewSecrets(),
@@ -343,6 +346,7 @@ Status Warden::MakeGate() {
                                                 .dialer = *dialer_,
                                                 .interceptor = *interceptor_,
                                                 .audit = *audit_,
+                                                .waits = *waits_,
                                                 .parent = parent_proxy_.get()});
   return {};
 }
@@ -382,6 +386,7 @@ Status Warden::ConnectOwner() {
 
 Status Warden::ServeCommands() {
   secret_commands_.emplace(secrets_, *engine_, *audit_);
+  approval_commands_.emplace(*loop_, *approvals_, *audit_);
   auto server = ControlServer::Create(*loop_, std::move(descriptors_.commands), launch_.owner,
                                       [this](const ControlRequest& request, UniqueFd attached) {
                                         return OnCommand(request, std::move(attached));
@@ -398,6 +403,7 @@ ControlReply Warden::OnCommand(const ControlRequest& request, UniqueFd attached)
             .rows = {{launch_.sandbox, launch_.policy_name, backend_name_,
                       std::string(ToString(workload_.link_kind))}}};
   }
+  if (ApprovalCommands::Knows(request.verb)) return approval_commands_->Run(request);
   ControlReply reply = secret_commands_->Run(request, std::move(attached));
   const bool by_hand = request.verb == "secret revoke" || request.verb == "secret rotate";
   if (reply.done && by_hand && keeper_) keeper_->Forget(request.arguments.front());

@@ -16,8 +16,11 @@
 #include "runtime/dial/guarded_dialer.h"
 #include "runtime/dial/parent_proxy.h"
 #include "runtime/dial/resolver.h"
+#include "runtime/warden/approval_commands.h"
+#include "runtime/warden/approvals.h"
 #include "runtime/warden/audit_log.h"
 #include "runtime/warden/control_server.h"
+#include "runtime/warden/decision_waits.h"
 #include "runtime/warden/frame_channel.h"
 #include "runtime/warden/gate.h"
 #include "runtime/warden/launch.h"
@@ -100,12 +103,15 @@ class Warden {
   std::unique_ptr<SecretKeeper> keeper_;
   std::unique_ptr<Resolver> resolver_;
   std::unique_ptr<GuardedDialer> dialer_;
+  std::optional<Approvals> approvals_;
+  std::optional<DecisionWaits> waits_;
   std::unique_ptr<Gate> gate_;
   std::unique_ptr<mitm::Interceptor> interceptor_;
   std::unique_ptr<netstack::Stack> stack_;
   std::unique_ptr<AgentChannel> agent_;
   std::unique_ptr<OwnerChannel> owner_;
   std::optional<SecretCommands> secret_commands_;
+  std::optional<ApprovalCommands> approval_commands_;
   std::unique_ptr<ControlServer> control_server_;
   Loop::Handle timeout_;
   Loop::Handle audit_timer_;

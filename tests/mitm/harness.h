@@ -10,6 +10,7 @@
 
 #include "mitm/interceptor.h"
 #include "tests/fakes/fake_engine.h"
+#include "tests/fakes/fake_waits.h"
 #include "tests/fakes/loopback_dialer.h"
 #include "tests/fakes/memory_stream.h"
 #include "tests/fakes/recording_audit.h"
@@ -62,6 +63,7 @@ struct TestGate : TestLoop {
          .secrets = secrets,
          .audit = audit,
          .terminate = [this](std::string why) { terminated.push_back(std::move(why)); },
+         .waits = waits,
          .renew =
              [this](const std::vector<std::string>& names, std::function<void(bool)> done) {
                return renew ? renew(names, std::move(done)) : NoRenewal(std::move(done));
@@ -151,6 +153,7 @@ struct TestGate : TestLoop {
   secrets::Store secrets;
   RecordingAudit audit;
   std::vector<std::string> terminated;
+  policy::FakeWaits waits;
   RenewSecrets renew;  // What a 401 leads to; nothing is renewed without it.
   SecretLifetime lifetime;  // Nothing is known of any without it.
   std::unique_ptr<Interceptor> interceptor;

@@ -129,13 +129,15 @@ TEST_CASE("a client certificate that can't be used is an error that names its fi
     policy::FakeEngine engine;
     secrets::Store store;
     RecordingAudit audit;
+    policy::FakeWaits waits;
     auto made = Interceptor::Create(
         {.loop = *loop,
          .dialer = dialer,
          .engine = engine,
          .secrets = store,
          .audit = audit,
-         .terminate = {}},
+         .terminate = {},
+         .waits = waits},
         {.system_roots = {}, .extra_roots = {}, .servers = Only(std::move(server))});
     return made ? std::string() : made.error().message();
   };

@@ -180,13 +180,13 @@ TEST_CASE("a field of another kind of rule is told as that") {
 
 TEST_CASE("what is not available yet says so") {
   CheckMistakes({
-      {"ask.http { host = 'a.example' }", "`ask` is not available in this version"},
-      {"ask { host = 'a.example' }", "`ask` is not available in this version"},
+      {"ask.dns { host = 'a.example' }", "a name can't wait for an answer"},
+      {"ask { host = 'a.example' }", "ask needs to know what"},
       {"allow.icmp { host = 'a.example' }", "allow.icmp is not available in this version"},
       {"dns { answers = 'real' }", "not available in this version"},
       {"fetch { url = 'x' }", "fetch is not available in this version"},
-      {"sleep '1s'", "sleep is not available in this version"},
-      {"store.get 'x'", "store is not available in this version"},
+      {"sleep '1s'", "sleep is for callbacks"},
+      {"store.get 'x'", "store is for callbacks"},
       {"on.response(function() end)", "on.response is not available in this version"},
   });
 }

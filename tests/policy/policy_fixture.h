@@ -62,7 +62,7 @@ class Policy {
 
   FlowVerdict Flow(const Facts& facts) { return engine_->DecideFlow(facts); }
 
-  /// "raw", "http" or "deny".
+  /// "raw", "http", "wait" or "deny".
   std::string Action(const Facts& facts) {
     switch (Flow(facts).action) {
       case FlowVerdict::Action::kDeny:
@@ -71,6 +71,8 @@ class Policy {
         return "raw";
       case FlowVerdict::Action::kHttp:
         return "http";
+      case FlowVerdict::Action::kWait:
+        return "wait";
     }
     return "?";
   }

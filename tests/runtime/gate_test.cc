@@ -9,6 +9,7 @@
 #include "policy/dns_message.h"
 #include "tests/fakes/fake_resolver.h"
 #include "tests/fakes/memory_stream.h"
+#include "tests/fakes/fake_waits.h"
 #include "tests/fakes/recording_audit.h"
 
 namespace sallyport::runtime {
@@ -78,7 +79,7 @@ struct Fixture {
     resolver.Set("api.example", {*IpAddress::Parse("11.0.0.80")});
     resolver.Set("db.example", {*IpAddress::Parse("10.0.0.5")});
     resolver.Set("time.example", {*IpAddress::Parse("11.0.0.123")});
-    gate.emplace(Gate::Services{*loop, *engine, resolver, dialer, interceptor, audit});
+    gate.emplace(Gate::Services{*loop, *engine, resolver, dialer, interceptor, audit, waits});
   }
 
   FlowInfo Flow(Transport transport, const IpAddress& address, uint16_t port) {
@@ -128,6 +129,7 @@ struct Fixture {
   FakeDialer dialer{*loop};
   FakeInterceptor interceptor;
   RecordingAudit audit;
+  policy::FakeWaits waits;
   std::optional<Gate> gate;
   uint64_t flows = 0;
 };

@@ -9,6 +9,7 @@
 #include "runtime/dial/guarded_dialer.h"
 #include "runtime/warden/flow_answers.h"
 #include "tests/fakes/fake_resolver.h"
+#include "tests/fakes/fake_waits.h"
 #include "tests/fakes/recording_audit.h"
 
 namespace sallyport::runtime {
@@ -40,7 +41,7 @@ struct Fixture {
     resolver.Set("gate.example",
                  {*IpAddress::Parse("10.0.2.2"), *IpAddress::Parse("fd00:5a11::2")});
     resolver.Set("self.example", {*IpAddress::Parse("127.0.0.1"), *IpAddress::Parse("::1")});
-    decisions.emplace(ProxyDecisions::Services{*loop, *engine, resolver, dialer, audit},
+    decisions.emplace(ProxyDecisions::Services{*loop, *engine, resolver, dialer, audit, waits},
                       [this](policy::Facts& facts) -> std::optional<Refusal> {
                         attributed.push_back(facts.destination.address.ToString());
                         return attribution;
@@ -73,6 +74,7 @@ struct Fixture {
   FakeResolver resolver{*loop};
   GuardedDialer dialer{*loop, resolver};
   RecordingAudit audit;
+  policy::FakeWaits waits;
   std::vector<std::string> attributed;
   std::optional<Refusal> attribution;
   std::optional<ProxyDecisions> decisions;

@@ -31,7 +31,8 @@ struct TestSessions : TestLoop {
              .pool = pool,
              .dialer = dialer,
              .distrust = distrust,
-             .terminate = [this](std::string why) { terminated.push_back(std::move(why)); }} {}
+             .terminate = [this](std::string why) { terminated.push_back(std::move(why)); },
+             .waits = waits} {}
 
   /// One guest's connection, as if its TLS were up.
   struct Connection final : public Session::Owner {
@@ -92,6 +93,7 @@ struct TestSessions : TestLoop {
   policy::FakeEngine engine;
   secrets::Store secrets;
   RecordingAudit audit;
+  policy::FakeWaits waits;
   DistrustLog distrust{audit};
   std::vector<std::string> terminated;
   std::unique_ptr<UpstreamTls> upstream_tls;

@@ -74,7 +74,8 @@ struct Rig : TestLoop {
              .pool = pool,
              .dialer = dialer,
              .distrust = distrust,
-             .terminate = {}},
+             .terminate = {},
+             .waits = waits},
         flow(gate, Flow()) {
     flow.tls.encrypted = true;
     flow.tls.sni = "api.test";
@@ -107,6 +108,7 @@ struct Rig : TestLoop {
   policy::FakeEngine engine;
   secrets::Store secrets;
   RecordingAudit audit;
+  policy::FakeWaits waits;
   DistrustLog distrust{audit};
   std::unique_ptr<UpstreamTls> tls;
   UpstreamPool pool;

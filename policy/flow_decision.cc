@@ -1,0 +1,109 @@
+#include "policy/flow_decision.h"
+
+#include <utility>
+
+#include "policy/explain.h"
+#include "policy/http_grant.h"
+
+namespace sallyport::policy {
+namespace {
+
+Call CallAbout(const Facts& facts) {
+  Call call;
+  call.kind = Call::Kind::kFlow;
+  call.facts = &facts;
+  return call;
+}
+
+}  // namespace
+
+FlowDecision::FlowDecision(std::shared_ptr<LoadedScript> script, RuleSet::FlowDecision decision,
+                           const Facts& facts)
+    : script_(std::move(script)),
+      decision_(std::move(decision)),
+      facts_(facts),
+      run_(script_, ConnectFunctions(*script_, facts.name), CallAbout(facts_)) {}
+
+FlowVerdict FlowDecision::Begin() {
+  return After(run_.Start());
+}
+
+FlowVerdict FlowDecision::Resume(WaitResult result) {
+  return After(run_.Resume(std::move(result)));
+}
+
+FlowVerdict FlowDecision::After(HookRun::State state) {
+  if (state == HookRun::State::kWaiting) return Await(shared_from_this());
+  FlowVerdict verdict;
+  const Call& call = run_.call();
+  if (state == HookRun::State::kFailed) {
+    verdict.refusal = ExplainFailure(run_.failure(), run_.id());
+  } else if (call.refused_by_user) {
+    verdict.refusal = ExplainApproval(call.approval, DescribeFlow(facts_), run_.id());
+  } else if (call.decision == Call::Decision::kDenied) {
+    verdict.refusal = ExplainHook(call.reason, run_.id());
+  } else if (call.decision == Call::Decision::kAccepted) {
+    return Accepted();
+  } else {
+    verdict.refusal = ExplainFlow(script_->declared.rules, decision_, facts_);
+  }
+  verdict.rule = verdict.refusal.rule;
+  return verdict;
+}
+
+FlowVerdict FlowDecision::Accepted() {
+  Call& call = run_.call();
+  const Rule& rule = *call.accepted;
+  FlowVerdict verdict;
+  verdict.rule = run_.id();
+  verdict.filter = FilterOf(rule, facts_.name.has_value());
+  verdict.to = rule.to;
+  verdict.action = FlowVerdict::Action::kRaw;
+  if (rule.kind == Rule::Kind::kHttp) {
+    verdict.action = FlowVerdict::Action::kHttp;
+    verdict.http = std::make_shared<HttpGrant>(script_->state);
+    verdict.http->rules = std::move(decision_.http);
+    verdict.http->function = std::exchange(call.function, LUA_NOREF);
+    verdict.http->target = rule.to;
+    verdict.http->accepted = rule;
+    verdict.http->accepted->id = run_.id();
+  }
+  return verdict;
+}
+
+FlowQuestion::FlowQuestion(const Rule& rule, const Facts& facts, FlowVerdict granted)
+    : wait_(AskWait{rule.message, rule.id, rule.wait}),
+      what_(DescribeFlow(facts)),
+      granted_(std::move(granted)) {}
+
+FlowVerdict FlowQuestion::Resume(WaitResult result) {
+  const Approval* answer = std::get_if<Approval>(&result);
+  if (answer != nullptr && *answer == Approval::kApproved) return std::move(granted_);
+  FlowVerdict verdict;
+  verdict.refusal = ExplainApproval(answer != nullptr ? *answer : Approval::kPending, what_,
+                                    std::get<AskWait>(wait_).rule);
+  verdict.rule = verdict.refusal.rule;
+  return verdict;
+}
+
+FlowVerdict Await(std::shared_ptr<SuspendedFlow> suspended) {
+  FlowVerdict verdict;
+  verdict.action = FlowVerdict::Action::kWait;
+  verdict.suspended = std::move(suspended);
+  return verdict;
+}
+
+const AddressFilter& FilterOf(const Rule& rule, bool has_name) {
+  return has_name || !rule.ip ? rule.resolves : *rule.ip;
+}
+
+std::vector<HookRun::Function> ConnectFunctions(const LoadedScript& script,
+                                                const std::optional<HostName>& name) {
+  std::vector<HookRun::Function> functions;
+  for (const Hook& hook : script.declared.on_connect) {
+    if (hook.SpeaksOf(name)) functions.push_back({hook.reference, hook.id});
+  }
+  return functions;
+}
+
+}  // namespace sallyport::policy

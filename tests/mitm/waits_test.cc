@@ -1,0 +1,187 @@
+#include "mitm/limits.h"
+#include "tests/mitm/harness.h"
+
+// Requests whose decision waits: for the user, or for their body.
+
+namespace sallyport::mitm {
+namespace {
+
+using policy::Approval;
+using policy::RequestVerdict;
+
+// Waits for WAIT, then does what a function says.
+class Suspended final : public policy::SuspendedRequest {
+ public:
+  using Then = std::function<RequestVerdict(policy::WaitResult, RequestHead&)>;
+  Suspended(policy::Wait wait, Then then) : wait_(std::move(wait)), then_(std::move(then)) {}
+  const policy::Wait& wait() const override { return wait_; }
+  RequestVerdict Resume(policy::WaitResult result, RequestHead& head) override {
+    return then_(std::move(result), head);
+  }
+
+  static RequestVerdict For(policy::Wait wait, Then then) {
+    RequestVerdict verdict;
+    verdict.action = RequestVerdict::Action::kWait;
+    verdict.rule = "policy.lua:4";
+    verdict.suspended = std::make_shared<Suspended>(std::move(wait), std::move(then));
+    return verdict;
+  }
+
+ private:
+  const policy::Wait wait_;
+  const Then then_;
+};
+
+RequestVerdict AskUser(const policy::Facts&, const policy::TlsFacts&, RequestHead&) {
+  return Suspended::For(policy::AskWait{}, [](policy::WaitResult result, RequestHead&) {
+    if (std::get<Approval>(result) == Approval::kApproved) return policy::FakeEngine::Forward();
+    return policy::FakeEngine::Deny({.reason = Reason::kApprovalDenied,
+                                     .status = 403,
+                                     .detail = "no",
+                                     .rule = "policy.lua:4",
+                                     .how_to_allow = {}});
+  });
+}
+
+// Reads up to MAX of the body, and sends what CHANGE makes of it.
+auto WithBody(size_t max, std::function<RequestVerdict(std::optional<std::string>)> change) {
+  return [=](const policy::Facts&, const policy::TlsFacts&, RequestHead&) {
+    return Suspended::For(policy::BodyWait{max}, [=](policy::WaitResult result, RequestHead&) {
+      return change(std::get<policy::ReadBody>(std::move(result)).bytes);
+    });
+  };
+}
+
+std::string Post(const std::string& body, const std::string& fields = {}) {
+  return "POST /x HTTP/1.1\r\nHost: api.test\r\n" + fields +
+         "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+}
+
+TEST_CASE("a request waits for the user; nothing goes upstream before his yes") {
+  TestGate gate;
+  gate.engine.OnRequest(AskUser);
+  auto guest = gate.Open();
+  guest->Send(Post("hello"));
+  gate.RunUntil([&] { return gate.waits.open() == 1; });
+  gate.Settle();
+  CHECK(gate.waits.begun[0].path == "/x");
+  CHECK(gate.origin.connections() == 0);
+  CHECK(guest->received.empty());
+  SECTION("yes") {
+    gate.waits.Finish(0, Approval::kApproved);
+    const std::string answer = gate.TakeAnswer(*guest);
+    CHECK(StatusOf(answer) == 200);
+    CHECK(answer.ends_with("hello"));
+    CHECK(gate.LastRecord().detail == "approved by the user");
+  }
+  SECTION("no") {
+    gate.waits.Finish(0, Approval::kDenied);
+    CHECK(StatusOf(gate.TakeAnswer(*guest)) == 403);
+    CHECK(gate.LastRecord().reason == Reason::kApprovalDenied);
+    CHECK(gate.LastRecord().rule == "policy.lua:4");
+    CHECK(gate.origin.connections() == 0);
+  }
+  SECTION("the guest leaves") {
+    guest.reset();
+    gate.RunUntil([&] { return gate.interceptor->connections() == 0; });
+    CHECK(gate.waits.open() == 0);
+    CHECK(gate.origin.connections() == 0);
+    CHECK(gate.audit.records.size() == 1);
+  }
+}
+
+TEST_CASE("a hook sees a body that comes in pieces, and it goes on unchanged") {
+  TestGate gate;
+  std::optional<std::string> seen;
+  gate.engine.OnRequest(WithBody(1000, [&](std::optional<std::string> body) {
+    seen = std::move(body);
+    return policy::FakeEngine::Forward();
+  }));
+  auto guest = gate.Open();
+  const std::string whole = Post("hello world");
+  for (size_t cut = whole.size() - 11; cut < whole.size(); ++cut) {
+    INFO(cut);
+    seen.reset();
+    guest->Send(whole.substr(0, cut));
+    gate.Settle();
+    CHECK_FALSE(seen.has_value());
+    guest->Send(whole.substr(cut));
+    CHECK(gate.TakeAnswer(*guest).ends_with("hello world"));
+    CHECK(seen == "hello world");
+  }
+  guest->Send("POST /x HTTP/1.1\r\nHost: api.test\r\nTransfer-Encoding: chunked\r\n\r\n"
+              "3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n");
+  CHECK(Contains(gate.TakeAnswer(*guest), "hel"));
+  CHECK(seen == "hello");
+}
+
+TEST_CASE("a body that is longer than a hook asks for goes on whole") {
+  TestGate gate;
+  int asked = 0;
+  gate.engine.OnRequest(WithBody(10, [&](std::optional<std::string> body) {
+    CHECK_FALSE(body.has_value());
+    ++asked;
+    return policy::FakeEngine::Forward();
+  }));
+  auto guest = gate.Open();
+  const std::string body(300'000, 'b');
+  guest->Send(Post(body));
+  CHECK(gate.TakeAnswer(*guest).ends_with(body));
+  guest->Send("POST /x HTTP/1.1\r\nHost: api.test\r\nTransfer-Encoding: chunked\r\n\r\n"
+              "6\r\nabcdef\r\n");
+  gate.Settle();
+  guest->Send("6\r\nghijkl\r\n3\r\nmno\r\n0\r\n\r\n");
+  const std::string answer = gate.TakeAnswer(*guest);
+  CHECK(Contains(answer, "mno"));
+  CHECK(asked == 2);
+}
+
+TEST_CASE("a hook gives the request another body, which replaces what its head says of the old one") {
+  TestGate gate;
+  gate.engine.OnRequest(WithBody(100, [&](std::optional<std::string>) {
+    RequestVerdict verdict = policy::FakeEngine::Forward();
+    verdict.body = "another body";
+    return verdict;
+  }));
+  auto guest = gate.Open();
+  guest->Send(Post("old", "Content-Encoding: gzip\r\nContent-Digest: sha-256=:x:\r\nX-Kept: 1\r\n"));
+  const std::string answer = gate.TakeAnswer(*guest);
+  CHECK(answer.ends_with("another body"));
+  CHECK(Contains(answer, "Content-Length: 12\r\n"));
+  CHECK(Contains(answer, "X-Kept: 1\r\n"));
+  CHECK_FALSE(Contains(answer, "gzip"));
+  CHECK_FALSE(Contains(answer, "Content-Digest"));
+  // The connection goes on with the next request.
+  guest->Send(Post("second"));
+  CHECK(gate.TakeAnswer(*guest).ends_with("another body"));
+}
+
+TEST_CASE("a client that waits for 100 is told to go on when a hook wants the body, and only once") {
+  TestGate gate;
+  gate.engine.OnRequest(
+      WithBody(100, [&](std::optional<std::string>) { return policy::FakeEngine::Forward(); }));
+  auto guest = gate.Open();
+  guest->Send("POST /x HTTP/1.1\r\nHost: api.test\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n");
+  gate.RunUntil([&] { return guest->received.ends_with("\r\n\r\n"); });
+  CHECK(guest->received == "HTTP/1.1 100 Continue\r\n\r\n");
+  guest->received.clear();
+  guest->Send("body");
+  const std::string answer = gate.TakeAnswer(*guest);
+  CHECK(StatusOf(answer) == 200);
+  CHECK(answer.ends_with("body"));
+}
+
+TEST_CASE("a body that a hook waits for must come in time") {
+  TestGate gate;
+  gate.engine.OnRequest(
+      WithBody(100, [&](std::optional<std::string>) { return policy::FakeEngine::Forward(); }));
+  auto guest = gate.Open();
+  guest->Send("POST /x HTTP/1.1\r\nHost: api.test\r\nContent-Length: 4\r\n\r\nbo");
+  gate.Settle();
+  gate.clock.Advance(kRequestBodyTimeout);
+  CHECK(StatusOf(gate.TakeAnswer(*guest)) == 408);
+  CHECK(gate.origin.connections() == 0);
+}
+
+}  // namespace
+}  // namespace sallyport::mitm

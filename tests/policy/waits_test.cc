@@ -1,0 +1,344 @@
+#include "tests/policy/policy_fixture.h"
+
+// Decisions that wait: what they wait for, and how they go on.
+
+namespace sallyport::policy {
+namespace {
+
+using FlowAction = FlowVerdict::Action;
+using RequestAction = RequestVerdict::Action;
+using std::chrono::milliseconds;
+
+// A request to api.example, and the flow that it comes by, which a decision that waits needs.
+struct Asked {
+  Asked(Policy& policy, std::string_view method, std::string_view path)
+      : head(Policy::Head(method, path)),
+        facts(Policy::Named("api.example", 443)),
+        flow(policy.Flow(facts)) {
+    REQUIRE(flow.action == FlowAction::kHttp);
+    tls.encrypted = true;
+    verdict = policy.engine().DecideRequest(*flow.http, facts, tls, head);
+  }
+
+  const Wait& wait() {
+    REQUIRE(verdict.action == RequestAction::kWait);
+    return verdict.suspended->wait();
+  }
+  void Resume(WaitResult result) {
+    REQUIRE(verdict.action == RequestAction::kWait);
+    const auto suspended = verdict.suspended;
+    verdict = suspended->Resume(std::move(result), head);
+  }
+
+  RequestHead head;
+  Facts facts;
+  FlowVerdict flow;
+  TlsFacts tls;
+  RequestVerdict verdict;
+};
+
+TEST_CASE("a request of an ask rule waits for the user, and his answer decides") {
+  Policy policy(R"(
+    ask.http { host = "api.example", path = "/pay/**", message = "pay?", wait = "5s" }
+    allow.http { host = "api.example" })");
+  Asked asked(policy, "POST", "/pay/1");
+  CHECK(asked.wait() == Wait(AskWait{"pay?", "policy.lua:2", milliseconds(5000)}));
+  SECTION("yes") {
+    asked.Resume(Approval::kApproved);
+    CHECK(asked.verdict.action == RequestAction::kForward);
+    CHECK(asked.verdict.rule == "policy.lua:2");
+  }
+  SECTION("no") {
+    asked.Resume(Approval::kDenied);
+    CHECK(asked.verdict.action == RequestAction::kDeny);
+    CHECK(asked.verdict.refusal.reason == Reason::kApprovalDenied);
+    CHECK(asked.verdict.refusal.rule == "policy.lua:2");
+  }
+  SECTION("no answer in time") {
+    asked.Resume(Approval::kPending);
+    CHECK(asked.verdict.refusal.reason == Reason::kApprovalPending);
+    CHECK(asked.verdict.refusal.how_to_allow == "sandboxctl approvals");
+  }
+  SECTION("another kind of result is no yes") {
+    asked.Resume(Slept{});
+    CHECK(asked.verdict.refusal.reason == Reason::kApprovalPending);
+  }
+  CHECK(Asked(policy, "GET", "/other").verdict.action == RequestAction::kForward);
+}
+
+TEST_CASE("a raw flow of an ask rule waits for the user") {
+  Policy policy(R"(ask.tcp { host = "db.example", port = 5432, resolves_to = "10.0.0.0/8" })");
+  CHECK(policy.Resolves("db.example"));
+  const auto waits = policy.Flow(Policy::Named("db.example", 5432));
+  REQUIRE(waits.action == FlowAction::kWait);
+  CHECK(waits.suspended->wait() == Wait(AskWait{"", "policy.lua:1", kAskLimit}));
+  const auto refused = waits.suspended->Resume(Approval::kDenied);
+  CHECK(refused.action == FlowAction::kDeny);
+  CHECK(refused.refusal.reason == Reason::kApprovalDenied);
+  const auto again = policy.Flow(Policy::Named("db.example", 5432));
+  const auto granted = again.suspended->Resume(Approval::kApproved);
+  CHECK(granted.action == FlowAction::kRaw);
+  CHECK(granted.rule == "policy.lua:1");
+  CHECK(granted.filter.Admits(*IpAddress::Parse("10.1.2.3")));
+}
+
+TEST_CASE("the user is asked after the functions, and not about what they refuse") {
+  Policy policy(R"(
+    ask.http { host = "api.example" }
+    on.request("api.example", function(req)
+      if req.path == "/no" then req:deny "never" end
+      req.headers["x-seen"] = "yes"
+    end))");
+  CHECK(Asked(policy, "GET", "/no").verdict.refusal.reason == Reason::kDeniedByHook);
+  Asked asked(policy, "GET", "/ask");
+  CHECK(std::holds_alternative<AskWait>(asked.wait()));
+  CHECK(asked.head.headers.Find("x-seen") == nullptr);
+  asked.Resume(Approval::kApproved);
+  CHECK(asked.verdict.action == RequestAction::kForward);
+  CHECK(asked.head.headers.Find("x-seen") != nullptr);
+}
+
+TEST_CASE("conn:ask waits, and a yes accepts the flow if nothing else does") {
+  Policy policy(R"(
+    on.connect("plain.example", function(conn) conn:ask "let it out?" end)
+    on.connect("web.example", function(conn)
+      local http = conn:match_http "web.example"
+      if http then
+        conn:ask "the web?"
+        http:accept()
+      end
+    end)
+    on.connect("twice.example", function(conn)
+      if conn:ask "one" and conn:ask "two" then conn:deny "enough" end
+    end))");
+  SECTION("raw") {
+    CHECK(policy.Resolves("plain.example"));
+    const auto waits = policy.Flow(Policy::Named("plain.example", 22));
+    REQUIRE(waits.action == FlowAction::kWait);
+    CHECK(waits.suspended->wait() == Wait(AskWait{"let it out?", "policy.lua:2", kAskLimit}));
+    CHECK(waits.suspended->Resume(Approval::kApproved).action == FlowAction::kRaw);
+  }
+  SECTION("no") {
+    const auto waits = policy.Flow(Policy::Named("plain.example", 22));
+    const auto refused = waits.suspended->Resume(Approval::kDenied);
+    CHECK(refused.refusal.reason == Reason::kApprovalDenied);
+    CHECK(refused.refusal.rule == "policy.lua:2");
+  }
+  SECTION("HTTP") {
+    const auto waits = policy.Flow(Policy::Named("web.example", 443));
+    REQUIRE(waits.action == FlowAction::kWait);
+    const auto granted = waits.suspended->Resume(Approval::kApproved);
+    CHECK(granted.action == FlowAction::kHttp);
+    CHECK(granted.rule == "policy.lua:3");
+  }
+  SECTION("two questions") {
+    auto verdict = policy.Flow(Policy::Named("twice.example", 22));
+    verdict = verdict.suspended->Resume(Approval::kApproved);
+    REQUIRE(verdict.action == FlowAction::kWait);
+    CHECK(std::get<AskWait>(verdict.suspended->wait()).message == "two");
+    verdict = verdict.suspended->Resume(Approval::kApproved);
+    CHECK(Contains(verdict.refusal.detail, "enough"));
+  }
+}
+
+TEST_CASE("a refused question can't be caught") {
+  Policy policy(R"(
+    on.connect(function(conn)
+      pcall(function() conn:ask "now?" end)
+      conn:accept()
+    end))");
+  const auto waits = policy.Flow(Policy::Named("a.example", 22));
+  REQUIRE(waits.action == FlowAction::kWait);
+  const auto verdict = waits.suspended->Resume(Approval::kDenied);
+  CHECK(verdict.action == FlowAction::kDeny);
+}
+
+TEST_CASE("a function goes on after sleep, with its variables, through pcall and xpcall") {
+  Policy policy(R"(
+    allow.http { host = "api.example" }
+    on.request(function(req)
+      local kept = "kept"
+      local ok = pcall(function() sleep "20ms" end)
+      local also, text = xpcall(function() sleep "1s"; return "slept" end, function(e) return e end)
+      req.headers["x-kept"] = kept .. tostring(ok) .. tostring(also) .. text
+    end)
+    on.request(function(req) req.headers["x-second"] = "yes" end))");
+  Asked asked(policy, "GET", "/");
+  CHECK(asked.wait() == Wait(SleepWait{milliseconds(20)}));
+  asked.Resume(Slept{});
+  CHECK(asked.wait() == Wait(SleepWait{milliseconds(1000)}));
+  asked.Resume(Slept{});
+  REQUIRE(asked.verdict.action == RequestAction::kForward);
+  CHECK(*asked.head.headers.Find("x-kept") == "kepttruetrueslept");
+  CHECK(*asked.head.headers.Find("x-second") == "yes");
+}
+
+TEST_CASE("an error after a wait denies, and says where") {
+  Policy policy("allow.http { host = 'api.example' }\n"
+                "on.request(function(req)\n sleep '1ms'\n error 'boom'\nend)");
+  Asked asked(policy, "GET", "/");
+  asked.Resume(Slept{});
+  CHECK(asked.verdict.refusal.reason == Reason::kPolicyError);
+  CHECK(Contains(asked.verdict.refusal.detail, "policy.lua:4: boom"));
+}
+
+TEST_CASE("what a function may wait for, and where") {
+  for (const auto& [body, why] :
+       {std::pair("sleep '2m'", "at most a minute"), std::pair("sleep(5)", "takes a time"),
+        std::pair("table.sort({ 2, 1 }, function() sleep '1ms' end)", "can't wait"),
+        std::pair("('x'):gsub('x', function() sleep '1ms' end)", "can't wait"),
+        std::pair("req:body(0)", "up to 1 MiB"), std::pair("req:ask(5, 6)", "takes the question"),
+        std::pair("req:ask {}", "takes the question")}) {
+    INFO(body);
+    Policy policy(std::string("allow.http { host = 'api.example' }\n"
+                              "on.request(function(req) ") + body + " end)");
+    Asked asked(policy, "GET", "/");
+    CHECK(asked.verdict.refusal.reason == Reason::kPolicyError);
+    CHECK(Contains(asked.verdict.refusal.detail, why));
+  }
+}
+
+TEST_CASE("a function can't wait without end") {
+  Policy policy(R"(allow.http { host = "api.example" }
+    on.request(function(req) while true do sleep "0s" end end))");
+  Asked asked(policy, "GET", "/");
+  size_t waits = 0;
+  while (asked.verdict.action == RequestAction::kWait && waits <= kMaxWaits) {
+    ++waits;
+    asked.Resume(Slept{});
+  }
+  CHECK(waits == kMaxWaits);
+  CHECK(asked.verdict.refusal.reason == Reason::kPolicyError);
+}
+
+TEST_CASE("each stretch between two waits has its own budget, and no more") {
+  Policy policy(R"(allow.http { host = "api.example" }
+    on.request(function(req)
+      sleep "1ms"
+      while true do end
+    end))");
+  Asked asked(policy, "GET", "/");
+  asked.Resume(Slept{});
+  CHECK(asked.verdict.refusal.reason == Reason::kPolicyError);
+  CHECK(Contains(asked.verdict.refusal.detail, "budget"));
+  CHECK(Asked(policy, "GET", "/").verdict.action == RequestAction::kWait);
+}
+
+TEST_CASE("decisions that wait don't mix") {
+  Policy policy(R"(allow.http { host = "api.example" }
+    on.request(function(req)
+      sleep "1ms"
+      req.headers["x-path"] = req.path
+    end))");
+  Asked first(policy, "GET", "/first");
+  Asked second(policy, "GET", "/second");
+  first.Resume(Slept{});
+  second.Resume(Slept{});
+  CHECK(*first.head.headers.Find("x-path") == "/first");
+  CHECK(*second.head.headers.Find("x-path") == "/second");
+}
+
+TEST_CASE("an object that another function kept stays refused while its own waits") {
+  Policy policy(R"(allow.http { host = "api.example" }
+    local kept
+    on.request(function(req)
+      if req.path == "/keep" then kept = req; sleep "1ms" else kept:deny "yours" end
+    end))");
+  Asked first(policy, "GET", "/keep");
+  CHECK(Contains(Asked(policy, "GET", "/steal").verdict.refusal.detail, "callback that is over"));
+  first.Resume(Slept{});
+  CHECK(first.verdict.action == RequestAction::kForward);
+}
+
+TEST_CASE("a hook reads the body, and may give another") {
+  Policy policy(R"(allow.http { host = "api.example" }
+    on.request(function(req)
+      local body = req:body(100)
+      if body == nil then return req:deny "too long" end
+      if body == "change" then req.body = "changed"; assert(req:body() == "changed") end
+    end))");
+  Asked asked(policy, "POST", "/");
+  CHECK(asked.wait() == Wait(BodyWait{100}));
+  SECTION("as it is") {
+    asked.Resume(ReadBody{"keep"});
+    CHECK(asked.verdict.action == RequestAction::kForward);
+    CHECK_FALSE(asked.verdict.body.has_value());
+  }
+  SECTION("another") {
+    asked.Resume(ReadBody{"change"});
+    CHECK(asked.verdict.action == RequestAction::kForward);
+    CHECK(asked.verdict.body == "changed");
+  }
+  SECTION("longer than asked for") {
+    asked.Resume(ReadBody{});
+    CHECK(Contains(asked.verdict.refusal.detail, "too long"));
+  }
+}
+
+TEST_CASE("a path with two forms is decided on both, with one wait") {
+  Policy policy(R"(allow.http { host = "api.example" }
+    on.request(function(req)
+      local body = req:body()
+      if body == "secret" and req.path == "/b" then req:deny "not there" end
+    end))");
+  Asked harmless(policy, "POST", "/a/../b");
+  harmless.Resume(ReadBody{"open"});
+  CHECK(harmless.verdict.action == RequestAction::kForward);
+  CHECK(harmless.head.path == "/a/../b");
+  Asked refused(policy, "POST", "/a/../b");
+  refused.Resume(ReadBody{"secret"});
+  CHECK(refused.verdict.refusal.reason == Reason::kBadRequest);
+}
+
+TEST_CASE("a decision outlives its engine, as a denial") {
+  std::optional<Policy> policy;
+  policy.emplace(R"(allow.http { host = "api.example" }
+    on.request(function(req) sleep "1ms" end))");
+  auto asked = std::make_unique<Asked>(*policy, "GET", "/");
+  policy.reset();
+  asked->Resume(Slept{});
+  CHECK(asked->verdict.action == RequestAction::kDeny);
+  CHECK(asked->verdict.refusal.reason == Reason::kPolicyError);
+}
+
+TEST_CASE("the store keeps values over callbacks, within bounds") {
+  Policy policy(R"(allow.http { host = "api.example" }
+    on.request(function(req)
+      assert(store.get "missing" == nil)
+      local count = store.incr "count"
+      store.set("text", "t" .. count)
+      store.set("flag", true)
+      store.set("half", 0.5)
+      assert(store.get "flag" == true and store.get "half" == 0.5)
+      assert(store.incr("count", 0) == count)
+      store.set("half", nil)
+      assert(store.get "half" == nil)
+      if req.path == "/full" then
+        local long = ("x"):rep(16000)
+        for i = 1, 100 do store.set("k" .. i, long) end
+      end
+      req.headers["x-text"] = store.get "text"
+    end))");
+  CHECK(*Asked(policy, "GET", "/").head.headers.Find("x-text") == "t1");
+  CHECK(*Asked(policy, "GET", "/").head.headers.Find("x-text") == "t2");
+  CHECK_THAT(Asked(policy, "GET", "/full").verdict.refusal.detail,
+             Catch::Contains("the store is full"));
+  for (const char* body : {"store.set('', 1)", "store.set('k', {})", "store.set('k', ('x'):rep(20000))",
+                           "store.set('k', 'text') store.incr 'k'",
+                           "store.set('k', math.maxinteger) store.incr 'k'"}) {
+    INFO(body);
+    Policy wrong(std::string("allow.http { host = 'api.example' }\non.request(function() ") + body +
+                 " end)");
+    CHECK(Asked(wrong, "GET", "/").verdict.refusal.reason == Reason::kPolicyError);
+  }
+}
+
+TEST_CASE("an ask rule says how long the guest waits") {
+  CHECK(Diagnose("ask.http { host = 'a.example', wait = '90s' }").empty());
+  CHECK(Contains(Diagnose("ask.http { host = 'a.example', wait = '1h' }"), "from \"1s\" to \"10m\""));
+  CHECK(Contains(Diagnose("allow.http { host = 'a.example', wait = '5s' }"), "belongs to ask only"));
+  CHECK(Contains(Diagnose("ask.htpp { host = 'a.example' }"), "did you mean 'http'"));
+}
+
+}  // namespace
+}  // namespace sallyport::policy
