@@ -15,5 +15,6 @@ void AddDoctorTrust(CLI::App& doctor, Run& run);
 void AddPolicy(CLI::App& app, Run& run);
 void AddLs(CLI::App& app, Run& run);
 void AddSecret(CLI::App& app, Run& run);
+void AddApprovals(CLI::App& app, Run& run);
 
 }  // namespace sallyport::cli

@@ -30,6 +30,7 @@ int main(int argc, char** argv) {
   sallyport::cli::AddPolicy(app, run);
   sallyport::cli::AddLs(app, run);
   sallyport::cli::AddSecret(app, run);
+  sallyport::cli::AddApprovals(app, run);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -1,0 +1,202 @@
+#include "runtime/api/approvals.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <utility>
+
+#include "runtime/api/control.h"
+#include "runtime/api/files.h"
+
+namespace sallyport {
+namespace {
+
+constexpr size_t kQuestionFields = 8;  // What both replies have; a list puts one before and two behind.
+constexpr size_t kMaxShown = 300;
+constexpr size_t kMaxPolicy = 4 * 1024 * 1024;
+
+ApprovalQuestion Read(std::string sandbox, const std::vector<std::string>& row, size_t first) {
+  ApprovalQuestion question;
+  question.sandbox = std::move(sandbox);
+  std::string* const fields[] = {&question.kind, &question.host, &question.port,
+                                 &question.method, &question.path, &question.body_bytes,
+                                 &question.rule, &question.message};
+  for (size_t i = 0; i < kQuestionFields; ++i) *fields[i] = row[first + i];
+  return question;
+}
+
+Result<std::vector<ApprovalQuestion>> QuestionsOf(const std::string& sandbox) {
+  auto reply = AskSandbox(sandbox, {"approvals", {}});
+  if (!reply) return tl::unexpected(std::move(reply).error());
+  std::vector<ApprovalQuestion> questions;
+  for (const auto& row : reply->rows) {
+    if (row.size() != kQuestionFields + 3) return Fail(Code::kInvalid, "not a list of questions");
+    ApprovalQuestion question = Read(sandbox, row, 1);
+    question.id = row[0];
+    question.waiting = row[kQuestionFields + 1];
+    question.age = row[kQuestionFields + 2];
+    questions.push_back(std::move(question));
+  }
+  return questions;
+}
+
+/// For a terminal: what is not plain ASCII becomes '?'.
+std::string Shown(std::string_view text) {
+  std::string shown(text.substr(0, kMaxShown));
+  for (char& c : shown) {
+    if (c < ' ' || c > '~') c = '?';
+  }
+  if (text.size() > kMaxShown) shown += "...";
+  return shown;
+}
+
+bool IsDefaultPort(const ApprovalQuestion& question) {
+  return (question.kind == "https" && question.port == "443") ||
+         (question.kind == "http" && question.port == "80");
+}
+
+/// TEXT as a Lua string; nothing for what a rule can't hold.
+Result<std::string> Quoted(std::string_view text) {
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c < ' ' || c > '~' || c == '*') {
+      return Fail(Code::kUnsupported, "no rule can name '" + Shown(text) + "' alone");
+    }
+    if (c == '"' || c == '\\') quoted += '\\';
+    quoted += c;
+  }
+  return quoted + "\"";
+}
+
+std::string_view WordOf(ApprovalAnswer answer) {
+  switch (answer) {
+    case ApprovalAnswer::kOnce:
+      return "once";
+    case ApprovalAnswer::kSession:
+      return "session";
+    case ApprovalAnswer::kDeny:
+      return "deny";
+  }
+  return "deny";
+}
+
+/// Where line LINE of TEXT begins; its end when there is none.
+size_t OffsetOf(std::string_view text, size_t line) {
+  size_t at = 0;
+  for (; line > 1; --line) {
+    const size_t end = text.find('\n', at);
+    if (end == text.npos) return text.size();
+    at = end + 1;
+  }
+  return at;
+}
+
+/// The line of FILE that ASKED_BY names; 0 for none.
+size_t LineIn(const std::string& file, std::string_view asked_by) {
+  const std::string name = std::filesystem::path(file).filename().string() + ":";
+  if (!asked_by.starts_with(name)) return 0;
+  const std::string_view digits = asked_by.substr(name.size());
+  size_t line = 0;
+  const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), line);
+  return parsed.ptr == digits.data() + digits.size() ? line : 0;
+}
+
+Status Replace(const std::string& file, std::string_view text, mode_t mode) {
+  const std::string fresh = file + ".new";
+  UniqueFd out(open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
+  if (!out.valid()) return tl::unexpected(Error::FromErrno(fresh));
+  const bool whole = write(out.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  if (!whole || fsync(out.get()) != 0 || rename(fresh.c_str(), file.c_str()) != 0) {
+    const Error error = Error::FromErrno(file);
+    unlink(fresh.c_str());
+    return tl::unexpected(error);
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string ApprovalQuestion::Describe() const {
+  const bool request = kind == "http" || kind == "https";
+  std::string text = request ? method + " " + kind + "://" + host : kind + " to " + host;
+  if (!IsDefaultPort(*this)) text += ":" + port;
+  text += path;
+  if (!body_bytes.empty() && body_bytes != "0") text += ", " + body_bytes + " bytes";
+  return Shown(text);
+}
+
+Result<std::vector<ApprovalQuestion>> OpenQuestions(std::string_view sandbox) {
+  if (!sandbox.empty()) return QuestionsOf(std::string(sandbox));
+  auto running = ListSandboxes();
+  if (!running) return tl::unexpected(std::move(running).error());
+  std::vector<ApprovalQuestion> all;
+  for (const RunningSandbox& one : *running) {
+    auto questions = QuestionsOf(one.id);
+    if (!questions) continue;  // Gone meanwhile.
+    std::move(questions->begin(), questions->end(), std::back_inserter(all));
+  }
+  return all;
+}
+
+Result<ApprovalQuestion> AnswerQuestion(std::string_view sandbox, std::string_view id,
+                                        ApprovalAnswer answer) {
+  auto reply =
+      AskSandbox(sandbox, {"approve", {std::string(id), std::string(WordOf(answer))}});
+  if (!reply) return tl::unexpected(std::move(reply).error());
+  if (reply->rows.size() != 1 || reply->rows[0].size() != kQuestionFields) {
+    return Fail(Code::kInvalid, "not the answer to an answer");
+  }
+  ApprovalQuestion question = Read(std::string(sandbox), reply->rows[0], 0);
+  question.id = id;
+  return question;
+}
+
+Result<std::string> RuleFor(const ApprovalQuestion& question) {
+  const bool request = question.kind == "http" || question.kind == "https";
+  // A literal address has no name to stand in `host`.
+  const bool address = question.host.find_first_not_of("0123456789.") == std::string::npos ||
+                       question.host.find(':') != std::string::npos;
+  std::string host = question.host;
+  if (address) std::erase_if(host, [](char c) { return c == '[' || c == ']'; });
+  auto quoted_host = Quoted(host);
+  if (!quoted_host) return quoted_host;
+  std::string rule = std::string("allow.") + (request ? "http" : question.kind) + " { " +
+                     (address ? "ip" : "host") + " = " + *quoted_host;
+  rule += ", port = " + question.port;
+  if (request) {
+    auto method = Quoted(question.method);
+    auto path = Quoted(std::string_view(question.path).substr(0, question.path.find('?')));
+    if (!method) return method;
+    if (!path) return path;
+    rule += ", method = " + *method + ", path = " + *path;
+  }
+  return rule + " }";
+}
+
+Result<size_t> AddRule(const std::string& file, const std::string& rule,
+                       std::string_view asked_by) {
+  std::string text;
+  mode_t mode = 0644;
+  struct stat info {};
+  if (stat(file.c_str(), &info) == 0) {
+    mode = info.st_mode & 0777;
+    auto read = ReadFile(file, kMaxPolicy);
+    if (!read) return tl::unexpected(std::move(read).error());
+    text = *std::move(read);
+  }
+  if (!text.empty() && text.back() != '\n') text += '\n';
+  const size_t line = LineIn(file, asked_by);
+  const size_t at = line == 0 ? text.size() : OffsetOf(text, line);
+  text.insert(at, rule + "\n");
+  if (auto replaced = Replace(file, text, mode); !replaced) {
+    return tl::unexpected(std::move(replaced).error());
+  }
+  return static_cast<size_t>(
+      std::count(text.begin(), text.begin() + static_cast<ptrdiff_t>(at), '\n') + 1);
+}
+
+}  // namespace sallyport

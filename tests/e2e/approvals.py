@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""What a policy asks the user: questions that flows and requests wait for, and callbacks that wait."""
+
+import json
+import subprocess
+import time
+
+from harness import ROOT, World, main, test
+from harness.sandbox import poll
+
+ASK = """
+ask.http { host = "whoami.example.test", path = "/pay/**", message = "pay?", wait = "2s" }
+allow.http { host = "whoami.example.test" }
+"""
+LONG = ASK.replace('"2s"', '"60s"')
+
+
+def control(world, *arguments, code=0):
+    done = subprocess.run([str(world.programs_for(ROOT) / "sandboxctl"), *arguments], env=world.environment(ROOT),
+                          cwd="/", text=True, timeout=60, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == code, done
+    return done.stdout if code == 0 else done.stderr
+
+
+def questions(world):
+    return [line.split(maxsplit=5) for line in control(world, "approvals").splitlines()[1:]]
+
+
+def only_question(world):
+    poll(lambda: questions(world), 20)
+    [question] = questions(world)
+    return question
+
+
+def fetch(path, options=""):
+    return ["curl", "-sS", "-w", " %{http_code}", *options.split(), f"https://whoami.example.test{path}"]
+
+
+@test("a request waits for the user's yes, and goes on with it")
+def _(world):
+    world.origin.forget()
+    running = world.start(fetch("/pay/1", "-d amount=9"), LONG)
+    sandbox, number, waiting, _, rule, what = only_question(world)
+    assert waiting == "1" and rule == "policy.lua:2", (waiting, rule)
+    assert what == "POST https://whoami.example.test/pay/1, 8 bytes", what
+    assert world.origin.requests == []
+    assert "allowed: POST" in control(world, "approve", sandbox, number)
+    result = running.finish()
+    result.expect(0)
+    assert result.out.endswith(b" 200"), result
+    assert len(world.origin.requests) == 1
+    [asked] = [record for record in result.audit if record.get("path") == "/pay/1" and record.get("status")]
+    assert asked["detail"] == "approved by the user", asked
+    assert any(record.get("method") == "approve once" for record in result.audit), result.audit
+
+
+@test("a request that the user refuses is told so, and nothing goes upstream")
+def _(world):
+    world.origin.forget()
+    running = world.start(fetch("/pay/1"), LONG)
+    sandbox, number, *_ = only_question(world)
+    control(world, "deny", sandbox, number)
+    result = running.finish()
+    assert result.out.endswith(b" 403") and b"approval_denied" in result.out, result
+    assert world.origin.requests == []
+
+
+@test("without an answer the guest is told to try later, and a later yes counts for its next try")
+def _(world):
+    world.origin.forget()
+    script = 'curl -sS "$1" | tr -d "\\n"; echo; read -r go; curl -sS -o /dev/null -w "%{http_code}" "$1"; echo; ' \
+             'curl -sS -o /dev/null -w "%{http_code}" "$1"'
+    running = world.start(["sh", "-c", script, "sh", "https://whoami.example.test/pay/2"], ASK)
+    first = running.process.stdout.readline()
+    told = json.loads(first)
+    assert told["status"] == 403 and told["type"].endswith("approval_pending"), told
+    assert told["how_to_allow"] == "sandboxctl approvals", told
+    sandbox, number, waiting, *_ = only_question(world)
+    assert waiting == "0", waiting
+    control(world, "approve", sandbox, number)
+    result = running.finish(b"go\n")
+    assert result.out.split() == [b"200", b"403"], result  # The third is asked about again.
+
+
+@test("a yes for the session needs no other, and can become a rule of the policy")
+def _(world):
+    world.origin.forget()
+    kept = world.folder / "kept.lua"
+    kept.write_text(LONG)
+    script = 'for i in 1 2 3; do curl -sS -o /dev/null -w "%{http_code}\\n" "$1"; done'
+    running = world.start(["sh", "-c", script, "sh", "https://whoami.example.test/pay/3"], LONG)
+    sandbox, number, *_ = only_question(world)
+    out = control(world, "approve", sandbox, number, "--always", str(kept))
+    result = running.finish()
+    assert result.out.split() == [b"200"] * 3, result
+    assert "kept.lua:" in out, out
+    assert 'allow.http { host = "whoami.example.test", port = 443, method = "GET", path = "/pay/3" }' in kept.read_text()
+    control(world, "policy", "check", str(kept))
+
+
+@test("a connection waits for the user, too")
+def _(world):
+    policy = 'ask.tcp { host = "whoami.example.test", port = 8443, wait = "60s" }'
+    client = "import socket; s = socket.create_connection(('whoami.example.test', 8443), 50); print('connected')"
+    for answer, expected in (("approve", 0), ("deny", 1)):
+        running = world.start(["python3", "-c", client], policy)
+        sandbox, number, _, _, _, what = only_question(world)
+        assert what == "tcp to whoami.example.test:8443", what
+        control(world, answer, sandbox, number)
+        result = running.finish()
+        result.expect(expected)
+        reasons = {record["reason"] for record in result.audit if record.get("transport") == "tcp"}
+        assert reasons == ({"allowed"} if expected == 0 else {"approval_denied"}), result.audit
+
+
+@test("an answer to a question that is not there is an error, and another user's sandbox is not seen")
+def _(world):
+    running = world.start(fetch("/pay/4"), LONG)
+    sandbox, number, *_ = only_question(world)
+    assert "no open question 99" in control(world, "approve", sandbox, "99", code=1)
+    control(world, "deny", sandbox, number)
+    running.finish()
+    assert questions(world) == []
+    assert "no sandbox" in control(world, "approve", "sp-none", "1", code=1)
+
+
+@test("a callback sleeps, remembers, reads a body and changes it, and other flows go on meanwhile")
+def _(world):
+    world.origin.forget()
+    policy = """
+allow.http { host = { "whoami.example.test", "second.example.test" } }
+on.request("whoami.example.test", function(req)
+  if req.path == "/slow" then sleep "3s" end
+  local body = req:body(1000)
+  if body == "old" then req.body = "new " .. store.incr "count" end
+end)
+"""
+    script = """
+curl -sS -o /dev/null https://whoami.example.test/slow & slow=$!
+sleep 0.3
+curl -sS -o /dev/null -w '%{http_code} ' https://second.example.test/
+kill -0 $slow && echo meanwhile
+curl -sS -o /dev/null -d old https://whoami.example.test/a
+curl -sS -o /dev/null -d old https://whoami.example.test/b
+curl -sS -o /dev/null -d kept https://whoami.example.test/c
+wait $slow
+"""
+    began = time.monotonic()
+    result = world.run(["sh", "-c", script], policy)
+    result.expect(0)
+    assert result.out == b"200 meanwhile\n", result
+    bodies = {request.path: request.body for request in world.origin.requests}
+    assert bodies["/a"] == b"new 1" and bodies["/b"] == b"new 2" and bodies["/c"] == b"kept", bodies
+    assert "/slow" in bodies and time.monotonic() - began >= 3
+
+
+if __name__ == "__main__":
+    main(World)
