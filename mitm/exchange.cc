@@ -1,7 +1,7 @@
 #include "mitm/exchange.h"
 
-// How an exchange gets to its server, answers here, and ends. What passes between the two sides is
-// in exchange_relay.cc.
+// How an exchange gets to its server, answers here, and ends. What the policy decides of it is in
+// exchange_decision.cc, what passes between the two sides in exchange_relay.cc.
 
 #include <algorithm>
 #include <utility>
@@ -66,110 +66,6 @@ void Exchange::Pump() {
   if (step_ == Step::kRelaying) Relay();
   if (step_ == Step::kSwitched) PumpSwitched();
   if (step_ == Step::kAnswering) PumpAnswer();
-}
-
-void Exchange::Decide() {
-  if (auto refusal = CheckRequest()) return Refuse(*refusal);
-  OnVerdict(flow_.gate().engine.DecideRequest(*flow_.flow().verdict.http, flow_.facts(), flow_.tls,
-                                              request_.head));
-}
-
-void Exchange::OnVerdict(policy::RequestVerdict verdict) {
-  if (!verdict.rule.empty()) record_.rule = verdict.rule;
-  switch (verdict.action) {
-    case policy::RequestVerdict::Action::kDeny:
-      return Refuse(verdict.refusal);
-    case policy::RequestVerdict::Action::kRespond:
-      if (!IsWritable(verdict.response)) {
-        return Refuse(Refused(Reason::kPolicyError, 500, "a hook made an answer that is not HTTP"));
-      }
-      detail_ = "answered by a hook";
-      return Answer({std::move(verdict.response), std::move(verdict.response_body)});
-    case policy::RequestVerdict::Action::kWait:
-      return Await(std::move(verdict.suspended));
-    case policy::RequestVerdict::Action::kForward:
-      break;
-  }
-  if (ChangedToOther(request_.head) || (verdict.body && request_.websocket_key)) {
-    return Refuse(Refused(Reason::kPolicyError, 403, "a hook made a request that is not HTTP"));
-  }
-  if (verdict.body) ReplaceBody(*std::move(verdict.body));
-  if (BeginTokenCall()) return;
-  if (verdict.to) own_target_ = flow_.TargetFor(verdict.to);
-  if (!Examine()) return;
-  if (request_.websocket_key) {
-    upgrade_.emplace(flow_.gate().secrets, SecretsTarget(), request_.head, *request_.websocket_key);
-    upgrade_->Prepare(request_.head);
-  }
-  Connect();
-}
-
-/// Whether a hook made something of the request that it can't become.
-bool Exchange::ChangedToOther(const RequestHead& head) const {
-  const bool upgrades = head.headers.Find("upgrade") != nullptr;
-  return !IsWritable(head) || (head.method == "HEAD") != asked_for_head_ ||
-         upgrades != request_.websocket_key.has_value() || (upgrades && head.method != "GET");
-}
-
-/// The decision goes on when what it waits for is there.
-void Exchange::Await(std::shared_ptr<policy::SuspendedRequest> suspended) {
-  suspended_ = std::move(suspended);
-  if (std::holds_alternative<policy::BodyWait>(suspended_->wait())) {
-    step_ = Step::kGathering;
-    SayContinue();
-    deadline_.Set(kRequestBodyTimeout);
-    return GatherForPolicy();
-  }
-  step_ = Step::kWaiting;
-  deadline_.Clear();  // A wait has its own.
-  policy::WaitSubject subject{.facts = flow_.facts(), .request = &request_.head};
-  if (request_.body.kind != BodyLength::Kind::kUnknown) subject.body_bytes = request_.body.bytes;
-  waiting_ = flow_.gate().waits.Begin(suspended_->wait(), subject, [this](policy::WaitResult result) {
-    OnWaited(std::move(result));
-    guest_.Resume();  // May destroy this.
-  });
-}
-
-void Exchange::OnWaited(policy::WaitResult result) {
-  waiting_ = {};
-  const auto* answer = std::get_if<policy::Approval>(&result);
-  if (answer != nullptr && *answer == policy::Approval::kApproved) detail_ = "approved by the user";
-  const auto suspended = std::exchange(suspended_, nullptr);
-  OnVerdict(suspended->Resume(std::move(result), request_.head));
-}
-
-/// Reads the request's body as far as a hook wants to see it.
-void Exchange::GatherForPolicy() {
-  const size_t max = std::get<policy::BodyWait>(suspended_->wait()).max;
-  const auto source = [this](size_t most) { return guest_.ReadBody(most); };
-  const bool too_long = request_.body.kind == BodyLength::Kind::kKnown && request_.body.bytes > max;
-  policy::ReadBody result;
-  switch (too_long ? MessageEvent::Kind::kBody : gathered_.Gather(source, max)) {
-    case MessageEvent::Kind::kWouldBlock:
-      return;
-    case MessageEvent::Kind::kEnd:
-      result.bytes = gathered_.held();
-      break;
-    case MessageEvent::Kind::kBody:
-      break;
-    case MessageEvent::Kind::kError:
-      return OnRequestFailed();
-    case MessageEvent::Kind::kHead:
-    case MessageEvent::Kind::kBroken:
-      return Abandon();
-  }
-  OnWaited(std::move(result));
-}
-
-/// BODY, made by a hook, goes instead of the guest's, which is not read any further. What the head
-/// says of the guest's body is not true of it.
-void Exchange::ReplaceBody(std::string body) {
-  for (const char* name : {"content-encoding", "content-md5", "digest", "content-digest",
-                           "repr-digest"}) {
-    request_.head.headers.Remove(name);
-  }
-  request_.body = {BodyLength::Kind::kKnown, body.size()};
-  gathered_.Replace(std::move(body));
 }
 
 /// What is refused before the policy is asked.
@@ -409,6 +305,7 @@ void Exchange::Finish() {
   step_ = Step::kFinished;
   waiting_ = {};
   suspended_.reset();
+  suspended_response_.reset();
   connecting_ = {};
   renewing_ = {};
   token_call_.reset();

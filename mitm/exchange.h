@@ -24,7 +24,8 @@ namespace sallyport::mitm {
 ///     a 401 to our secrets:                   ^------- Renew <-------+
 ///
 /// A decision that waits (for the user, for time, for the request's body) goes from OnVerdict through
-/// Await and OnWaited, back to OnVerdict.
+/// Await and OnWaited, back to OnVerdict. on.response decides on the answer's head, in ForwardHead, in the
+/// same way; the request's body goes on meanwhile.
 ///
 /// A call of a token endpoint that a secret has its tokens from leaves the line at Decide for
 /// TokenCall, and is answered here. A WebSocket goes on from Relay, with the server's 101:
@@ -90,10 +91,17 @@ class Exchange final : public UpstreamSide::Listener {
   void PumpResponse(size_t& budget);
   MessageEvent ReadGuestBody(size_t max);
   MessageEvent ReadRequestBody(size_t max);
+  MessageEvent ReadScrubbed(size_t max);
   MessageEvent ReadResponse(size_t max);
   void OnRequestFailed();
   void OnResponseHead();
   void ForwardHead();
+  void OnResponseVerdict(policy::ResponseVerdict verdict);
+  void AwaitResponseWait(std::shared_ptr<policy::SuspendedResponse> suspended);
+  void GatherResponse();
+  void OnResponseWaited(policy::WaitResult result);
+  void ReplaceResponse(std::string body);
+  void WriteResponseHead();
   bool Renew();
   void OnRenewed(bool renewed);
   bool BeginScrub(Response& response);
@@ -125,6 +133,9 @@ class Exchange final : public UpstreamSide::Listener {
   std::shared_ptr<policy::SuspendedRequest> suspended_;  // The decision, while it waits.
   Pending waiting_;
   GatheredBody gathered_;
+  std::shared_ptr<policy::SuspendedResponse> suspended_response_;  // The same of its answer.
+  GatheredBody gathered_response_;
+  bool response_replaced_ = false;
   bool continue_said_ = false;
 
   std::optional<UpstreamTarget>

@@ -87,6 +87,10 @@ void Exchange::Relay() {
   if (step_ != Step::kRelaying) return;
   upstream_->Flush();
   budget = std::max<size_t>(budget, kInputBlock);
+  if (suspended_response_) {
+    GatherResponse();
+    if (step_ != Step::kRelaying || suspended_response_) return;
+  }
   PumpResponse(budget);
   if (step_ == Step::kRelaying && budget == 0) PumpAgain();
 }
@@ -134,6 +138,10 @@ MessageEvent Exchange::ReadRequestBody(size_t max) {
 }
 
 MessageEvent Exchange::ReadResponse(size_t max) {
+  return gathered_response_.Read([this](size_t most) { return ReadScrubbed(most); }, max);
+}
+
+MessageEvent Exchange::ReadScrubbed(size_t max) {
   if (!scrub_ || scrub_->body() == nullptr) return upstream_->Read(max);
   return scrub_->body()->Read([this](size_t most) { return upstream_->Read(most); }, max);
 }
@@ -160,7 +168,7 @@ void Exchange::PumpResponse(size_t& budget) {
     switch (event.kind) {
       case Kind::kHead:
         OnResponseHead();
-        if (step_ != Step::kRelaying) return;
+        if (step_ != Step::kRelaying || suspended_response_) return;
         break;
       case Kind::kBody:
         if (event.piece.empty()) return PumpAgain();  // A filter is at work.
@@ -171,7 +179,8 @@ void Exchange::PumpResponse(size_t& budget) {
         break;
       case Kind::kEnd:
         WriteEnd();
-        if (request_done_) upstream_->Finish();
+        // Of an answer that a callback replaced there may be more to come.
+        if (request_done_ && !response_replaced_) upstream_->Finish();
         return Finish();
       case Kind::kWouldBlock:
         return;
@@ -200,6 +209,14 @@ void Exchange::OnResponseHead() {
 void Exchange::ForwardHead() {
   Response& response = upstream_->response();
   if (scrub_ && !BeginScrub(response)) return;
+  policy::Engine& engine = flow_.gate().engine;
+  if (!engine.SeesResponses(flow_.facts())) return WriteResponseHead();
+  OnResponseVerdict(
+      engine.DecideResponse(flow_.facts(), flow_.tls, request_.head, response.head));
+}
+
+void Exchange::WriteResponseHead() {
+  Response& response = upstream_->response();
   record_.status = response.head.status;
   record_.bytes_down += SizeOf(response.head.headers);
   guest_.WriteHead(response.head, response.body);
@@ -316,6 +333,7 @@ void Exchange::EndSwitched(Reason reason, std::string_view detail) {
 }
 
 void Exchange::WriteEnd() {
+  if (response_replaced_) return guest_.WriteEnd({});
   if (!scrub_) return guest_.WriteEnd(upstream_->trailers());
   Headers trailers = upstream_->trailers();
   scrub_->ScrubTrailers(trailers);

@@ -12,22 +12,38 @@ namespace sallyport::mitm {
 /// read for it is kept, and read again when it is sent.
 class GatheredBody {
  public:
-  /// Reads from SOURCE(max) until MAX bytes are here, or all: kEnd then, and kBody where it is longer;
-  /// kWouldBlock while neither is known, and what SOURCE failed with.
+  enum class State {
+    kWaiting,  ///< SOURCE has no more for now.
+    kWorking,  ///< Likewise, but it should be asked again without waiting for anything.
+    kAll,      ///< held() is the body.
+    kLonger,   ///< It has more than MAX bytes.
+    kFailed,   ///< failure() says how SOURCE failed.
+  };
+  /// Reads from SOURCE(max) until MAX bytes are here, or all.
   template <class Source>
-  MessageEvent::Kind Gather(Source&& source, size_t max) {
+  State Gather(Source&& source, size_t max) {
     while (!complete_ && held_.size() <= max) {
       const MessageEvent event = source(max + 1 - held_.size());
-      if (event.kind == MessageEvent::Kind::kEnd) {
-        complete_ = true;
-      } else if (event.kind == MessageEvent::Kind::kBody) {
-        held_ += event.piece;
-      } else {
-        return event.kind;
+      switch (event.kind) {
+        case MessageEvent::Kind::kEnd:
+          complete_ = true;
+          break;
+        case MessageEvent::Kind::kBody:
+          if (event.piece.empty()) return State::kWorking;
+          held_ += event.piece;
+          break;
+        case MessageEvent::Kind::kWouldBlock:
+          return State::kWaiting;
+        case MessageEvent::Kind::kHead:
+        case MessageEvent::Kind::kError:
+        case MessageEvent::Kind::kBroken:
+          failure_ = event.kind;
+          return State::kFailed;
       }
     }
-    return complete_ && held_.size() <= max ? MessageEvent::Kind::kEnd : MessageEvent::Kind::kBody;
+    return complete_ && held_.size() <= max ? State::kAll : State::kLonger;
   }
+  MessageEvent::Kind failure() const { return failure_; }
   const std::string& held() const { return held_; }
 
   /// Sends BYTES instead of all that there is, and of what is still to come.
@@ -52,6 +68,7 @@ class GatheredBody {
   std::string held_;
   size_t sent_ = 0;
   bool complete_ = false;
+  MessageEvent::Kind failure_ = MessageEvent::Kind::kBroken;
 };
 
 }  // namespace sallyport::mitm

@@ -14,7 +14,7 @@
 
 namespace sallyport::policy {
 
-/// A function given to on.connect or on.request.
+/// A function given to on.connect, on.request or on.response.
 struct Hook {
   std::optional<HostPattern> host;  ///< Nothing: every host.
   int reference = 0;                ///< Of the function, in the registry.
@@ -34,6 +34,7 @@ struct Declarations {
   std::vector<SecretSpec> secrets;
   std::vector<Hook> on_connect;
   std::vector<Hook> on_request;
+  std::vector<Hook> on_response;
 };
 
 /// What a file is loaded into. The functions that the file calls find it through ScriptHost.

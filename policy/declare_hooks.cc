@@ -3,12 +3,17 @@
 #include "policy/declarations.h"
 #include "policy/script_host.h"
 
-// on.connect and on.request, what is not available yet, and the guard over undeclared names.
+// on.connect, on.request and on.response, what is not available yet, and the guard over undeclared names.
 
 namespace sallyport::policy {
 namespace {
 
-const Words kEvents = {"connect", "request"};
+const Words kEvents = {"connect", "request", "response"};
+
+std::vector<Hook>& HooksOf(Declarations& declared, std::string_view event) {
+  if (event == "connect") return declared.on_connect;
+  return event == "request" ? declared.on_request : declared.on_response;
+}
 
 // Upvalue: the event.
 int DeclareHook(lua_State* lua) {
@@ -33,7 +38,7 @@ int DeclareHook(lua_State* lua) {
     hook.host = ReadHost(reader, "host", 1, AnyIs::kHost);
     if (!hook.host) return 0;
   }
-  auto& hooks = event == "connect" ? loader.declared.on_connect : loader.declared.on_request;
+  auto& hooks = HooksOf(loader.declared, event);
   if (hooks.size() >= kMaxHooks) return luaL_error(lua, "too many %s hooks", what.c_str());
   lua_settop(lua, count);
   hook.reference = luaL_ref(lua, LUA_REGISTRYINDEX);
@@ -48,11 +53,9 @@ int Ignore(lua_State*) {
 int UnknownEvent(lua_State* lua) {
   Loader& loader = LoaderOf(lua);
   const std::string event = Printable(ReadString(lua, 2).value_or("?"), 40);
-  loader.diagnostics.Error(CurrentLine(lua), event == "response"
-                                                 ? "on.response is not available in this version"
-                                                 : "there is no event on." + event +
-                                                       "; it is connect or request" +
-                                                       DidYouMean(event, kEvents));
+  loader.diagnostics.Error(CurrentLine(lua), "there is no event on." + event +
+                                                 "; it is connect, request or response" +
+                                                 DidYouMean(event, kEvents));
   lua_pushcfunction(lua, &Ignore);
   return 1;
 }
@@ -149,8 +152,8 @@ std::string WithoutPlace(const std::string& message, int& line) {
 }
 
 void DefineHooks(lua_State* lua) {
-  lua_createtable(lua, 0, 2);
-  for (const char* event : {"connect", "request"}) {
+  lua_createtable(lua, 0, 3);
+  for (const char* event : {"connect", "request", "response"}) {
     lua_pushstring(lua, event);
     lua_pushcclosure(lua, &DeclareHook, 1);
     lua_setfield(lua, -2, event);

@@ -7,6 +7,7 @@
 #include "policy/http_grant.h"
 #include "policy/load.h"
 #include "policy/request_decision.h"
+#include "policy/response_decision.h"
 
 // How a decision is made. Names, flows and requests are decided by the compiled rules where one
 // speaks of them, without entering Lua. A flow or name that no rule decides goes to the on.connect
@@ -37,6 +38,11 @@ class EngineImpl final : public Engine {
   FlowVerdict DecideFlow(const Facts& facts) override;
   RequestVerdict DecideRequest(HttpGrant& grant, const Facts& facts, const TlsFacts& tls,
                                RequestHead& request) override;
+  bool SeesResponses(const Facts& facts) const override {
+    return HasResponseFunctions(*script_, facts);
+  }
+  ResponseVerdict DecideResponse(const Facts& facts, const TlsFacts& tls,
+                                 const RequestHead& request, ResponseHead& response) override;
 
  private:
   const Declarations& declared() const { return script_->declared; }
@@ -229,6 +235,12 @@ RequestVerdict EngineImpl::DecideRequest(HttpGrant& grant, const Facts& facts, c
                                              .granted = std::move(verdict),
                                              .asks = asks})
       ->Begin(request);
+}
+
+ResponseVerdict EngineImpl::DecideResponse(const Facts& facts, const TlsFacts& tls,
+                                           const RequestHead& request, ResponseHead& response) {
+  return std::make_shared<ResponseDecision>(script_, facts, tls, request, response)
+      ->Begin(response);
 }
 
 }  // namespace

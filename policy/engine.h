@@ -160,6 +160,26 @@ class SuspendedRequest {
   virtual RequestVerdict Resume(WaitResult result, RequestHead& request) = 0;
 };
 
+class SuspendedResponse;
+
+/// What is to become of a server's answer.
+struct ResponseVerdict {
+  enum class Action { kForward, kDeny, kWait };
+  Action action = Action::kDeny;
+  Refusal refusal;                  ///< For kDeny.
+  std::optional<std::string> body;  ///< For kForward: sent instead of the answer's own.
+  std::shared_ptr<SuspendedResponse> suspended;  ///< For kWait.
+};
+
+/// The same for an answer.
+class SuspendedResponse {
+ public:
+  virtual ~SuspendedResponse() = default;
+  virtual const Wait& wait() const = 0;
+  /// RESPONSE as for DecideResponse.
+  virtual ResponseVerdict Resume(WaitResult result, ResponseHead& response) = 0;
+};
+
 /// A loaded policy. Single-threaded; does no I/O. Every callback runs under its budget, and an error
 /// or a spent budget is a denial with Reason::kPolicyError.
 class Engine {
@@ -205,6 +225,12 @@ class Engine {
   /// GRANT outlives a verdict that waits.
   virtual RequestVerdict DecideRequest(HttpGrant& grant, const Facts& facts, const TlsFacts& tls,
                                        RequestHead& request) = 0;
+  /// Whether on.response functions are to see the answers of a flow with FACTS.
+  virtual bool SeesResponses(const Facts& facts) const = 0;
+  /// on.response in file order, for the final answer to REQUEST, out of which secrets were taken.
+  /// Functions may change RESPONSE; it is left alone unless the verdict is kForward.
+  virtual ResponseVerdict DecideResponse(const Facts& facts, const TlsFacts& tls,
+                                         const RequestHead& request, ResponseHead& response) = 0;
 };
 
 }  // namespace sallyport::policy

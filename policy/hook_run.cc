@@ -88,10 +88,17 @@ void HookRun::Begin(lua_State* lua) {
   thread_reference_ = luaL_ref(lua, LUA_REGISTRYINDEX);
   thread_ = thread;
   lua_rawgeti(lua, LUA_REGISTRYINDEX, functions_[next_].reference);
-  if (call_.kind == Call::Kind::kRequest) {
-    PushRequest(lua);
-  } else {
-    PushConnection(lua);
+  switch (call_.kind) {
+    case Call::Kind::kName:
+    case Call::Kind::kFlow:
+      PushConnection(lua);
+      break;
+    case Call::Kind::kRequest:
+      PushRequest(lua);
+      break;
+    case Call::Kind::kResponse:
+      PushResponse(lua);
+      break;
   }
   lua_xmove(lua, thread, 2);
 }

@@ -43,8 +43,10 @@ void CheckDeclarations(Loader& loader) {
                                        "\" { ca = \"corp.pem\" }");
   }
   std::vector<HostPattern> hooked;
-  for (const Hook& hook : loader.declared.on_request) {
-    if (hook.host && !hook.host->is_any()) hooked.push_back(*hook.host);
+  for (const auto* hooks : {&loader.declared.on_request, &loader.declared.on_response}) {
+    for (const Hook& hook : *hooks) {
+      if (hook.host && !hook.host->is_any()) hooked.push_back(*hook.host);
+    }
   }
   CheckRules(loader.declared.rules, loader.declared.secrets, hooked, loader.diagnostics);
   CheckPassthrough(loader.declared, loader.diagnostics);

@@ -111,6 +111,7 @@ void CheckPassthrough(const Declarations& declared, Diagnostics& diagnostics) {
     }
     CheckSecrets(passed, declared.secrets, diagnostics);
     CheckHooks(passed, declared.on_request, diagnostics);
+    CheckHooks(passed, declared.on_response, diagnostics);
     CheckServers(passed, declared.upstream.servers, diagnostics);
   }
 }

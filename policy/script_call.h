@@ -18,8 +18,12 @@ struct Call {
     kName,     ///< on.connect, asked about a DNS query.
     kFlow,     ///< on.connect.
     kRequest,  ///< on.request, or the function given to accept.
+    kResponse,  ///< on.response.
   };
   enum class Decision { kNone, kAccepted, kDenied, kResponded };
+
+  /// Whether its connection was accepted already.
+  bool is_message() const { return kind == Kind::kRequest || kind == Kind::kResponse; }
 
   Kind kind = Kind::kFlow;
   uint64_t generation = 0;
@@ -42,10 +46,11 @@ struct Call {
   bool interested = false;  ///< kName: a match_http or the like could grant a flow to the name.
   AddressFilter interest_filter;  ///< What the addresses of such a name may be.
 
-  // kRequest.
+  // kRequest and kResponse.
   RequestHead* request = nullptr;
   const TlsFacts* tls = nullptr;
-  std::optional<std::string> new_body;  ///< Assigned to req.body.
+  ResponseHead* answer = nullptr;       ///< The server's, for kResponse.
+  std::optional<std::string> new_body;  ///< Assigned to req.body, or res.body.
   ResponseHead response;  ///< For kResponded.
   std::string response_body;
 };
@@ -53,6 +58,7 @@ struct Call {
 /// Push the objects that a callback is given.
 void PushConnection(lua_State* lua);
 void PushRequest(lua_State* lua);
+void PushResponse(lua_State* lua);
 
 /// Pushes ENDPOINT as a value of its own. KNOWN: its address is one.
 void PushEndpoint(lua_State* lua, const Endpoint& endpoint, bool known);

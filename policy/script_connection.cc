@@ -237,7 +237,7 @@ void ReadOptions(lua_State* lua, int index, Rule& rule) {
 int AcceptMatch(lua_State* lua) {
   Call& call = CheckCall(lua, 1, kMatch);
   CheckUndecided(lua, call);
-  if (call.kind == Call::Kind::kRequest)
+  if (call.is_message())
     return luaL_error(lua, "the connection is accepted already");
   const size_t number = ObjectNumber(lua, 1);
   if (number >= call.matches.size()) return luaL_error(lua, "this match is over");
@@ -308,7 +308,7 @@ Rule::Kind KindOf(const Call& call) {
 int AcceptConnection(lua_State* lua) {
   Call& call = CheckCall(lua, 1, kConnection);
   CheckUndecided(lua, call);
-  if (call.kind == Call::Kind::kRequest)
+  if (call.is_message())
     return luaL_error(lua, "the connection is accepted already");
   if (!lua_isnoneornil(lua, 2)) {
     return luaL_error(lua,
@@ -323,7 +323,7 @@ int AcceptConnection(lua_State* lua) {
 int DenyConnection(lua_State* lua) {
   Call& call = CheckCall(lua, 1, kConnection);
   CheckUndecided(lua, call);
-  if (call.kind == Call::Kind::kRequest)
+  if (call.is_message())
     return luaL_error(lua, "the connection is accepted already; deny the request");
   const auto reason = ReadString(lua, 2);
   if (!reason && !lua_isnoneornil(lua, 2))
@@ -336,7 +336,7 @@ int DenyConnection(lua_State* lua) {
 int AskConnection(lua_State* lua) {
   Call& call = CheckCall(lua, 1, kConnection);
   CheckUndecided(lua, call);
-  if (call.kind == Call::Kind::kRequest)
+  if (call.is_message())
     return luaL_error(lua, "the connection is accepted already; ask about the request");
   if (call.kind == Call::Kind::kName) {
     // Nothing is granted yet: the user is asked when there is a flow.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a policy asks the user: questions that flows and requests wait for, and callbacks that wait."""
+"""What a policy asks the user: questions that flows and requests wait for; callbacks that wait, and see answers."""
 
 import json
 import subprocess
@@ -152,6 +152,32 @@ wait $slow
     bodies = {request.path: request.body for request in world.origin.requests}
     assert bodies["/a"] == b"new 1" and bodies["/b"] == b"new 2" and bodies["/c"] == b"kept", bodies
     assert "/slow" in bodies and time.monotonic() - began >= 3
+
+
+@test("a callback sees answers without the secret, changes them, and refuses one")
+def _(world):
+    policy = '''
+allow.http { host = "whoami.example.test" }
+secret "API_TOKEN" { from = env "API_TOKEN", hosts = { "whoami.example.test" } }
+on.response("whoami.example.test", function(res)
+  res.headers["x-seen"] = "status " .. res.status
+  if res.request.path == "/echo" then
+    local body = res:body(1000)
+    if body == "hide" then return res:deny "not for the guest" end
+    assert(not body:find("TheRealValue", 1, true))
+    res.body = body:upper()
+  end
+end)
+'''
+    script = '''
+curl -sS -D - -o /dev/null https://whoami.example.test/ | grep -i x-seen
+curl -sS -d quiet https://whoami.example.test/echo; echo
+curl -sS -o /dev/null -w '%{http_code}\\n' -d hide https://whoami.example.test/echo
+curl -sS -H "Authorization: Bearer $API_TOKEN" https://whoami.example.test/whoami | grep -c "$API_TOKEN"
+'''
+    result = world.run(["sh", "-c", script], policy, env={"API_TOKEN": "ghp_TheRealValue000000000000000000000001"})
+    result.expect(0)
+    assert result.text.split("\n")[:4] == ["x-seen: status 200\r", "QUIET", "403", "1"], result
 
 
 if __name__ == "__main__":

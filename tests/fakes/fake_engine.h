@@ -50,10 +50,19 @@ class FakeEngine final : public Engine {
     return decide_(facts, tls, request);
   }
 
+  bool SeesResponses(const Facts&) const override { return static_cast<bool>(decide_response_); }
+  ResponseVerdict DecideResponse(const Facts&, const TlsFacts&, const RequestHead& request,
+                                 ResponseHead& response) override {
+    return decide_response_(request, response);
+  }
+  using DecideAnswer = std::function<ResponseVerdict(const RequestHead&, ResponseHead&)>;
+  void OnResponse(DecideAnswer decide) { decide_response_ = std::move(decide); }
+
   int asked = 0;
 
  private:
   Decide decide_;
+  DecideAnswer decide_response_;
   SandboxOptions sandbox_;
   DnsOptions dns_;
   UpstreamOptions upstream_;

@@ -81,9 +81,8 @@ TEST_CASE("a request waits for the user; nothing goes upstream before his yes") 
     CHECK(gate.LastRecord().rule == "policy.lua:4");
     CHECK(gate.origin.connections() == 0);
   }
-  SECTION("the guest leaves") {
-    guest.reset();
-    gate.RunUntil([&] { return gate.interceptor->connections() == 0; });
+  SECTION("the gate ends") {
+    gate.interceptor.reset();
     CHECK(gate.waits.open() == 0);
     CHECK(gate.origin.connections() == 0);
     CHECK(gate.audit.records.size() == 1);
@@ -181,6 +180,149 @@ TEST_CASE("a body that a hook waits for must come in time") {
   gate.clock.Advance(kRequestBodyTimeout);
   CHECK(StatusOf(gate.TakeAnswer(*guest)) == 408);
   CHECK(gate.origin.connections() == 0);
+}
+
+// ---- Answers.
+
+using policy::ResponseVerdict;
+
+class SuspendedAnswer final : public policy::SuspendedResponse {
+ public:
+  using Then = std::function<ResponseVerdict(policy::WaitResult, ResponseHead&)>;
+  SuspendedAnswer(policy::Wait wait, Then then) : wait_(std::move(wait)), then_(std::move(then)) {}
+  const policy::Wait& wait() const override { return wait_; }
+  ResponseVerdict Resume(policy::WaitResult result, ResponseHead& head) override {
+    return then_(std::move(result), head);
+  }
+
+ private:
+  const policy::Wait wait_;
+  const Then then_;
+};
+
+ResponseVerdict Pass() {
+  ResponseVerdict verdict;
+  verdict.action = ResponseVerdict::Action::kForward;
+  return verdict;
+}
+
+// Reads up to MAX of an answer's body, and sends what CHANGE makes of it.
+auto WithAnswer(size_t max, std::function<ResponseVerdict(std::optional<std::string>)> change) {
+  return [=](const RequestHead&, ResponseHead&) {
+    ResponseVerdict verdict;
+    verdict.action = ResponseVerdict::Action::kWait;
+    verdict.suspended = std::make_shared<SuspendedAnswer>(
+        policy::BodyWait{max}, [=](policy::WaitResult result, ResponseHead&) {
+          return change(std::get<policy::ReadBody>(std::move(result)).bytes);
+        });
+    return verdict;
+  };
+}
+
+// Answers with HEAD's fields and the BODY, in pieces.
+Origin::Handler Answering(std::string fields, std::vector<std::string> pieces) {
+  return [=](Origin::Connection& connection) {
+    for (;;) {
+      const std::string head = connection.ReadHead();
+      if (head.empty()) return;
+      connection.ReadBody(head);
+      connection.Write("HTTP/1.1 200 OK\r\n" + fields + "\r\n");
+      for (const std::string& piece : pieces) connection.Write(piece);
+    }
+  };
+}
+
+TEST_CASE("a hook changes an answer's fields, and refuses one") {
+  TestGate gate;
+  gate.engine.OnResponse([](const RequestHead& request, ResponseHead& response) {
+    if (request.path == "/no") {
+      ResponseVerdict verdict;
+      verdict.refusal = {.reason = Reason::kDeniedByHook,
+                         .status = 403,
+                         .detail = "not this answer",
+                         .rule = "policy.lua:9",
+                         .how_to_allow = {}};
+      return verdict;
+    }
+    response.headers.Set("x-by-hook", "yes");
+    return Pass();
+  });
+  auto guest = gate.Open();
+  CHECK(Contains(gate.Ask(*guest, Get("/")), "x-by-hook: yes\r\n"));
+  const std::string refused = gate.Ask(*guest, Get("/no"));
+  CHECK(StatusOf(refused) == 403);
+  CHECK(Contains(refused, "not this answer"));
+  CHECK(gate.LastRecord().reason == Reason::kDeniedByHook);
+  CHECK(Contains(gate.Ask(*guest, Get("/")), "x-by-hook: yes\r\n"));
+}
+
+TEST_CASE("a hook sees an answer's body, and it goes on unchanged, or is replaced") {
+  std::optional<std::string> seen;
+  std::optional<std::string> instead;
+  TestGate gate(Answering("Content-Length: 11\r\nETag: \"x\"\r\n", {"hello", " world"}));
+  gate.engine.OnResponse(WithAnswer(100, [&](std::optional<std::string> body) {
+    seen = std::move(body);
+    auto verdict = Pass();
+    verdict.body = instead;
+    return verdict;
+  }));
+  auto guest = gate.Open();
+  std::string answer = gate.Ask(*guest, Get("/"));
+  CHECK(seen == "hello world");
+  CHECK(answer.ends_with("\r\n\r\nhello world"));
+  CHECK(Contains(answer, "ETag"));
+  instead = "another";
+  answer = gate.Ask(*guest, Get("/"));
+  CHECK(answer.ends_with("\r\n\r\nanother"));
+  CHECK(Contains(answer, "Content-Length: 7\r\n"));
+  CHECK_FALSE(Contains(answer, "ETag"));
+  // An answer to HEAD has none to replace.
+  guest->Send("HEAD / HTTP/1.1\r\nHost: api.test\r\n\r\n");
+  CHECK(Contains(gate.TakeAnswer(*guest, true), "Content-Length: 11\r\n"));
+}
+
+TEST_CASE("an answer that is longer than a hook asks for goes on whole, or is replaced as a whole") {
+  const std::string body(400'000, 'b');
+  for (const bool replaced : {false, true}) {
+    TestGate gate(Answering("Content-Length: " + std::to_string(body.size()) + "\r\n", {body}));
+    gate.engine.OnResponse(WithAnswer(10, [&](std::optional<std::string> seen) {
+      CHECK_FALSE(seen.has_value());
+      auto verdict = Pass();
+      if (replaced) verdict.body = "short";
+      return verdict;
+    }));
+    auto guest = gate.Open();
+    for (int i = 0; i < 2; ++i) {
+      const std::string answer = gate.Ask(*guest, Get("/"));
+      CHECK(answer.ends_with(replaced ? "\r\n\r\nshort" : body));
+    }
+    // What is left of a replaced answer is never taken for the next one.
+    CHECK(gate.origin.connections() == (replaced ? 2 : 1));
+  }
+}
+
+TEST_CASE("an answer that ends while a hook waits for its body is a 502") {
+  TestGate gate([](Origin::Connection& connection) {
+    connection.ReadHead();
+    connection.Write("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc");
+  });
+  gate.engine.OnResponse(WithAnswer(1000, [](std::optional<std::string>) { return Pass(); }));
+  auto guest = gate.Open();
+  CHECK(StatusOf(gate.Ask(*guest, Get("/"))) == 502);
+}
+
+TEST_CASE("the rest of a request goes up while a hook waits for its answer's body") {
+  TestGate gate([](Origin::Connection& connection) {
+    const std::string head = connection.ReadHead();
+    connection.Write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n");
+    connection.ReadBody(head);
+    connection.Write("done");
+  });
+  gate.engine.OnResponse(WithAnswer(1000, [](std::optional<std::string>) { return Pass(); }));
+  auto guest = gate.Open();
+  guest->Send("POST / HTTP/1.1\r\nHost: api.test\r\nContent-Length: 300000\r\n\r\n" +
+              std::string(300'000, 'r'));
+  CHECK(gate.TakeAnswer(*guest).ends_with("done"));
 }
 
 }  // namespace

@@ -187,7 +187,7 @@ TEST_CASE("what is not available yet says so") {
       {"fetch { url = 'x' }", "fetch is not available in this version"},
       {"sleep '1s'", "sleep is for callbacks"},
       {"store.get 'x'", "store is for callbacks"},
-      {"on.response(function() end)", "on.response is not available in this version"},
+      {"on.reponse(function() end)", "did you mean 'response'"},
   });
 }
 

@@ -340,5 +340,77 @@ TEST_CASE("an ask rule says how long the guest waits") {
   CHECK(Contains(Diagnose("ask.htpp { host = 'a.example' }"), "did you mean 'http'"));
 }
 
+// ---- Answers.
+
+ResponseVerdict Answer(Policy& policy, ResponseHead& response, const std::string& path = "/") {
+  TlsFacts tls;
+  tls.encrypted = true;
+  return policy.engine().DecideResponse(Policy::Named("api.example", 443), tls,
+                                        Policy::Head("GET", path), response);
+}
+
+TEST_CASE("on.response sees answers, their request, and changes fields") {
+  Policy policy(R"(allow.http { host = { "api.example", "other.example" } }
+    on.response("api.example", function(res)
+      assert(res.status == 200)
+      assert(res.headers["Content-Type"] == "text/html")
+      assert(res.request.path == "/p" and res.request.method == "GET")
+      assert(res.request.headers["x-none"] == nil)
+      res.headers["set-cookie"] = nil
+      res.headers["x-seen"] = { "a", "b" }
+    end))");
+  CHECK(policy.engine().SeesResponses(Policy::Named("api.example", 443)));
+  CHECK_FALSE(policy.engine().SeesResponses(Policy::Named("other.example", 443)));
+  ResponseHead response;
+  response.status = 200;
+  response.headers.Add("content-type", "text/html");
+  response.headers.Add("Set-Cookie", "a");
+  const auto verdict = Answer(policy, response, "/p");
+  CHECK(verdict.refusal.detail == "");
+  CHECK(verdict.action == ResponseVerdict::Action::kForward);
+  CHECK(response.headers.Find("set-cookie") == nullptr);
+  CHECK(response.headers.FindAll("x-seen").size() == 2);
+}
+
+TEST_CASE("on.response denies, and what fails denies and changes nothing") {
+  for (const auto& [body, reason] :
+       {std::pair("res:deny { status = 451, reason = 'law' }", Reason::kDeniedByHook),
+        std::pair("res.headers.x = 'y' error 'boom'", Reason::kPolicyError),
+        std::pair("res.status = 201", Reason::kPolicyError),
+        std::pair("res.headers['content-length'] = '1'", Reason::kPolicyError),
+        std::pair("res.request.path = '/x'", Reason::kPolicyError),
+        std::pair("res.request.headers.x = 'y'", Reason::kPolicyError),
+        std::pair("res.request:deny 'x'", Reason::kPolicyError),
+        std::pair("res.request:body()", Reason::kPolicyError),
+        std::pair("res.request.conn:accept()", Reason::kPolicyError),
+        std::pair("res:ask 'x'", Reason::kPolicyError),
+        std::pair("local x = res.nonsense", Reason::kPolicyError)}) {
+    INFO(body);
+    Policy policy(std::string("allow.http { host = 'api.example' }\non.response(function(res) ") +
+                  body + " end)");
+    ResponseHead response;
+    response.status = 200;
+    const auto verdict = Answer(policy, response);
+    CHECK(verdict.action == ResponseVerdict::Action::kDeny);
+    CHECK(verdict.refusal.reason == reason);
+    CHECK(response.headers.fields().empty());
+  }
+}
+
+TEST_CASE("on.response reads a body and gives another") {
+  Policy policy(R"(allow.http { host = "api.example" }
+    on.response(function(res)
+      local body = res:body(50)
+      res.body = body:upper()
+    end))");
+  ResponseHead response;
+  const auto waits = Answer(policy, response);
+  REQUIRE(waits.action == ResponseVerdict::Action::kWait);
+  CHECK(waits.suspended->wait() == Wait(BodyWait{50}));
+  const auto verdict = waits.suspended->Resume(ReadBody{"loud"}, response);
+  CHECK(verdict.action == ResponseVerdict::Action::kForward);
+  CHECK(verdict.body == "LOUD");
+}
+
 }  // namespace
 }  // namespace sallyport::policy
