@@ -12,11 +12,13 @@ namespace sallyport {
 struct HeaderField {
   std::string name;
   std::string value;
+  bool operator==(const HeaderField&) const = default;
 };
 
 /// A header block: an ordered multimap with names that ignore ASCII case.
 class Headers {
  public:
+  bool operator==(const Headers&) const = default;
   /// The first value of NAME, if any.
   const std::string* Find(std::string_view name) const;
   std::vector<std::string_view> FindAll(std::string_view name) const;

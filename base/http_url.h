@@ -22,6 +22,7 @@ struct HttpUrl {
   /// "host", or "host:port" where the port is not the scheme's own: the Host field.
   std::string Authority() const;
   std::string ToString() const;
+  bool operator==(const HttpUrl&) const = default;
 };
 
 }  // namespace sallyport

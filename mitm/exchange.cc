@@ -87,7 +87,7 @@ std::optional<Refusal> Exchange::CheckRequest() {
   if (auto mismatch = flow_.CheckAuthority(request_.head.authority)) {
     return Refused(Reason::kHostMismatch, 421, std::move(*mismatch));
   }
-  if (!flow_.flow().verdict.http) {
+  if (!flow_.flow().verdict.http && !flow_.flow().by_policy) {
     return Refused(Reason::kPolicyError, 403, "the flow has no grant for requests");
   }
   return std::nullopt;

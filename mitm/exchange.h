@@ -47,6 +47,11 @@ class Exchange final : public UpstreamSide::Listener {
   /// The guest is gone.
   void Abandon();
   bool finished() const { return step_ == Step::kFinished; }
+  /// Why an exchange that is over has no answer of a server's; nothing if it has one.
+  std::optional<std::string> failure() const {
+    if (reason_ == Reason::kAllowed) return std::nullopt;
+    return detail_.empty() ? std::string(ToString(reason_)) : detail_;
+  }
   /// The connection is a WebSocket now, and ends with this.
   bool switched() const { return step_ == Step::kSwitched; }
 

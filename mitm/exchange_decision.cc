@@ -23,6 +23,11 @@ void DropDescription(Headers& headers) {
 
 void Exchange::Decide() {
   if (auto refusal = CheckRequest()) return Refuse(*refusal);
+  if (flow_.flow().by_policy) {
+    policy::RequestVerdict granted;
+    granted.action = policy::RequestVerdict::Action::kForward;
+    return OnVerdict(std::move(granted));
+  }
   OnVerdict(flow_.gate().engine.DecideRequest(*flow_.flow().verdict.http, flow_.facts(), flow_.tls,
                                               request_.head));
 }

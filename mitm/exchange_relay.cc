@@ -210,7 +210,8 @@ void Exchange::ForwardHead() {
   Response& response = upstream_->response();
   if (scrub_ && !BeginScrub(response)) return;
   policy::Engine& engine = flow_.gate().engine;
-  if (!engine.SeesResponses(flow_.facts())) return WriteResponseHead();
+  const bool seen = !flow_.flow().by_policy && engine.SeesResponses(flow_.facts());
+  if (!seen) return WriteResponseHead();
   OnResponseVerdict(
       engine.DecideResponse(flow_.facts(), flow_.tls, request_.head, response.head));
 }

@@ -2,11 +2,13 @@
 
 #include <iterator>
 #include <list>
+#include <map>
 #include <unordered_map>
 #include <utility>
 
 #include "mitm/authority.h"
 #include "mitm/distrust_log.h"
+#include "mitm/fetch.h"
 #include "mitm/flow_context.h"
 #include "mitm/guest_connection.h"
 #include "mitm/guest_tls.h"
@@ -56,7 +58,33 @@ class InterceptorImpl final : public Interceptor, public GuestConnection::Owner 
     connection->Start();  // May end it.
   }
 
+  Pending Fetch(const policy::FetchWait& wanted, const policy::Facts& cause,
+                std::function<void(policy::Fetched)> done) override {
+    const uint64_t id = next_fetch_++;
+    FetchUnderWay& fetch = fetches_[id];
+    fetch.done = std::move(done);
+    if (fetches_.size() > kMaxFetches) {
+      fetch.refused = gate_.loop.Post([this, id] {
+        policy::Fetched none;
+        none.error = "too many fetches are under way";
+        fetches_.extract(id).mapped().done(std::move(none));
+      });
+    } else {
+      fetch.made = std::make_unique<mitm::Fetch>(gate_, wanted, cause, [this, id] {
+        auto ended = fetches_.extract(id);
+        ended.mapped().done(ended.mapped().made->Take());
+      });
+    }
+    return Pending([this, id] { fetches_.erase(id); });
+  }
+
  private:
+  struct FetchUnderWay {
+    std::function<void(policy::Fetched)> done;
+    std::unique_ptr<mitm::Fetch> made;
+    Loop::Handle refused;
+  };
+
   void OnConnectionOver(GuestConnection& connection) override {
     const auto place = places_.find(&connection);
     const auto entry = place->second;
@@ -83,6 +111,8 @@ class InterceptorImpl final : public Interceptor, public GuestConnection::Owner 
   UpstreamPool pool_;
   DistrustLog distrust_;
   Gate gate_;
+  uint64_t next_fetch_ = 1;
+  std::map<uint64_t, FetchUnderWay> fetches_;
   Connections connections_;
   std::unordered_map<const GuestConnection*, Connections::iterator> places_;
   Loop::Handle terminating_;

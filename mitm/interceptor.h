@@ -52,6 +52,8 @@ struct HttpFlow {
   policy::FlowVerdict verdict;       ///< kHttp, with its grant; or, with `refusal` set, not used.
   /// Every request on this flow gets this answer (an unlisted name in `explain` mode).
   std::optional<Refusal> refusal;
+  /// Made by a callback of the policy (`fetch`): its requests are granted, and seen by no callback.
+  bool by_policy = false;
 };
 
 /// A server answered 401 to a request with the secrets NAMES: gets new values where their sources give
@@ -99,6 +101,11 @@ class Interceptor {
 
   /// Takes over GUEST until it is closed. Never blocks, never throws the guest's bytes away unanswered.
   virtual void Serve(std::unique_ptr<Stream> guest, HttpFlow flow) = 0;
+
+  /// Makes a request of the policy's own because of CAUSE, and calls DONE from the loop, never before
+  /// returning.
+  virtual Pending Fetch(const policy::FetchWait& wanted, const policy::Facts& cause,
+                        std::function<void(policy::Fetched)> done) = 0;
 
   /// Connections open now, for tests and limits.
   virtual size_t connections() const = 0;

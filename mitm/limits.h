@@ -20,6 +20,8 @@ constexpr size_t kMaxConnections = 4096;
 /// Connections to the proxy port that are read, decided or relayed there: with two copies of a head
 /// and a block of input each, 144 MiB at worst.
 constexpr size_t kMaxProxyConnections = 1024;
+/// Requests of the policy's own callbacks under way.
+constexpr size_t kMaxFetches = 64;
 
 /// A head, with its start line. What servers allow is 8 to 64 KiB.
 constexpr size_t kMaxHeadBytes = 64 * 1024;

@@ -3,7 +3,7 @@
 #include "policy/declarations.h"
 #include "policy/script_host.h"
 
-// on.connect, on.request and on.response, what is not available yet, and the guard over undeclared names.
+// on.connect, on.request and on.response, log, and the guard over undeclared names.
 
 namespace sallyport::policy {
 namespace {
@@ -60,21 +60,10 @@ int UnknownEvent(lua_State* lua) {
   return 1;
 }
 
-// Upvalue: the name.
-int NotAvailable(lua_State* lua) {
-  return luaL_error(lua, "%s is not available in this version",
-                    lua_tostring(lua, lua_upvalueindex(1)));
-}
-
 int LogNothing(lua_State* lua) {
   const int type = lua_type(lua, 1);
   luaL_argexpected(lua, type == LUA_TSTRING || type == LUA_TTABLE, 1, "string or table");
   return 0;
-}
-
-void SetUnavailable(lua_State* lua, const char* name) {
-  lua_pushstring(lua, name);
-  lua_pushcclosure(lua, &NotAvailable, 1);
 }
 
 void ProtectTop(lua_State* lua, lua_CFunction index) {
@@ -166,8 +155,6 @@ void DefineHooks(lua_State* lua) {
     lua_setfield(lua, -2, level);
   }
   lua_setglobal(lua, "log");
-  SetUnavailable(lua, "fetch");
-  lua_setglobal(lua, "fetch");
 }
 
 void GuardGlobals(lua_State* lua) {

@@ -155,6 +155,22 @@ constexpr ObjectKind kHeadersKind{kHeaders, kHeaderMetamethods, kNoFunctions};
 
 }  // namespace
 
+void PushFields(lua_State* lua, const Headers& headers) {
+  lua_createtable(lua, 0, 8);
+  for (const HeaderField& field : headers.fields()) {
+    std::string name = field.name;
+    for (char& c : name) {
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    }
+    std::string value = field.value;
+    lua_getfield(lua, -1, name.c_str());
+    if (const auto before = ReadString(lua, -1)) value = *before + ", " + value;
+    lua_pop(lua, 1);
+    lua_pushlstring(lua, value.data(), value.size());
+    lua_setfield(lua, -2, name.c_str());
+  }
+}
+
 void PushHeaders(lua_State* lua, HeadersOf which) {
   PushObject(lua, kHeadersKind, static_cast<size_t>(which));
 }

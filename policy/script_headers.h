@@ -9,6 +9,9 @@
 
 namespace sallyport::policy {
 
+/// Pushes a table of HEADERS by their lower-case names; fields of one name are joined.
+void PushFields(lua_State* lua, const Headers& headers);
+
 enum class HeadersOf { kRequest, kResponse };
 /// Pushes the fields of the current call's request or response: a multimap without regard to case.
 void PushHeaders(lua_State* lua, HeadersOf which);

@@ -9,6 +9,7 @@
 #include <variant>
 
 #include "base/http_message.h"
+#include "base/http_url.h"
 #include "base/pending.h"
 
 // What a decision may have to wait for. The engine does no I/O: whoever asked it does what is to be
@@ -40,7 +41,18 @@ struct BodyWait {
   bool operator==(const BodyWait&) const = default;
 };
 
-using Wait = std::variant<SleepWait, AskWait, BodyWait>;
+/// `fetch { … }`: a request of the policy's own.
+struct FetchWait {
+  HttpUrl url;
+  std::string method;
+  Headers headers;
+  std::string body;
+  std::chrono::milliseconds timeout{0};
+  std::string rule;  ///< The place of the call: "policy.lua:12".
+  bool operator==(const FetchWait&) const = default;
+};
+
+using Wait = std::variant<SleepWait, AskWait, BodyWait, FetchWait>;
 
 /// What became of each.
 struct Slept {};
@@ -53,7 +65,14 @@ struct ReadBody {
   std::optional<std::string> bytes;  ///< Nothing: it is longer than asked for.
 };
 
-using WaitResult = std::variant<Slept, Approval, ReadBody>;
+struct Fetched {
+  int status = 0;
+  Headers headers;
+  std::string body;   ///< At most kMaxScriptBody.
+  std::string error;  ///< Why there is no answer; empty if there is one.
+};
+
+using WaitResult = std::variant<Slept, Approval, ReadBody, Fetched>;
 
 struct Facts;
 
@@ -64,7 +83,7 @@ struct WaitSubject {
   std::optional<uint64_t> body_bytes = {};  ///< Of the request, where that is known.
 };
 
-/// Who sleeps and asks the user for decisions. A body is its connection's affair.
+/// Who sleeps, fetches and asks the user for decisions. A body is its connection's affair.
 class WaitService {
  public:
   virtual ~WaitService() = default;
@@ -76,6 +95,9 @@ class WaitService {
 
 /// A callback that waits more often than this fails.
 inline constexpr size_t kMaxWaits = 64;
+/// How long a `fetch` may take, unless it says so itself, and at most.
+inline constexpr std::chrono::seconds kFetchTimeout{10};
+inline constexpr std::chrono::seconds kMaxFetchTimeout{60};
 /// The longest `sleep`.
 inline constexpr std::chrono::minutes kMaxSleep{1};
 /// The most that a callback may read of a body.

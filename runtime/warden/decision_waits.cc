@@ -33,6 +33,10 @@ Pending DecisionWaits::Begin(const policy::Wait& wait, const policy::WaitSubject
     return approvals_.Ask(SubjectOf(*question, subject), question->limit,
                           [done = std::move(done)](policy::Approval answer) { done(answer); });
   }
+  if (const auto* fetch = std::get_if<policy::FetchWait>(&wait); fetch != nullptr && fetcher_) {
+    return fetcher_(*fetch, subject.facts,
+                    [done = std::move(done)](policy::Fetched result) { done(std::move(result)); });
+  }
   const auto* sleep = std::get_if<policy::SleepWait>(&wait);
   // A flow has no body to be read: its callback is told so at once.
   return Sleep(sleep != nullptr ? sleep->time : std::chrono::milliseconds(0), std::move(done));

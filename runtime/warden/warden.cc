@@ -339,6 +339,10 @@ Status Warden::MakeGate() {
       options);
   if (!interceptor) return tl::unexpected(std::move(interceptor).error());
   interceptor_ = *std::move(interceptor);
+  waits_->SetFetcher([this](const policy::FetchWait& wanted, const policy::Facts& cause,
+                            std::function<void(policy::Fetched)> done) {
+    return interceptor_->Fetch(wanted, cause, std::move(done));
+  });
 
   gate_ = std::make_unique<Gate>(Gate::Services{.loop = *loop_,
                                                 .engine = *engine_,

@@ -180,5 +180,28 @@ curl -sS -H "Authorization: Bearer $API_TOKEN" https://whoami.example.test/whoam
     assert result.text.split("\n")[:4] == ["x-seen: status 200\r", "QUIET", "403", "1"], result
 
 
+@test("a callback asks a server of its own, with a secret that the guest does not have")
+def _(world):
+    world.origin.forget()
+    policy = '''
+allow.http { host = "whoami.example.test" }
+local key = secret "HOOK_KEY" { from = env "HOOK_KEY", hosts = { "second.example.test" }, expose = false }
+on.request("whoami.example.test", function(req)
+  local res, why = fetch { url = "https://second.example.test/status/" .. (req.query or "200"),
+                           headers = { authorization = "Bearer " .. key } }
+  if not res then return req:deny("no answer: " .. why) end
+  if res.status ~= 200 then return req:deny("the hook says " .. res.status) end
+end)
+'''
+    script = 'for q in "$@"; do curl -sS -o /dev/null -w "%{http_code}\\n" "https://whoami.example.test/$q"; done'
+    result = world.run(["sh", "-c", script, "sh", "", "?418"], policy, env={"HOOK_KEY": "TheHooksOwnKey0000000000001"})
+    result.expect(0)
+    assert result.out.split() == [b"200", b"403"], result
+    hooked = [request for request in world.origin.requests if request.path.startswith("/status/")]
+    assert [request.get("authorization") for request in hooked] == ["Bearer TheHooksOwnKey0000000000001"] * 2, hooked
+    fetched = [record for record in result.audit if record.get("path") == "/status/200"]
+    assert [(record["rule"], record["secrets"]) for record in fetched] == [("policy.lua:5", ["HOOK_KEY"])], fetched
+
+
 if __name__ == "__main__":
     main(World)

@@ -383,7 +383,7 @@ TEST_CASE("what breaks framing or the message is an error, and nothing is change
                            "req.conn:accept()",
                            "req.conn:deny 'x'",
                            "req.conn.host = 'x'",
-                           "fetch { url = 'x' }",
+                           "fetch { url = 5 }",
                            "sleep {}",
                            "store.get {}",
                            "allow.http { host = any }",

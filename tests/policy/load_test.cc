@@ -184,7 +184,7 @@ TEST_CASE("what is not available yet says so") {
       {"ask { host = 'a.example' }", "ask needs to know what"},
       {"allow.icmp { host = 'a.example' }", "allow.icmp is not available in this version"},
       {"dns { answers = 'real' }", "not available in this version"},
-      {"fetch { url = 'x' }", "fetch is not available in this version"},
+      {"fetch { url = 'x' }", "fetch is for callbacks"},
       {"sleep '1s'", "sleep is for callbacks"},
       {"store.get 'x'", "store is for callbacks"},
       {"on.reponse(function() end)", "did you mean 'response'"},

@@ -340,6 +340,72 @@ TEST_CASE("an ask rule says how long the guest waits") {
   CHECK(Contains(Diagnose("ask.htpp { host = 'a.example' }"), "did you mean 'http'"));
 }
 
+// ---- Requests of the policy's own.
+
+TEST_CASE("a callback fetches, and gets an answer or why there is none") {
+  Policy policy(R"(allow.http { host = "api.example" }
+    local key = secret "KEY" { from = env "KEY", hosts = { "hook.example" } }
+    on.request(function(req)
+      local res, why = fetch { url = "https://hook.example:8443/check?x=1", body = "{}", timeout = "5s",
+                               headers = { authorization = "Bearer " .. key, ["x-path"] = req.path } }
+      if not res then return req:deny("no answer: " .. why) end
+      if res.status ~= 200 then return req:deny(res.body) end
+      assert(res.headers["content-type"] == "text/plain" and res.headers["set-cookie"] == "a, b")
+    end))");
+  policy.engine().SetPlaceholder("KEY", "placeholder-of-key");
+  Asked asked(policy, "GET", "/p");
+  const auto wanted = std::get<FetchWait>(asked.wait());
+  CHECK(wanted.url.ToString() == "https://hook.example:8443/check?x=1");
+  CHECK(wanted.method == "POST");
+  CHECK(wanted.body == "{}");
+  CHECK(wanted.timeout == milliseconds(5000));
+  CHECK(*wanted.headers.Find("authorization") == "Bearer placeholder-of-key");
+  CHECK(*wanted.headers.Find("x-path") == "/p");
+  CHECK(wanted.rule == "policy.lua:4");
+  Fetched fetched;
+  SECTION("an answer") {
+    fetched.status = 200;
+    fetched.headers.Add("Content-Type", "text/plain");
+    fetched.headers.Add("Set-Cookie", "a");
+    fetched.headers.Add("set-cookie", "b");
+    asked.Resume(fetched);
+    CHECK(asked.verdict.refusal.detail == "");
+    CHECK(asked.verdict.action == RequestAction::kForward);
+  }
+  SECTION("another status") {
+    fetched.status = 403;
+    fetched.body = "said no";
+    asked.Resume(fetched);
+    CHECK(Contains(asked.verdict.refusal.detail, "said no"));
+  }
+  SECTION("none") {
+    fetched.error = "it is down";
+    asked.Resume(fetched);
+    CHECK(Contains(asked.verdict.refusal.detail, "no answer: it is down"));
+  }
+}
+
+TEST_CASE("what can't be fetched is an error") {
+  for (const auto& [body, why] :
+       {std::pair("fetch 'https://a.example/'", "takes a table"),
+        std::pair("fetch { url = 'ftp://a.example/' }", "'url'"),
+        std::pair("fetch { url = 'https://user:pw@a.example/' }", "'url'"),
+        std::pair("fetch { uri = 'https://a.example/' }", "did you mean 'url'"),
+        std::pair("fetch { url = 'https://a.example/', timeout = '5m' }", "at most a minute"),
+        std::pair("fetch { url = 'https://a.example/', method = 'G T' }", "'method'"),
+        std::pair("fetch { url = 'https://a.example/', headers = { host = 'b' } }", "belongs to the gate"),
+        std::pair("fetch { url = 'https://a.example/', headers = { x = 'a\\nb' } }", "can't hold")}) {
+    INFO(body);
+    Policy policy(std::string("allow.http { host = 'api.example' }\non.request(function(req) ") + body +
+                  " end)");
+    Asked asked(policy, "GET", "/");
+    CHECK(asked.verdict.refusal.reason == Reason::kPolicyError);
+    CHECK_THAT(asked.verdict.refusal.detail, Catch::Contains(why));
+  }
+  Policy names("on.connect(function(conn) fetch { url = 'https://a.example/' } conn:accept() end)");
+  CHECK_FALSE(names.Resolves("b.example"));
+}
+
 // ---- Answers.
 
 ResponseVerdict Answer(Policy& policy, ResponseHead& response, const std::string& path = "/") {

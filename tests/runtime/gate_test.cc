@@ -56,6 +56,10 @@ class FakeInterceptor : public mitm::Interceptor {
     served.push_back(std::move(flow));
   }
   size_t connections() const override { return served.size(); }
+  Pending Fetch(const policy::FetchWait&, const policy::Facts&,
+                std::function<void(policy::Fetched)>) override {
+    return {};
+  }
   std::vector<mitm::HttpFlow> served;
 
  private:
