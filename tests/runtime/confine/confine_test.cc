@@ -318,7 +318,7 @@ TEST_CASE("another process of the same user can't trace a confined one") {
     }
     // /proc/PID/environ follows the same rule as ptrace: readable until the child is confined.
     const std::string environment = "/proc/" + std::to_string(child) + "/environ";
-    while (open(environment.c_str(), O_RDONLY | O_CLOEXEC) >= 0) sched_yield();
+    while (UniqueFd(open(environment.c_str(), O_RDONLY | O_CLOEXEC)).valid()) sched_yield();
     const bool traced = ptrace(PTRACE_SEIZE, child, nullptr, nullptr) == 0;
     const int number = errno;
     kill(child, SIGKILL);
