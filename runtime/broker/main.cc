@@ -163,14 +163,16 @@ Status OpenNetwork(const BrokerLaunch& launch, Workshop& shop) {
 
 Status Open(const BrokerLaunch& launch, Workshop& shop) {
   for (const auto& item : launch.secrets) shop.declared.push_back(item.source);
-  auto variables = ReadVariables(UniqueFd(kBrokerValuesFd));
+  // Gone, and wiped, once each has what it needs of them.
+  const auto variables = Variables::Read(UniqueFd(kBrokerValuesFd));
+  if (!variables) return tl::unexpected(variables.error());
   auto errands = ErrandsOf(shop.declared);
   if (!errands.commands.empty() || !errands.files.empty()) {
-    auto started = Errands::Start(std::move(errands), variables);
+    auto started = Errands::Start(std::move(errands), *variables);
     if (!started) return tl::unexpected(std::move(started).error());
     shop.errands = *std::move(started);
   }
-  shop.local = Sources::Open(shop.declared, std::move(variables));
+  shop.local = Sources::Open(shop.declared, *variables);
   auto loop = Loop::Create();
   if (!loop) return tl::unexpected(std::move(loop).error());
   shop.loop = *std::move(loop);

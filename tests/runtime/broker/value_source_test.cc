@@ -83,13 +83,14 @@ std::string Ok(const std::string& body) {
 
 /// All that a source works with. The errands' child is forked before the server has threads.
 struct Bench {
-  explicit Bench(const SecretSource& source, Variables variables = {}) : loop(*Loop::Create()) {
+  explicit Bench(const SecretSource& source, const Variables& variables = {})
+      : loop(*Loop::Create()) {
     auto declared = ErrandsOf({source});
     if (!declared.commands.empty() || !declared.files.empty()) {
       errands = std::move(*Errands::Start(std::move(declared), {}));
       REQUIRE(errands->Attach(*loop));
     }
-    local = Sources::Open({source}, std::move(variables));
+    local = Sources::Open({source}, variables);
   }
   ~Bench() {
     pending = {};
@@ -148,9 +149,7 @@ OAuth2Source OAuth(const std::string& url = "https://id.test/oauth/token") {
 }
 
 Variables Secret() {
-  Variables variables;
-  variables.emplace("SECRET", Wiped("hunter2"));
-  return variables;
+  return *Variables::Read(Pipe(std::string_view("SECRET\0hunter2\0", 15)));
 }
 
 /// The SHA-256 of the certificate's public key, as a pin.
