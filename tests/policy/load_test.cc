@@ -628,6 +628,11 @@ TEST_CASE("a secret is checked") {
        "is not a header's name"},
       {"secret 'A' { from = env 'A', hosts = 'a.example', headers = 'host' }",
        "belongs to the gate"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', headers = 'Proxy-Authorization' }",
+       "belongs to the gate"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', inject = { ['proxy-authorization'] = "
+       "'Basic {}' } }",
+       "belongs to the gate"},
       {"secret 'A' { from = env 'A', hosts = 'a.example', inject = { authorization = 'Bearer' } }",
        "with one {}"},
       {"secret 'A' { from = env 'A', hosts = 'a.example', inject = { authorization = '{}{}' } }",
