@@ -21,7 +21,7 @@ namespace sallyport {
 namespace {
 
 constexpr size_t kMaxPolicy = 4 * 1024 * 1024;
-constexpr size_t kMaxOutput = 64 * 1024;  // Twenty-five lines of less than 400 bytes.
+constexpr size_t kMaxOutput = 64 * 1024;  // Less than forty lines of less than 400 bytes.
 constexpr auto kMost = std::chrono::minutes(5);
 
 using Answer = TrustFinding::Answer;

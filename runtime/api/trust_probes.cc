@@ -40,7 +40,11 @@ openssl s_client -quiet -verify_return_error -verify_hostname "$host" -servernam
     {"pnpm", "pnpm", R"(pnpm view x --registry "$url")", "403", nullptr, "NODE_EXTRA_CA_CERTS",
      "keep NODE_EXTRA_CA_CERTS"},
     {"yarn", "yarn", R"(yarn info x --registry "$url" --non-interactive)", "403",
-     "packageManager|[Uu]nknown [Ss]yntax", "NODE_EXTRA_CA_CERTS", "keep NODE_EXTRA_CA_CERTS"},
+     "packageManager|[Uu]nknown [Ss]yntax",
+     "NODE_EXTRA_CA_CERTS; from version 2 on YARN_HTTPS_CA_FILE_PATH, too", kKeepVariables},
+    {"bun", "bun", R"(bun -e 'console.log("status", (await fetch(process.env.url)).status)')",
+     "^status 403", nullptr, "NODE_EXTRA_CA_CERTS",
+     "its roots are compiled in: keep NODE_EXTRA_CA_CERTS"},
     {"deno", "deno",
      R"(deno eval 'console.log("status", (await fetch(Deno.env.get("url"))).status)')",
      "^status 403", nullptr, "DENO_CERT, DENO_TLS_CA_STORE", kKeepVariables},
@@ -102,7 +106,9 @@ file_get_contents(getenv("url"), false, $c); echo $http_response_header[0] ?? ""
     {"podman", "podman", nullptr, nullptr, nullptr,
      "SSL_CERT_FILE, or the system's roots, as Go does", ""},
     {"chromium", "chromium", nullptr, nullptr, nullptr, "an NSS database in $HOME/.pki/nssdb",
-     "certutil -d sql:$HOME/.pki/nssdb -A -n sallyport -t C,, -i /run/sallyport/ca.pem"},
+     // Where that folder is, versions that have moved to another one use it as well.
+     R"(d=$HOME/.pki/nssdb; mkdir -p $d; [ -e $d/cert9.db ] || certutil -d sql:$d -N --empty-password; )"
+     R"(certutil -d sql:$d -A -n sallyport -t C,, -i /run/sallyport/ca.pem)"},
     {"firefox", "firefox", nullptr, nullptr, nullptr, "an NSS database in each profile",
      "certutil -d sql:PROFILE -A -n sallyport -t C,, -i /run/sallyport/ca.pem"},
 });

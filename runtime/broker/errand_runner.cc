@@ -1,6 +1,6 @@
 // One command's life:
 //
-//     fork, exec -> Collect (its output, until it ends, its time is over or the broker is gone)
+//     vfork, exec -> Collect (its output, until it ends, its time is over or the broker is gone)
 //       -> the rest of its process group is killed -> judged by its status
 //
 // Limits: kTime for a command, kMaxOutput of its output, kMaxComplaint of what it writes to its
@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +24,7 @@
 #include <cerrno>
 #include <climits>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
@@ -40,12 +42,14 @@ std::array<UniqueFd, 2> MakePipe() {
   return {UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
-/// "NAME=value" for exec. The strings are the child's alone.
-std::vector<std::string> Environment(const Variables& variables) {
-  std::vector<std::string> environment;
-  for (const auto& [name, value] : variables) environment.push_back(name + "=" + value.text);
-  return environment;
-}
+/// What a command is started with: all made before, as its child shares our memory until then.
+struct Start {
+  char* const* argv;
+  char* const* envp;
+  const char* folder;
+  int out;
+  int complaints;
+};
 
 std::vector<char*> Pointers(std::vector<std::string>& texts) {
   std::vector<char*> pointers;
@@ -54,23 +58,35 @@ std::vector<char*> Pointers(std::vector<std::string>& texts) {
   return pointers;
 }
 
-[[noreturn]] void Exec(CommandSource command, std::vector<std::string>& environment, int out,
-                       int complaints) {
+/// Tells whoever reads the command's complaints, without allocating.
+void Complain(const char* program, const char* why) {
+  const auto piece = [](const char* text) {
+    return iovec{const_cast<char*>(text), std::strlen(text)};
+  };
+  const std::array<iovec, 4> line = {piece(program), piece(": "), piece(why), piece("\n")};
+  [[maybe_unused]] const ssize_t told = writev(2, line.data(), static_cast<int>(line.size()));
+}
+
+[[noreturn]] void Exec(const Start& start) {
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   std::signal(SIGPIPE, SIG_DFL);
   const int null = open("/dev/null", O_RDONLY);
   dup2(null, 0);
-  dup2(out, 1);
-  dup2(complaints, 2);
+  dup2(start.out, 1);
+  dup2(start.complaints, 2);
   syscall(SYS_close_range, 3, ~0U, 0);
-  auto argv = Pointers(command.argv);
-  auto envp = Pointers(environment);
-  environ = envp.data();  // execvp looks for PATH in it.
-  if (chdir(command.folder.c_str()) == 0) execvp(argv[0], argv.data());
-  const std::string why = command.argv[0] + ": " + std::strerror(errno) + "\n";
-  [[maybe_unused]] const ssize_t told = write(2, why.data(), why.size());
+  if (chdir(start.folder) == 0) execvpe(start.argv[0], start.argv, start.envp);
+  Complain(start.argv[0], std::strerror(errno));
   _exit(127);
+}
+
+/// A child that becomes START's program. Until then it is this process in all but its descriptors
+/// and its id, and we stand still: the environment lies in memory that no other kind of child sees.
+pid_t Launch(const Start& start) {
+  const pid_t pid = vfork();
+  if (pid == 0) Exec(start);
+  return pid;
 }
 
 /// TEXT's first line, printable and short.
@@ -90,14 +106,17 @@ class Running {
     output_.text.reserve(kMaxOutput + 1);
   }
 
-  Result<Wiped> Run(const CommandSource& command, std::vector<std::string>& environment) {
+  Result<Wiped> Run(CommandSource command, char* const* environment) {
     auto out = MakePipe();
     auto complaints = MakePipe();
     if (!out[0].valid() || !complaints[0].valid()) return tl::unexpected(Error::FromErrno("pipe2"));
-    pid_ = fork();
-    if (pid_ < 0) return tl::unexpected(Error::FromErrno("fork"));
-    if (pid_ == 0) Exec(command, environment, out[1].get(), complaints[1].get());
-    setpgid(pid_, pid_);  // Here too: whoever comes first.
+    const auto argv = Pointers(command.argv);
+    pid_ = Launch({.argv = argv.data(),
+                   .envp = environment,
+                   .folder = command.folder.c_str(),
+                   .out = out[1].get(),
+                   .complaints = complaints[1].get()});
+    if (pid_ < 0) return tl::unexpected(Error::FromErrno("vfork"));
     out[1].reset();
     complaints[1].reset();
     const UniqueFd ended(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)));
@@ -242,8 +261,19 @@ Result<Wiped> ReplaceNow(const std::string& path, std::string_view content) {
 
 class Runner {
  public:
-  Runner(UniqueFd socket, const Errands::Declared& declared, const Variables& variables)
-      : socket_(std::move(socket)), declared_(declared), environment_(Environment(variables)) {}
+  Runner(UniqueFd socket, const Errands::Declared& declared, Variables variables)
+      : socket_(std::move(socket)),
+        declared_(declared),
+        variables_(std::move(variables)),
+        environment_(variables_.ForExec()) {
+    // Where commands are looked for; no other variable is ours, too.
+    const auto path = variables_.Find("PATH");
+    if (path) {
+      setenv("PATH", std::string(*path).c_str(), 1);
+    } else {
+      unsetenv("PATH");
+    }
+  }
 
   int Serve() {
     Wiped request;
@@ -266,7 +296,7 @@ class Runner {
     const std::string_view content = request.substr(kErrandHead);
     if (byte(0) == kRunCommand && number < declared_.commands.size()) {
       const CommandSource& command = declared_.commands[number];
-      return Running(command, socket_.get()).Run(command, environment_);
+      return Running(command, socket_.get()).Run(command, environment_.data());
     }
     if (number >= declared_.files.size()) return Fail(Code::kNotFound, "it was not declared");
     const std::string& path = declared_.files[number];
@@ -287,7 +317,8 @@ class Runner {
 
   UniqueFd socket_;
   const Errands::Declared& declared_;
-  std::vector<std::string> environment_;
+  Variables variables_;
+  const std::vector<char*> environment_;  // Points into variables_.
 };
 
 /// What a child of ours needs none of: others' descriptors, above all the warden's end, whose
@@ -299,7 +330,7 @@ void KeepOnly(int socket) {
 
 }  // namespace
 
-int ServeErrands(UniqueFd socket, const Errands::Declared& declared, const Variables& variables) {
+int ServeErrands(UniqueFd socket, UniqueFd variables, const Errands::Declared& declared) {
   prctl(PR_SET_NAME, "sandbox-errands");
   // It ends when the broker's end of the socket is closed, so that a command under way is ended
   // with all that it started; a signal at the parent's death would leave those behind.
@@ -308,8 +339,14 @@ int ServeErrands(UniqueFd socket, const Errands::Declared& declared, const Varia
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   const rlimit none = {0, 0};
   setrlimit(RLIMIT_CORE, &none);
+  auto received = Variables::Receive(variables.get());
+  variables.reset();
   KeepOnly(socket.get());
-  return Runner(std::move(socket), declared, variables).Serve();
+  if (!received) {
+    std::fprintf(stderr, "sandbox-errands: %s\n", received.error().message().c_str());
+    return 1;
+  }
+  return Runner(std::move(socket), declared, *std::move(received)).Serve();
 }
 
 }  // namespace sallyport::runtime

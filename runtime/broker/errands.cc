@@ -23,9 +23,20 @@ Result<std::unique_ptr<Errands>> Errands::Start(Declared declared, const Variabl
   }
   UniqueFd ours(pair[0]);
   UniqueFd theirs(pair[1]);
+  // What lies in locked memory no child inherits: it is told.
+  std::array<int, 2> passage;
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, passage.data()) != 0) {
+    return tl::unexpected(Error::FromErrno("socketpair"));
+  }
+  const UniqueFd telling(passage[0]);
+  UniqueFd told(passage[1]);
   const pid_t pid = fork();
   if (pid < 0) return tl::unexpected(Error::FromErrno("fork"));
-  if (pid == 0) _exit(ServeErrands(std::move(theirs), declared, variables));
+  if (pid == 0) _exit(ServeErrands(std::move(theirs), std::move(told), declared));
+  told.reset();
+  if (auto sent = variables.Send(telling.get()); !sent) {
+    return tl::unexpected(std::move(sent).error().In("the process that runs commands"));
+  }
   return std::unique_ptr<Errands>(new Errands(std::move(declared), std::move(ours)));
 }
 

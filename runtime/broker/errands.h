@@ -33,7 +33,8 @@ class Errands {
     std::vector<std::string> files;  ///< Absolute paths.
   };
 
-  /// Forks the child. VARIABLES is its commands' environment. Call while single-threaded.
+  /// Forks the child, and gives it VARIABLES, its commands' environment. Call while
+  /// single-threaded.
   static Result<std::unique_ptr<Errands>> Start(Declared declared, const Variables& variables);
 
   /// Answers come through LOOP from then on; before, nothing may be asked.

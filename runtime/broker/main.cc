@@ -18,9 +18,11 @@
 #include <memory>
 #include <string>
 
+#include "mitm/server_settings.h"
 #include "mitm/upstream_trust.h"
 #include "runtime/broker/broker.h"
 #include "runtime/broker/server.h"
+#include "runtime/broker/server_list.h"
 #include "runtime/broker/value_source.h"
 #include "runtime/confine/confine.h"
 #include "runtime/dial/ares_resolver.h"
@@ -103,6 +105,43 @@ Status MakeParentProxy(const BrokerLaunch& launch, Workshop& shop) {
   return {};
 }
 
+/// The keys of client certificates, in the order of their servers. They are gone with the list.
+Result<std::vector<secrets::Secret>> ReadClientKeys(const BrokerLaunch& launch,
+                                                    const Sources& local) {
+  std::vector<secrets::Secret> keys;
+  for (const auto& server : launch.servers) {
+    if (!server.client) continue;
+    const auto bytes = local.Read(FileSource{server.client->key_file});
+    auto key = bytes ? secrets::Secret::Create(bytes->text, secrets::Secret::Form::kFile)
+                     : Result<secrets::Secret>(tl::unexpected(bytes.error()));
+    if (!key) {
+      return tl::unexpected(std::move(key).error().In(server.declared_at + ": client_cert"));
+    }
+    keys.push_back(*std::move(key));
+  }
+  return keys;
+}
+
+/// TLS with what every server is held against, and those of some hosts besides.
+Status MakeTls(const BrokerLaunch& launch, Workshop& shop) {
+  std::vector<mitm::RootBundle> extra;
+  for (const auto& [name, pem] : launch.extra_roots) extra.push_back({name, pem});
+  auto trusted = mitm::LoadTrustedRoots(extra);
+  if (!trusted) return tl::unexpected(std::move(trusted).error());
+  auto keys = ReadClientKeys(launch, shop.local);
+  if (!keys) return tl::unexpected(std::move(keys).error());
+  const auto servers = ServerList::Make(launch.servers, *std::move(keys));
+  if (!servers) return tl::unexpected(servers.error());
+  auto table = mitm::ServerTable::Create(servers->list, trusted->get());
+  if (!table) return tl::unexpected(std::move(table).error());
+  auto tls = mitm::UpstreamTls::Create(
+      *std::move(trusted), [&shop] { return ReadSystemRoots(std::move(shop.roots)); },
+      *std::move(table));
+  if (!tls) return tl::unexpected(std::move(tls).error());
+  shop.tls = *std::move(tls);
+  return {};
+}
+
 Status OpenNetwork(const BrokerLaunch& launch, Workshop& shop) {
   tzset();  // Reads its file at its first use, which is now: certificates are held against the
             // time.
@@ -116,29 +155,24 @@ Status OpenNetwork(const BrokerLaunch& launch, Workshop& shop) {
   if (auto made = MakeParentProxy(launch, shop); !made) return made;
   shop.dialer =
       std::make_unique<GuardedDialer>(*shop.loop, *shop.resolver, shop.parent.get());
-  std::vector<mitm::RootBundle> extra;
-  for (const auto& [name, pem] : launch.extra_roots) extra.push_back({name, pem});
   shop.roots = OpenSystemRoots();
-  auto trusted = mitm::LoadTrustedRoots(extra);
-  if (!trusted) return tl::unexpected(std::move(trusted).error());
-  auto tls = mitm::UpstreamTls::Create(*std::move(trusted),
-                                       [&shop] { return ReadSystemRoots(std::move(shop.roots)); });
-  if (!tls) return tl::unexpected(std::move(tls).error());
-  shop.tls = *std::move(tls);
+  if (auto made = MakeTls(launch, shop); !made) return made;
   shop.http = std::make_unique<HttpClient>(*shop.loop, *shop.dialer, *shop.tls);
   return {};
 }
 
 Status Open(const BrokerLaunch& launch, Workshop& shop) {
   for (const auto& item : launch.secrets) shop.declared.push_back(item.source);
-  auto variables = ReadVariables(UniqueFd(kBrokerValuesFd));
+  // Gone, and wiped, once each has what it needs of them.
+  const auto variables = Variables::Read(UniqueFd(kBrokerValuesFd));
+  if (!variables) return tl::unexpected(variables.error());
   auto errands = ErrandsOf(shop.declared);
   if (!errands.commands.empty() || !errands.files.empty()) {
-    auto started = Errands::Start(std::move(errands), variables);
+    auto started = Errands::Start(std::move(errands), *variables);
     if (!started) return tl::unexpected(std::move(started).error());
     shop.errands = *std::move(started);
   }
-  shop.local = Sources::Open(shop.declared, std::move(variables));
+  shop.local = Sources::Open(shop.declared, *variables);
   auto loop = Loop::Create();
   if (!loop) return tl::unexpected(std::move(loop).error());
   shop.loop = *std::move(loop);

@@ -202,6 +202,61 @@ std::optional<ProxySpec> ReadProxy(CborSequence& in) {
   return proxy;
 }
 
+using Files = std::vector<std::pair<std::string, std::string>>;
+
+void Write(CborWriter& out, const Files& files) {
+  out.Array(files.size());
+  for (const auto& [name, text] : files) {
+    out.Array(2);
+    out.Text(name);
+    out.Text(text);
+  }
+}
+
+std::pair<std::string, std::string> ReadFile(CborSequence& in) {
+  in.Expect(2);
+  std::pair<std::string, std::string> file;
+  file.first = in.Text();
+  file.second = in.Text();
+  return file;
+}
+
+Files ReadFiles(CborSequence& in) {
+  Files files;
+  for (size_t left = in.Array(); left > 0 && in.ok(); --left) files.push_back(ReadFile(in));
+  return files;
+}
+
+void Write(CborWriter& out, const BrokerLaunch::Server& server) {
+  out.Array(5);
+  out.Text(server.host);
+  out.Text(server.declared_at);
+  Write(out, server.roots);
+  WriteTexts(out, server.pins);
+  out.Array(server.client ? 3 : 0);
+  if (!server.client) return;
+  out.Text(server.client->chain.first);
+  out.Text(server.client->chain.second);
+  out.Text(server.client->key_file);
+}
+
+BrokerLaunch::Server ReadServer(CborSequence& in) {
+  BrokerLaunch::Server server;
+  in.Expect(5);
+  server.host = in.Text();
+  server.declared_at = in.Text();
+  server.roots = ReadFiles(in);
+  server.pins = in.Texts();
+  const size_t identity = in.Array();
+  if (identity != 0 && identity != 3) in.Refuse("not a client certificate");
+  if (identity != 3) return server;
+  auto& client = server.client.emplace();
+  client.chain.first = in.Text();
+  client.chain.second = in.Text();
+  client.key_file = in.Text();
+  return server;
+}
+
 template <class Number>
 Number ReadNumber(const char* bytes) {
   uint64_t number = 0;
@@ -221,7 +276,7 @@ void AppendNumber(Number number, std::string& out) {
 
 std::string BrokerLaunch::Encode() const {
   CborWriter out;
-  out.Array(4);
+  out.Array(5);
   out.Array(secrets.size());
   for (const auto& item : secrets) {
     out.Array(2);
@@ -229,12 +284,9 @@ std::string BrokerLaunch::Encode() const {
     Write(out, item.source);
   }
   WriteTexts(out, resolvers);
-  out.Array(extra_roots.size());
-  for (const auto& [name, pem] : extra_roots) {
-    out.Array(2);
-    out.Text(name);
-    out.Text(pem);
-  }
+  Write(out, extra_roots);
+  out.Array(servers.size());
+  for (const auto& server : servers) Write(out, server);
   Write(out, proxy);
   return out.Take();
 }
@@ -242,7 +294,7 @@ std::string BrokerLaunch::Encode() const {
 Result<BrokerLaunch> BrokerLaunch::Decode(std::string_view bytes) {
   CborSequence in(bytes);
   BrokerLaunch launch;
-  in.Expect(4);
+  in.Expect(5);
   for (size_t left = in.Array(); left > 0 && in.ok(); --left) {
     in.Expect(2);
     auto& item = launch.secrets.emplace_back();
@@ -250,11 +302,9 @@ Result<BrokerLaunch> BrokerLaunch::Decode(std::string_view bytes) {
     item.source = ReadSource(in);
   }
   launch.resolvers = in.Texts();
+  launch.extra_roots = ReadFiles(in);
   for (size_t left = in.Array(); left > 0 && in.ok(); --left) {
-    in.Expect(2);
-    auto& [name, pem] = launch.extra_roots.emplace_back();
-    name = in.Text();
-    pem = in.Text();
+    launch.servers.push_back(ReadServer(in));
   }
   launch.proxy = ReadProxy(in);
   if (launch.secrets.size() > UINT16_MAX) in.Refuse("too many secrets");

@@ -29,9 +29,22 @@ struct BrokerLaunch {
     std::string name;
     SecretSource source;
   };
+  /// What servers of some hosts must prove, and are shown (`upstream "HOST" { … }`).
+  struct Server {
+    struct Identity {
+      std::pair<std::string, std::string> chain;  ///< File name and PEM text, the leaf first.
+      std::string key_file;                       ///< Among the files that `secrets` name.
+    };
+    std::string host;         ///< A HostPattern, as it writes itself.
+    std::string declared_at;  ///< "policy.lua:12".
+    std::vector<std::pair<std::string, std::string>> roots;  ///< File name and PEM text.
+    std::vector<std::string> pins;                           ///< As in mitm::DeclaredServer.
+    std::optional<Identity> client;
+  };
   std::vector<Item> secrets;
   std::vector<std::string> resolvers;                            ///< "192.0.2.1:53".
   std::vector<std::pair<std::string, std::string>> extra_roots;  ///< File name and PEM text.
+  std::vector<Server> servers;  ///< The first whose host matches counts.
   /// Its sources are among those of `secrets`: the warden needs them, too.
   std::optional<ProxySpec> proxy;
 

@@ -13,49 +13,17 @@ namespace sallyport::runtime {
 namespace {
 
 constexpr size_t kMaxValue = 64 * 1024;
-constexpr size_t kMaxVariables =
-    4 * 1024 * 1024;  // What the kernel lets an environment be, and more.
 
 }  // namespace
 
-Variables ReadVariables(const UniqueFd& values) {
-  Wiped bytes;
-  bytes.text.resize(64 * 1024);
-  size_t size = 0;
-  while (values.valid() && size < kMaxVariables) {
-    if (size == bytes.text.size()) {
-      Wiped larger;
-      larger.text.resize(2 * size);
-      std::memcpy(larger.text.data(), bytes.text.data(), size);
-      bytes = std::move(larger);
-    }
-    const ssize_t count = read(values.get(), bytes.text.data() + size, bytes.text.size() - size);
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) break;
-    size += static_cast<size_t>(count);
-  }
-  Variables variables;
-  const std::string_view all(bytes.text.data(), size);
-  for (size_t at = 0; at < all.size();) {
-    const size_t name = all.find('\0', at);
-    if (name == all.npos) break;
-    const size_t value = all.find('\0', name + 1);
-    if (value == all.npos) break;
-    variables.emplace(std::string(all.substr(at, name - at)),
-                      Wiped(std::string(all.substr(name + 1, value - name - 1))));
-    at = value + 1;
-  }
-  return variables;
-}
-
-Sources Sources::Open(const std::vector<SecretSource>& sources, Variables variables) {
+Sources Sources::Open(const std::vector<SecretSource>& sources, const Variables& variables) {
   Sources opened;
   const auto open_plain = [&](const PlainSource& plain) {
     if (const auto* env = std::get_if<EnvSource>(&plain)) {
-      const auto taken = variables.find(env->variable);
-      if (taken == variables.end()) return;
-      opened.variables_.try_emplace(
-          env->variable, secrets::Secret::Create(taken->second.text, secrets::Secret::Form::kFile));
+      const auto value = variables.Find(env->variable);
+      if (!value) return;
+      opened.variables_.try_emplace(env->variable,
+                                    secrets::Secret::Create(*value, secrets::Secret::Form::kFile));
       return;
     }
     const auto* source = std::get_if<FileSource>(&plain);

@@ -7,24 +7,19 @@
 #include "base/result.h"
 #include "base/secret_source.h"
 #include "base/unique_fd.h"
+#include "runtime/broker/variables.h"
 #include "runtime/broker/wiped.h"
 #include "secrets/secret.h"
 
 namespace sallyport::runtime {
 
-/// Variables of the user's environment, on their way to those who need them.
-using Variables = std::map<std::string, Wiped, std::less<>>;
-
-/// Reads VALUES, a pipe that is complete (NAME, NUL, value, NUL, …), to its end.
-Variables ReadVariables(const UniqueFd& values);
-
 /// Variables, in locked memory, and files, held open from before the broker confined itself.
 class Sources {
  public:
-  /// Opens the files that SOURCES are made from, and takes the variables that they name out of
-  /// VARIABLES; the others are wiped. A file that can't be opened, or a value that can't be kept,
+  /// Opens the files that SOURCES are made from, and keeps copies of those of
+  /// VARIABLES that they name. A file that can't be opened, or a value that can't be kept,
   /// is remembered with its reason: asking for it says why.
-  static Sources Open(const std::vector<SecretSource>& sources, Variables variables);
+  static Sources Open(const std::vector<SecretSource>& sources, const Variables& variables);
 
   /// kNotFound: "variable GITHUB_TOKEN is not set"; or why its value can't be kept: kInvalid (it is
   /// empty, or longer than 64 KiB), kLimit (memory can't be locked).

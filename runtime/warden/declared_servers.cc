@@ -8,11 +8,11 @@ namespace {
 
 using Files = std::vector<std::pair<std::string, std::string>>;
 
-Result<mitm::RootBundle> Find(const Files& files, const std::string& name) {
+Result<Files::value_type> Find(const Files& files, const std::string& name) {
   const auto found = std::find_if(files.begin(), files.end(),
                                   [&name](const auto& file) { return file.first == name; });
   if (found == files.end()) return Fail(Code::kInvalid, name + " is missing");
-  return mitm::RootBundle{found->first, found->second};
+  return *found;
 }
 
 }  // namespace
@@ -36,30 +36,23 @@ std::vector<BrokerLaunch::Item> ProxyItems(const policy::UpstreamOptions& upstre
   return items;
 }
 
-Result<DeclaredServers> DeclaredServers::Make(const policy::UpstreamOptions& upstream,
-                                              const Files& files,
-                                              std::vector<secrets::Secret> keys) {
-  DeclaredServers servers;
-  servers.keys = std::move(keys);  // Its elements are pointed at, and stay where they are.
-  size_t next_key = 0;
+Result<std::vector<BrokerLaunch::Server>> Servers(const policy::UpstreamOptions& upstream,
+                                                  const Files& files) {
+  std::vector<BrokerLaunch::Server> servers;
   for (const auto& declared : upstream.servers) {
-    mitm::DeclaredServer server{
-        .host = declared.host, .roots = {}, .pins = declared.pins, .client = {}};
-    for (const auto& file : declared.ca_files) {
-      auto bundle = Find(files, file);
-      if (!bundle) return tl::unexpected(std::move(bundle).error());
-      server.roots.push_back(*std::move(bundle));
+    auto& server = servers.emplace_back();
+    server.host = declared.host.ToString();
+    server.declared_at = declared.declared_at;
+    server.pins = declared.pins;
+    for (const auto& name : declared.ca_files) {
+      auto file = Find(files, name);
+      if (!file) return tl::unexpected(std::move(file).error());
+      server.roots.push_back(*std::move(file));
     }
-    if (declared.client_cert) {
-      auto chain = Find(files, declared.client_cert->cert_file);
-      if (!chain) return tl::unexpected(std::move(chain).error());
-      if (next_key == servers.keys.size()) {
-        return Fail(Code::kInvalid, declared.declared_at + ": the key was not read");
-      }
-      server.client = {*std::move(chain), declared.client_cert->key_file,
-                       &servers.keys[next_key++]};
-    }
-    servers.list.push_back(std::move(server));
+    if (!declared.client_cert) continue;
+    auto chain = Find(files, declared.client_cert->cert_file);
+    if (!chain) return tl::unexpected(std::move(chain).error());
+    server.client = {*std::move(chain), declared.client_cert->key_file};
   }
   return servers;
 }

@@ -5,10 +5,8 @@
 #include <vector>
 
 #include "base/result.h"
-#include "mitm/interceptor.h"
 #include "policy/engine.h"
 #include "runtime/broker/messages.h"
-#include "secrets/secret.h"
 
 namespace sallyport::runtime {
 
@@ -19,16 +17,10 @@ std::vector<BrokerLaunch::Item> ClientKeys(const policy::UpstreamOptions& upstre
 /// What the parent proxy's URL is read from, likewise.
 std::vector<BrokerLaunch::Item> ProxyItems(const policy::UpstreamOptions& upstream);
 
-/// `upstream "HOST" { … }` as the interceptor takes it. The keys go with this.
-struct DeclaredServers {
-  /// FILES (name and text) has every file that UPSTREAM names, but for the keys: KEYS stand in the
-  /// order of ClientKeys().
-  static Result<DeclaredServers> Make(const policy::UpstreamOptions& upstream,
-                                      const std::vector<std::pair<std::string, std::string>>& files,
-                                      std::vector<secrets::Secret> keys);
-
-  std::vector<mitm::DeclaredServer> list;
-  std::vector<secrets::Secret> keys;  ///< What `list` points at.
-};
+/// `upstream "HOST" { … }` as the broker is to know it, and ServerList::Make() takes it. FILES (name
+/// and text) has every file that UPSTREAM names, but for the keys.
+Result<std::vector<BrokerLaunch::Server>> Servers(
+    const policy::UpstreamOptions& upstream,
+    const std::vector<std::pair<std::string, std::string>>& files);
 
 }  // namespace sallyport::runtime

@@ -23,6 +23,7 @@
 #include "runtime/confine/confine.h"
 #include "runtime/dial/ares_resolver.h"
 #include "runtime/dial/system_roots.h"
+#include "runtime/broker/server_list.h"
 #include "runtime/warden/declared_servers.h"
 #include "runtime/warden/links.h"
 
@@ -147,6 +148,9 @@ Status Warden::StartBroker() {
   }
   launch.resolvers = launch_.resolvers;
   launch.extra_roots = launch_.extra_roots;
+  auto servers = Servers(engine_->upstream(), launch_.server_files);
+  if (!servers) return tl::unexpected(std::move(servers).error());
+  launch.servers = *std::move(servers);
   launch.proxy = engine_->upstream().proxy;
   auto broker = Broker::Start(launch_.broker_path, launch, std::move(descriptors_.values));
   if (!broker) return tl::unexpected(std::move(broker).error().In("starting the broker"));
@@ -318,8 +322,9 @@ Status Warden::MakeGate() {
   for (auto& [name, pem] : launch_.extra_roots) {
     options.extra_roots.push_back({std::move(name), std::move(pem)});
   }
-  auto servers = DeclaredServers::Make(engine_->upstream(), launch_.server_files,
-                                       std::move(client_keys));
+  auto declared = Servers(engine_->upstream(), launch_.server_files);
+  if (!declared) return tl::unexpected(std::move(declared).error());
+  auto servers = ServerList::Make(*declared, std::move(client_keys));
   if (!servers) return tl::unexpected(std::move(servers).error());
   options.servers = std::move(servers->list);
   auto interceptor = mitm::Interceptor::Create(

@@ -86,6 +86,33 @@ def _(world):
     assert "\033" not in got.text, got
 
 
+@test("bun is tried by what it reads: NODE_EXTRA_CA_CERTS, which leads to the gate's certificate")
+def _(world):
+    # No bun can be had from the distribution. What stands in for it trusts that one file, as bun documents.
+    file = policy(world, {"bun": """
+        [ -n "$NODE_EXTRA_CA_CERTS" ] || { echo UNABLE_TO_GET_ISSUER_CERT_LOCALLY; exit 1; }
+        curl -s -o /dev/null -w 'status %{http_code}\\n' --capath /none --cacert "$NODE_EXTRA_CA_CERTS" "$url" """})
+    bun = programs(doctor(world, "--json", "-f", file))["bun"]
+    assert bun["with_variables"] is True and bun["without"] is False, bun
+    assert "NODE_EXTRA_CA_CERTS" in bun["fix"], bun
+
+
+@test("what doctor trust says of browsers makes a client with their library trust the gate")
+def _(world):
+    if not all(shutil.which(name, path="/usr/bin:/bin") for name in ("certutil", "tstclnt")):
+        skip("no certutil, or no client of NSS")
+    fix = programs(doctor(world, "--json", "-f", policy(world, {"chromium": ""})))["chromium"]["fix"]
+    client = "tstclnt -Q -h api.example.test -p 443 -d sql:$HOME/.pki/nssdb >/dev/null 2>&1"
+    got = world.run("export HOME=/tmp/home; mkdir -p $HOME/.pki/nssdb\n"
+                    "certutil -d sql:$HOME/.pki/nssdb -N --empty-password\n"
+                    f"{client} && echo trusted before\n{fix}\n{client} && echo trusted\n{fix} && echo again",
+                    policy='allow.http { host = "api.example.test" }').expect(0)
+    assert got.text == "trusted\nagain\n", got
+    fresh = world.run(f"export HOME=/tmp/home\n{fix}\n{client} && echo trusted",
+                      policy='allow.http { host = "api.example.test" }').expect(0)
+    assert fresh.text == "trusted\n", fresh
+
+
 @test("a policy's secrets are not read, and its rules don't count")
 def _(world):
     file = policy(world, {"dotnet": ""}, 'secret "T" { from = file "/no/such/file", hosts = { "a.example.test" } }\n'

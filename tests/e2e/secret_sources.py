@@ -3,12 +3,17 @@
 tests' own, over TLS."""
 
 import base64
+import hashlib
+import http.server
 import json
 import os
+import ssl
 import subprocess
+import threading
 import time
 
 from harness import PLAIN, World, main, test
+from harness.pki import Authority
 from harness.sandbox import descendants, poll
 
 ALLOW = """
@@ -239,6 +244,57 @@ def _(world):
         info = file.stat()
         assert (info.st_uid, info.st_mode & 0o777) == (user, 0o600), info
         assert [p.name for p in folder.iterdir() if p.name.startswith(".sallyport")] == []
+
+
+class CorporateTokens(http.server.BaseHTTPRequestHandler):
+    """A token endpoint that only clients with a certificate of its own authority may ask."""
+
+    def do_POST(self):
+        body = b'{"access_token":"corporate-token-0123456789","token_type":"Bearer"}'
+        self.server.shown.append(self.connection.getpeercert())
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@test("a token endpoint with a private authority, a pin and client certificates is asked as `upstream` says")
+def _(world):
+    corporate = Authority(world.folder_for(0) / "pki", "Corporate")
+    certificate, key = corporate.issue("id", ["nobody.example.test"])
+    client, client_key = corporate.issue("gate", ["gate.example.test"], purpose="clientAuth")
+    public = subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-outform", "DER"], check=True,
+                            capture_output=True).stdout
+    pin = "sha256/" + base64.b64encode(hashlib.sha256(public).digest()).decode()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    tls.load_verify_locations(corporate.ca)
+    tls.verify_mode = ssl.CERT_REQUIRED
+    server = http.server.ThreadingHTTPServer(("11.0.0.85", 9443), CorporateTokens)
+    server.shown = []
+    server.socket = tls.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    policy = secret(OAUTH.replace("https://other.example.test/token", "https://nobody.example.test:9443/token"))
+    declared = f"""upstream "nobody.example.test" {{ ca = "{corporate.ca}", pin = "{pin}",
+        client_cert = {{ cert = "{client}", key = file "{client_key}" }} }}\n"""
+    env = {"CLIENT_SECRET": "hunter2"}
+    try:
+        world.origin.forget()
+        world.run(CURL, declared + policy, env=env).expect(0)
+        assert bearer(world) == ["Bearer corporate-token-0123456789"]
+        assert len(server.shown) == 1 and server.shown[0]["subject"][0][0] == ("commonName", "gate.example.test")
+        for wrong, words in ((declared.replace(pin, "sha256/" + "A" * 43 + "="), "pins"), ("", "TLS failed")):
+            got = world.run("echo started", wrong + policy, env=env)
+            assert got.code == 125 and words in got.errors and "hunter2" not in got.errors, got
+        assert len(server.shown) == 1
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 class GitHub:

@@ -44,6 +44,23 @@ inline void Echo(Origin::Connection& connection) {
   }
 }
 
+/// Answers without a body: HEAD with the length of one, /204, /304, /empty; and "last" to all else.
+inline void Bodiless(Origin::Connection& connection) {
+  for (;;) {
+    const std::string head = connection.ReadHead();
+    if (head.empty()) return;
+    if (head.starts_with("HEAD")) {
+      connection.Write("HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n");
+    } else if (head.starts_with("GET /204")) {
+      connection.Write("HTTP/1.1 204 No Content\r\n\r\n");
+    } else if (head.starts_with("GET /304")) {
+      connection.Write("HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\nETag: x\r\n\r\n");
+    } else {
+      connection.Answer(head.starts_with("GET /empty") ? "" : "last");
+    }
+  }
+}
+
 /// A whole gate over an origin, with guests in memory. Members may be set before Open().
 struct TestGate : TestLoop {
   explicit TestGate(Origin::Handler handler = Echo,

@@ -13,8 +13,8 @@
 namespace sallyport::netstack {
 namespace {
 
-std::unique_ptr<Loop> NewLoop() {
-  auto loop = Loop::Create();
+std::unique_ptr<Loop> NewLoop(const TimeSource* time) {
+  auto loop = Loop::Create(time);
   REQUIRE(loop);
   return std::move(*loop);
 }
@@ -112,7 +112,8 @@ std::optional<std::string> ReadSome(int socket) {
   return std::string(buffer.data(), static_cast<size_t>(got));
 }
 
-Fixture::Fixture(const StackOptions& options) : loop(NewLoop()), decider(*loop) {
+Fixture::Fixture(const StackOptions& options, const TimeSource* time)
+    : loop(NewLoop(time)), decider(*loop) {
   auto made = MemoryLink::Create();
   REQUIRE(made);
   link = made->get();
@@ -158,6 +159,14 @@ void Fixture::Settle() {
     const Loop::Handle at_once = loop->Post([] {});
     REQUIRE(loop->RunOnce());
     quiet = Deliver() == 0 ? quiet + 1 : 0;
+  }
+}
+
+void Fixture::Pass(ManualClock& clock, Clock::duration time) {
+  constexpr std::chrono::milliseconds kTick(25);
+  for (; time > Clock::duration(0); time -= kTick) {
+    clock.Advance(std::min<Clock::duration>(kTick, time));
+    Turn();
   }
 }
 

@@ -15,6 +15,7 @@
 #include "base/unique_fd.h"
 #include "guest.h"
 #include "netstack/stack.h"
+#include "tests/fakes/manual_clock.h"
 
 namespace sallyport::netstack {
 
@@ -58,7 +59,8 @@ std::optional<std::string> ReadSome(int socket);
 
 class Fixture {
  public:
-  explicit Fixture(const StackOptions& options = TestOptions());
+  /// TIME, if given, outlives it; nothing waits by itself then: see Pass().
+  explicit Fixture(const StackOptions& options = TestOptions(), const TimeSource* time = nullptr);
   ~Fixture();
 
   /// Runs one turn without waiting for anything, and hands what came out to guests and `seen`.
@@ -67,6 +69,8 @@ class Fixture {
   bool RunUntil(const std::function<bool()>& done);
   /// Runs turns until nothing comes out any more.
   void Settle();
+  /// Lets TIME go by on CLOCK, which is its own, as finely as the stack's timers tick.
+  void Pass(ManualClock& clock, Clock::duration time);
   /// Opens a connection, which must succeed.
   std::unique_ptr<GuestTcp> Connect(Ip ip, uint16_t source_port = 40000, uint16_t port = 80,
                                     uint32_t sequence = 1000);

@@ -134,6 +134,25 @@ Bytes IpPacket(const IpAddress& destination, uint8_t protocol, const Bytes& mess
   return packet;
 }
 
+std::vector<Bytes> Fragments(const IpAddress& destination, uint8_t protocol, const Bytes& message) {
+  std::vector<Bytes> frames;
+  for (size_t at = 0; at < message.size(); at += 1480) {
+    const size_t size = std::min<size_t>(1480, message.size() - at);
+    Bytes packet = IpPacket(destination, protocol,
+                            Bytes(message.begin() + static_cast<ptrdiff_t>(at),
+                                  message.begin() + static_cast<ptrdiff_t>(at + size)));
+    const bool last = at + size == message.size();
+    Store16(&packet[4], 77);
+    Store16(&packet[6], (last ? 0 : 0x2000) | at / 8);
+    Store16(&packet[10], 0);
+    Checksum checksum;
+    checksum.Add(std::span(packet).first(20));
+    Store16(&packet[10], checksum.Finish());
+    frames.push_back(EthernetFrame(0x0800, packet));
+  }
+  return frames;
+}
+
 Bytes IpFrame(const IpAddress& destination, uint8_t protocol, const Bytes& message,
               std::optional<IpAddress> source) {
   return EthernetFrame(destination.is_v4() ? 0x0800 : 0x86dd,

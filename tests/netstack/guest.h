@@ -60,6 +60,8 @@ Bytes IpPacket(const IpAddress& destination, uint8_t protocol, const Bytes& mess
 /// A frame with such a packet.
 Bytes IpFrame(const IpAddress& destination, uint8_t protocol, const Bytes& message,
               std::optional<IpAddress> source = std::nullopt);
+/// Frames with the fragments of such a packet, of 1,480 bytes each; IPv4 only.
+std::vector<Bytes> Fragments(const IpAddress& destination, uint8_t protocol, const Bytes& message);
 /// Messages, with their checksums.
 Bytes UdpMessage(const IpAddress& destination, uint16_t source_port, uint16_t destination_port,
                  std::string_view data);

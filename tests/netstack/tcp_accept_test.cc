@@ -345,18 +345,6 @@ TEST_CASE("destroying the stream delivers what was written, and a late upload re
   CHECK(test.net.decider.ended[0].second.bytes_up == 11'000);
 }
 
-TEST_CASE("a guest that does not finish a closed connection is reset in the end") {
-  StackOptions options = TestOptions();
-  options.linger_timeout = std::chrono::milliseconds(10);
-  Accepting test(options);
-  auto guest = test.Connect();
-  test.stream.reset();
-  REQUIRE(test.net.RunUntil([&] { return guest->reset; }));
-  CHECK(guest->finished);
-  test.net.Settle();
-  CHECK(test.net.stack->stats().tcp_flows == 0);
-}
-
 TEST_CASE("a reset from the guest breaks the stream, which is told") {
   Accepting test;
   auto guest = test.Connect();

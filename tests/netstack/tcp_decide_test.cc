@@ -98,17 +98,6 @@ TEST_CASE("a reset and a new SYN in one turn are two flows") {
   CHECK(net.stack->stats().tcp_flows == 1);
 }
 
-TEST_CASE("a verdict that never comes is a refusal after its time") {
-  StackOptions options = TestOptions();
-  options.decision_timeout = std::chrono::milliseconds(5);
-  Fixture net(options);
-  auto guest = net.NewGuest(Ip::kV4);
-  guest->Syn();
-  REQUIRE(net.RunUntil([&] { return !net.seen.empty(); }));
-  CHECK(net.decider.cancelled == 1);
-  CHECK(net.stack->stats().tcp_flows == 0);
-}
-
 TEST_CASE("a verdict that is not for connections denies") {
   Fixture net;
   net.decider.answer = [](const FlowInfo&) { return ServeFlow{}; };

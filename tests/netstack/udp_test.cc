@@ -80,19 +80,6 @@ TEST_CASE("a spliced flow relays datagrams both ways") {
   }
 }
 
-TEST_CASE("a spliced flow ends by silence") {
-  StackOptions options = TestOptions();
-  options.udp_idle_timeout = std::chrono::milliseconds(10);
-  SocketPair pair = UdpPair();
-  auto ours = std::make_shared<UniqueFd>(std::move(pair.ours));
-  Fixture net(options);
-  net.decider.answer = [ours](const FlowInfo&) { return SpliceFlow{std::move(*ours)}; };
-  SendUdp(net, Ip::kV4, "ping");
-  REQUIRE(net.RunUntil([&] { return net.decider.ended.size() == 1; }));
-  CHECK(net.decider.ended[0].second.bytes_up == 4);
-  CHECK(net.stack->stats().udp_flows == 0);
-}
-
 TEST_CASE("a denial is told by ICMP, remembered for a while, and then asked about again") {
   for (const Ip ip : {Ip::kV4, Ip::kV6}) {
     StackOptions options = TestOptions();
@@ -236,23 +223,7 @@ TEST_CASE("a datagram in IPv4 fragments, in any order, is one datagram; so is th
   Fixture net;
   net.decider.answer = [&](const FlowInfo&) { return ServeFlow{&service}; };
   const Bytes message = UdpMessage(Far(Ip::kV4), 5000, 53, data);
-  std::vector<Bytes> frames;
-  for (size_t at = 0; at < message.size(); at += 1480) {
-    const size_t size = std::min<size_t>(1480, message.size() - at);
-    Bytes packet = IpPacket(Far(Ip::kV4), kProtocolUdp,
-                            Bytes(message.begin() + static_cast<ptrdiff_t>(at),
-                                  message.begin() + static_cast<ptrdiff_t>(at + size)));
-    const bool last = at + size == message.size();
-    Store16(&packet[4], 77);
-    Store16(&packet[6], (last ? 0 : 0x2000) | at / 8);
-    Store16(&packet[10], 0);
-    // The header's checksum, again.
-    uint32_t sum = 0;
-    for (size_t word = 0; word < 20; word += 2) sum += Load16(&packet[word]);
-    while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
-    Store16(&packet[10], static_cast<uint16_t>(~sum));
-    frames.push_back(EthernetFrame(0x0800, packet));
-  }
+  std::vector<Bytes> frames = Fragments(Far(Ip::kV4), kProtocolUdp, message);
   std::swap(frames.front(), frames.back());
   for (const Bytes& frame : frames) net.link->Push(frame);
   net.Settle();

@@ -118,4 +118,19 @@ class Policy {
   std::unique_ptr<Engine> engine_;
 };
 
+/// A file that can't be loaded.
+struct Mistake {
+  std::string text;
+  const char* message;  ///< A piece of what is said about it.
+};
+
+inline void CheckMistakes(std::initializer_list<Mistake> mistakes) {
+  for (const Mistake& mistake : mistakes) {
+    INFO(mistake.text);
+    const std::string said = Diagnose(mistake.text);
+    CHECK_THAT(said, Catch::Contains(": error: ") && Catch::Contains(mistake.message));
+    CHECK(Load(mistake.text).engine == nullptr);
+  }
+}
+
 }  // namespace sallyport::policy

@@ -11,6 +11,7 @@
 #include "tests/fakes/memory_stream.h"
 #include "tests/fakes/fake_waits.h"
 #include "tests/fakes/recording_audit.h"
+#include "tests/runtime/policies.h"
 
 namespace sallyport::runtime {
 namespace {
@@ -76,10 +77,7 @@ allow.tcp { ip = "11.1.0.0/16", port = 22 }
 
 struct Fixture {
   explicit Fixture(const char* text = kPolicy) {
-    auto loaded = policy::Engine::Load({.text = text, .name = "policy.lua", .folder = "/"});
-    for (const auto& diagnostic : loaded.diagnostics) UNSCOPED_INFO(diagnostic.ToString());
-    REQUIRE(loaded.engine);
-    engine = std::move(loaded.engine);
+    engine = LoadPolicy(text);
     resolver.Set("api.example", {*IpAddress::Parse("11.0.0.80")});
     resolver.Set("db.example", {*IpAddress::Parse("10.0.0.5")});
     resolver.Set("time.example", {*IpAddress::Parse("11.0.0.123")});

@@ -11,6 +11,7 @@
 #include "tests/fakes/fake_resolver.h"
 #include "tests/fakes/fake_waits.h"
 #include "tests/fakes/recording_audit.h"
+#include "tests/runtime/policies.h"
 
 namespace sallyport::runtime {
 namespace {
@@ -31,10 +32,7 @@ deny.http { host = "bad.api.example" }
 /// Decisions over a real policy and the real dialler. Nothing listens where anything may go.
 struct Fixture {
   explicit Fixture(const char* text = kPolicy) {
-    auto loaded = policy::Engine::Load({.text = text, .name = "policy.lua", .folder = "/"});
-    for (const auto& diagnostic : loaded.diagnostics) UNSCOPED_INFO(diagnostic.ToString());
-    REQUIRE(loaded.engine);
-    engine = std::move(loaded.engine);
+    engine = LoadPolicy(text);
     resolver.Set("api.example", {*IpAddress::Parse("11.0.0.80")});
     resolver.Set("inner.example", {*IpAddress::Parse("11.0.0.81")});
     resolver.Set("db.example", {*IpAddress::Parse("10.0.0.5")});

@@ -31,12 +31,13 @@ class Authority:
         _openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", f"{stem}.key",
                  cwd=self.folder)
 
-    def issue(self, stem, names, start="20240101000000Z", end="20491231235959Z"):
+    def issue(self, stem, names, start="20240101000000Z", end="20491231235959Z",
+              purpose="serverAuth"):
         """A leaf for NAMES; returns (certificate, key)."""
         self._key(stem)
         alternatives = ",".join(f"DNS:{name}" for name in names)
         (self.folder / f"{stem}.ext").write_text(
-            f"basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage=serverAuth\n"
+            f"basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage={purpose}\n"
             f"subjectAltName={alternatives}\nauthorityKeyIdentifier=keyid\n"
             f"subjectKeyIdentifier=hash\n")
         _openssl("req", "-new", "-key", f"{stem}.key", "-subj", f"/CN={names[0][:60]}",

@@ -81,6 +81,8 @@ TEST_CASE("requests are read as they are, for every way of cutting them") {
        Head(1, {{":method", "GET"}, {":scheme", "https"}, {":path", "/"}, {"host", "api.test"}}),
        get + " end\n"},
       {"Host that is the :authority", Head(1, Asking({{"host", "API.test:443"}})), get + " end\n"},
+      {"a credential for a proxy, which is the gate",
+       Head(1, Asking({{"proxy-authorization", "Basic eDp5"}, {"x", "y"}})), get + " x=y; end\n"},
       {"TE of trailers", Head(1, Asking({{"te", "trailers"}})), get + " te=trailers; end\n"},
       {"an expectation",
        Head(1, Asking({{"expect", "100-continue"}}, "PUT"), 0) + Data(1, "x", kEndStream),

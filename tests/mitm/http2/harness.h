@@ -4,35 +4,16 @@
 #include <string>
 #include <utility>
 
-#include "mitm/flow_context.h"
 #include "mitm/http2/session.h"
-#include "mitm/upstream_pool.h"
-#include "mitm/distrust_log.h"
-#include "mitm/upstream_tls.h"
-#include "mitm/upstream_trust.h"
-#include "tests/mitm/harness.h"
 #include "tests/mitm/http2/client.h"
+#include "tests/mitm/http2/gate_parts.h"
 
 namespace sallyport::mitm::http2 {
 
-/// The parts of a gate below a guest's TLS, over an origin that speaks HTTP/1.1, with guests in
-/// memory. Members may be set before Open().
-struct TestSessions : TestLoop {
-  explicit TestSessions(Origin::Handler handler = Echo)
-      : origin(&ApiCertificate(), std::move(handler)),
-        dialer(*loop, origin.port()),
-        upstream_tls(std::move(
-            *UpstreamTls::Create(std::move(*LoadTrustedRoots({})), [] { return Roots().Pem(); }))),
-        pool(*loop, dialer, *upstream_tls),
-        gate{.loop = *loop,
-             .engine = engine,
-             .secrets = secrets,
-             .audit = audit,
-             .pool = pool,
-             .dialer = dialer,
-             .distrust = distrust,
-             .terminate = [this](std::string why) { terminated.push_back(std::move(why)); },
-             .waits = waits} {}
+/// A gate below its guests' TLS, over an origin that speaks HTTP/1.1, with guests in memory.
+/// Members may be set before Open().
+struct TestSessions : GateParts {
+  explicit TestSessions(Origin::Handler handler = Echo) : GateParts(std::move(handler)) {}
 
   /// One guest's connection, as if its TLS were up.
   struct Connection final : public Session::Owner {
@@ -64,17 +45,6 @@ struct TestSessions : TestLoop {
                                         options);
   }
 
-  static HttpFlow Flow(uint16_t port = 443) {
-    HttpFlow flow;
-    flow.facts.flow = 7;
-    flow.facts.destination = {IpAddress::V4(203, 0, 113, 5), port};
-    flow.facts.name = *HostName::Parse("api.test");
-    flow.verdict.action = policy::FlowVerdict::Action::kHttp;
-    flow.verdict.rule = "policy.lua:1";
-    flow.verdict.http = policy::FakeEngine::Grant();
-    return flow;
-  }
-
   const Client::Answer& Await(Connection& connection, int32_t id) {
     RunUntil([&] {
       return connection.client.Has(id) || connection.client.broken || connection.client.ended;
@@ -87,18 +57,6 @@ struct TestSessions : TestLoop {
       return policy::FakeEngine::Deny(refusal);
     });
   }
-
-  Origin origin;
-  LoopbackDialer dialer;
-  policy::FakeEngine engine;
-  secrets::Store secrets;
-  RecordingAudit audit;
-  policy::FakeWaits waits;
-  DistrustLog distrust{audit};
-  std::vector<std::string> terminated;
-  std::unique_ptr<UpstreamTls> upstream_tls;
-  UpstreamPool pool;
-  Gate gate;
 };
 
 }  // namespace sallyport::mitm::http2

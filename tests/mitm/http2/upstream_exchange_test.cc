@@ -3,10 +3,8 @@
 #include <list>
 
 #include "mitm/authority.h"
-#include "mitm/distrust_log.h"
 #include "mitm/exchange.h"
-#include "mitm/upstream_trust.h"
-#include "secrets/store.h"
+#include "tests/mitm/http2/gate_parts.h"
 #include "tests/mitm/http2/http2_origin.h"
 
 // Exchanges of a guest that speaks HTTP/2, with servers that do and that don't.
@@ -60,37 +58,14 @@ struct Guest final : GuestSide {
 };
 
 /// A gate without guests' connections.
-struct Rig : TestLoop {
+struct Rig : GateParts {
   explicit Rig(Origin::Handler handler = Http2Origin(), const std::string& alpn = kSpeaksBoth)
-      : origin(&ApiCertificate(), std::move(handler), alpn),
-        dialer(*loop, origin.port()),
-        tls(std::move(
-            *UpstreamTls::Create(std::move(*LoadTrustedRoots({})), [] { return Roots().Pem(); }))),
-        pool(*loop, dialer, *tls),
-        gate{.loop = *loop,
-             .engine = engine,
-             .secrets = secrets,
-             .audit = audit,
-             .pool = pool,
-             .dialer = dialer,
-             .distrust = distrust,
-             .terminate = {},
-             .waits = waits},
-        flow(gate, Flow()) {
+      : GateParts(std::move(handler), alpn), flow(gate, Flow()) {
     flow.tls.encrypted = true;
     flow.tls.sni = "api.test";
     flow.tls.alpn = "h2";
   }
 
-  static HttpFlow Flow() {
-    HttpFlow made;
-    made.facts.flow = 7;
-    made.facts.destination = {IpAddress::V4(203, 0, 113, 5), 443};
-    made.facts.name = *HostName::Parse("api.test");
-    made.verdict.action = policy::FlowVerdict::Action::kHttp;
-    made.verdict.http = policy::FakeEngine::Grant();
-    return made;
-  }
   static Request Ask(const std::string& method, const std::string& path) {
     Request request;
     request.head.method = method;
@@ -103,16 +78,6 @@ struct Rig : TestLoop {
     RunUntil([&guest] { return guest.over(); });
   }
 
-  Origin origin;
-  LoopbackDialer dialer;
-  policy::FakeEngine engine;
-  secrets::Store secrets;
-  RecordingAudit audit;
-  policy::FakeWaits waits;
-  DistrustLog distrust{audit};
-  std::unique_ptr<UpstreamTls> tls;
-  UpstreamPool pool;
-  Gate gate;
   FlowContext flow;
 };
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <nghttp2/nghttp2.h>
+
 #include <algorithm>
 #include <memory>
 #include <string>
@@ -204,6 +206,20 @@ inline std::string ReadAnswers(const std::vector<std::string_view>& pieces,
   std::string text;
   for (const std::string& one : ReadEach(pieces, methods, max_body)) text += one;
   return text;
+}
+
+constexpr uint8_t kEndStream = NGHTTP2_FLAG_END_STREAM;
+constexpr uint8_t kEndHeaders = NGHTTP2_FLAG_END_HEADERS;
+
+/// Frames of a server, and the beginning of a head.
+inline std::string Settings() {
+  return Frame(NGHTTP2_SETTINGS, 0, 0, "");
+}
+inline std::string Fields(uint8_t flags, const std::string& block, uint32_t stream = 1) {
+  return Frame(NGHTTP2_HEADERS, kEndHeaders | flags, stream, block);
+}
+inline std::string Ok() {
+  return Literal(":status", "200");
 }
 
 }  // namespace sallyport::mitm::http2

@@ -105,6 +105,26 @@ TEST_CASE("roots that can't be read are told, not passed over") {
   CHECK(started.Ask(0).find("bad.pem") != std::string::npos);
 }
 
+TEST_CASE("what is declared of one host and can't be read is told, not passed over") {
+  OAuth2Source oauth;
+  oauth.token_url = *HttpUrl::Parse("https://id.example.com/");
+  auto launch = Launch({oauth, FileSource{"/nonexistent/key.pem"}});
+  auto& server = launch.servers.emplace_back();
+  server.host = "id.example.com";
+  server.declared_at = "policy.lua:3";
+  SECTION("its roots") {
+    server.roots = {{"corp.pem", "-----BEGIN CERTIFICATE-----\nnone\n"}};
+    Started started(launch, kValues);
+    CHECK(started.Ask(0).find("corp.pem") != std::string::npos);
+  }
+  SECTION("the key of its client certificate") {
+    server.client = {{"client.pem", ""}, "/nonexistent/key.pem"};
+    Started started(launch, kValues);
+    CHECK(started.Ask(0).find("policy.lua:3: client_cert: file /nonexistent/key.pem") !=
+          std::string::npos);
+  }
+}
+
 TEST_CASE("a program that is not there is an error that names it") {
   const auto broker = Broker::Start("/nonexistent/sandbox-broker", {}, Pipe(""));
   REQUIRE_FALSE(broker);

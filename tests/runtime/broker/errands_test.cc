@@ -12,12 +12,13 @@ namespace {
 
 using Catch::Matchers::Contains;
 
+constexpr std::string_view kUsers("PATH\0/usr/bin:/bin\0WORD\0from the user\0", 38);
+
 /// Errands with a loop, for what DECLARED holds.
 struct Work {
-  explicit Work(Errands::Declared declared) : loop(*Loop::Create()) {
-    Variables variables;
-    variables.emplace("PATH", Wiped("/usr/bin:/bin"));
-    variables.emplace("WORD", Wiped("from the user"));
+  explicit Work(Errands::Declared declared) : Work(std::move(declared), Pipe(kUsers)) {}
+  Work(Errands::Declared declared, const UniqueFd& values) : loop(*Loop::Create()) {
+    const auto variables = *Variables::Read(values);
     auto started = Errands::Start(std::move(declared), variables);
     REQUIRE(started);
     errands = *std::move(started);
@@ -74,6 +75,68 @@ TEST_CASE("a command has the user's environment, its folder, and no input") {
   CHECK(RunOnce(Shell("pwd -P", folder.path)) ==
         "=" + std::filesystem::canonical(folder.path).string());
   CHECK(RunOnce(Shell("cat; echo end")) == "=end");
+}
+
+/// The memory of PROCESS that is WORD, and how much of that is not locked (proc(5): VmFlags "lo").
+struct Places {
+  size_t all = 0;
+  size_t unlocked = 0;
+};
+Places Find(const std::string& process, const std::string& word) {
+  std::ifstream maps("/proc/" + process + "/smaps");
+  std::ifstream memory("/proc/" + process + "/mem");
+  Places places;
+  size_t here = 0;
+  for (std::string line; std::getline(maps, line);) {
+    unsigned long begin = 0;
+    unsigned long end = 0;
+    char readable = '-';
+    if (std::sscanf(line.c_str(), "%lx-%lx %c", &begin, &end, &readable) == 3) {
+      here = 0;
+      std::string bytes(end - begin, '\0');
+      memory.clear();
+      if (readable != 'r' || !memory.seekg(static_cast<std::streamoff>(begin)) ||
+          !memory.read(bytes.data(), static_cast<std::streamsize>(bytes.size()))) {
+        continue;
+      }
+      for (size_t at = bytes.find(word); at != bytes.npos; at = bytes.find(word, at + 1)) ++here;
+      places.all += here;
+    }
+    if (line.starts_with("VmFlags:") && line.find(" lo") == line.npos) places.unlocked += here;
+  }
+  return places;
+}
+
+TEST_CASE("the process that runs commands has the user's environment in locked memory only") {
+  if (geteuid() != 0) return;  // Nobody else may look into a process that is not dumpable.
+  const Folder folder;
+  // A word that this process, whose memory the child inherits, has never seen.
+  const std::string make =
+      "printf 'PATH\\0/usr/bin:/bin\\0WORD\\0%s\\0' \"$(head -c 24 /dev/urandom | od -An -tx1 | "
+      "tr -d ' \\n' | tee word)\"";
+  std::array<int, 2> ends;
+  REQUIRE(pipe2(ends.data(), O_CLOEXEC) == 0);
+  const UniqueFd values(ends[0]);
+  UniqueFd writer(ends[1]);
+  const pid_t made = fork();
+  if (made == 0) {
+    if (chdir(folder.path.c_str()) == 0 && dup2(writer.get(), 1) == 1) {
+      execl("/bin/sh", "sh", "-c", make.c_str(), nullptr);
+    }
+    _exit(1);
+  }
+  writer.reset();
+  REQUIRE(waitpid(made, nullptr, 0) == made);
+  const auto command = Shell("echo $PPID; echo $WORD");
+  Work work({.commands = {command}, .files = {}}, values);
+  const std::string told = work.Run(command);
+  const std::string word = folder.Read("word");
+  REQUIRE(word.size() == 48);
+  const size_t line = told.find('\n');
+  REQUIRE(told.substr(line + 1) == word);
+  const Places places = Find(told.substr(1, line - 1), word);
+  CHECK(places.all == 1);
+  CHECK(places.unlocked == 0);
 }
 
 TEST_CASE("a command has no descriptor of ours") {

@@ -10,7 +10,7 @@ namespace {
 TEST_CASE("a variable's value comes through the pipe, and only if a source names it") {
   const std::string values("ONE\0first\0TWO\0sec\nond\0", 22);
   const auto sources =
-      Sources::Open({EnvSource{"TWO"}, EnvSource{"NONE"}}, ReadVariables(Pipe(values)));
+      Sources::Open({EnvSource{"TWO"}, EnvSource{"NONE"}}, *Variables::Read(Pipe(values)));
   CHECK(sources.Read(EnvSource{"TWO"})->text == "sec\nond");
   const auto none = sources.Read(EnvSource{"NONE"});
   REQUIRE_FALSE(none);
@@ -20,7 +20,7 @@ TEST_CASE("a variable's value comes through the pipe, and only if a source names
 
 TEST_CASE("a variable whose value can't be kept says why when it is asked for") {
   const auto sources =
-      Sources::Open({EnvSource{"EMPTY"}}, ReadVariables(Pipe(std::string_view("EMPTY\0\0", 7))));
+      Sources::Open({EnvSource{"EMPTY"}}, *Variables::Read(Pipe(std::string_view("EMPTY\0\0", 7))));
   const auto empty = sources.Read(EnvSource{"EMPTY"});
   REQUIRE_FALSE(empty);
   CHECK(empty.error().code() == Code::kInvalid);
@@ -34,26 +34,9 @@ TEST_CASE("the variables and files of a source's parts are read, too") {
   GitHubAppSource app;
   app.private_key = FileSource{folder.Write("key", "line one\nline two\n")};
   const auto sources =
-      Sources::Open({oauth, app}, ReadVariables(Pipe(std::string_view("S\0x\0", 4))));
+      Sources::Open({oauth, app}, *Variables::Read(Pipe(std::string_view("S\0x\0", 4))));
   CHECK(sources.Read(EnvSource{"S"})->text == "x");
   CHECK(sources.Read(std::get<FileSource>(app.private_key))->text == "line one\nline two");
-}
-
-TEST_CASE("variables without an end are not taken for whole ones") {
-  CHECK(ReadVariables(Pipe("NAME")).empty());
-  CHECK(ReadVariables(Pipe(std::string_view("NAME\0val", 8))).empty());
-  CHECK(ReadVariables(UniqueFd()).empty());
-}
-
-TEST_CASE("an environment larger than a block is read whole") {
-  std::string values;
-  for (int i = 0; i < 2000; ++i) {
-    values.append("N" + std::to_string(i)).push_back('\0');
-    values.append(20, 'v').push_back('\0');
-  }
-  const auto variables = ReadVariables(Pipe(values));
-  CHECK(variables.size() == 2000);
-  CHECK(variables.at("N1999").text == std::string(20, 'v'));
 }
 
 TEST_CASE("a file's last newline is not part of the secret") {

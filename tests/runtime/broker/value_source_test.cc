@@ -1,11 +1,14 @@
 #include "runtime/broker/value_source.h"
 
+#include <openssl/sha.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <mutex>
 
+#include "mitm/server_settings.h"
 #include "mitm/upstream_trust.h"
+#include "runtime/broker/server_list.h"
 #include "runtime/dial/guarded_dialer.h"
 #include "tests/fakes/fake_resolver.h"
 #include "tests/fakes/loopback_dialer.h"
@@ -38,9 +41,10 @@ const TestCertificate& Certificate() {
 class TokenServer {
  public:
   explicit TokenServer(std::vector<std::string> answers,
-                       const TestCertificate* certificate = &Certificate())
+                       const TestCertificate* certificate = &Certificate(), Origin::Tls tls = {})
       : answers_(std::move(answers)),
-        origin_(certificate, [this](Origin::Connection& c) { Serve(c); }) {}
+        origin_(
+            certificate, [this](Origin::Connection& c) { Serve(c); }, std::move(tls)) {}
 
   uint16_t port() const { return origin_.port(); }
   /// Heads with bodies.
@@ -79,13 +83,14 @@ std::string Ok(const std::string& body) {
 
 /// All that a source works with. The errands' child is forked before the server has threads.
 struct Bench {
-  explicit Bench(const SecretSource& source, Variables variables = {}) : loop(*Loop::Create()) {
+  explicit Bench(const SecretSource& source, const Variables& variables = {})
+      : loop(*Loop::Create()) {
     auto declared = ErrandsOf({source});
     if (!declared.commands.empty() || !declared.files.empty()) {
       errands = std::move(*Errands::Start(std::move(declared), {}));
       REQUIRE(errands->Attach(*loop));
     }
-    local = Sources::Open({source}, std::move(variables));
+    local = Sources::Open({source}, variables);
   }
   ~Bench() {
     pending = {};
@@ -95,10 +100,13 @@ struct Bench {
     }
   }
 
-  void Connect(Dialer& dialer, const SecretSource& source) {
+  void Connect(Dialer& dialer, const SecretSource& source, const ServerList& servers = {}) {
     auto trusted = mitm::LoadTrustedRoots({{"test", Roots().Pem()}});
     REQUIRE(trusted);
-    tls = std::move(*mitm::UpstreamTls::Create(*std::move(trusted), [] { return std::string(); }));
+    auto table = mitm::ServerTable::Create(servers.list, trusted->get());
+    REQUIRE(table);
+    tls = std::move(*mitm::UpstreamTls::Create(
+        *std::move(trusted), [] { return std::string(); }, *std::move(table)));
     http = std::make_unique<HttpClient>(*loop, dialer, *tls);
     value = MakeValueSource(
         "TOKEN", source,
@@ -141,9 +149,17 @@ OAuth2Source OAuth(const std::string& url = "https://id.test/oauth/token") {
 }
 
 Variables Secret() {
-  Variables variables;
-  variables.emplace("SECRET", Wiped("hunter2"));
-  return variables;
+  return *Variables::Read(Pipe(std::string_view("SECRET\0hunter2\0", 15)));
+}
+
+/// The SHA-256 of the certificate's public key, as a pin.
+std::string KeyDigest(const TestCertificate& certificate) {
+  uint8_t* der = nullptr;
+  const int size = i2d_PUBKEY(certificate.key.get(), &der);
+  const bssl::UniquePtr<uint8_t> own(der);
+  std::string digest(32, '\0');
+  SHA256(der, static_cast<size_t>(size), reinterpret_cast<uint8_t*>(digest.data()));
+  return digest;
 }
 
 /// One fetch of SOURCE from a server with ANSWERS.
@@ -214,6 +230,69 @@ TEST_CASE("a certificate for another name is refused before anything was sent") 
   bench.Connect(dialer, source);
   CHECK_THAT(bench.Fetch(), Contains("https://other.test/token: TLS failed"));
   CHECK(server.requests().empty());
+}
+
+/// One fetch of OAuth() from SERVER, with what is declared of it.
+std::string FetchFrom(TokenServer& server, const BrokerLaunch::Server& declared,
+                      std::vector<secrets::Secret> keys = {}) {
+  const auto servers = ServerList::Make({declared}, std::move(keys));
+  REQUIRE(servers);
+  const auto source = OAuth();
+  Bench bench(source, Secret());
+  LoopbackDialer dialer(*bench.loop, server.port());
+  bench.Connect(dialer, source, *servers);
+  return bench.Fetch();
+}
+
+BrokerLaunch::Server Declared(const std::string& host = "id.test") {
+  BrokerLaunch::Server server;
+  server.host = host;
+  return server;
+}
+
+TEST_CASE("a private authority is trusted for the endpoint that it is declared for, and no other") {
+  const auto corp = mitm::MakeTestCertificate({.name = "Corp", .authority = true});
+  const auto leaf =
+      mitm::MakeTestCertificate({.name = "id.test", .dns = "id.test", .issuer = &corp});
+  TokenServer server({Ok(R"({"access_token":"one"})")}, &leaf);
+  CHECK_THAT(FetchFrom(server, Declared()), Contains("TLS failed"));
+  auto declared = Declared("other.test");
+  declared.roots = {{"corp.pem", corp.Pem()}};
+  CHECK_THAT(FetchFrom(server, declared), Contains("TLS failed"));
+  CHECK(server.requests().empty());
+  declared.host = "id.test";
+  CHECK(FetchFrom(server, declared) == "one");
+}
+
+TEST_CASE("an endpoint without a pinned key is refused before anything was sent") {
+  TokenServer server({Ok(R"({"access_token":"one"})")});
+  auto declared = Declared();
+  declared.pins = {std::string(32, '\x01')};
+  CHECK_THAT(FetchFrom(server, declared), Contains("TLS failed") && Contains("pins"));
+  CHECK(server.requests().empty());
+  declared.pins.push_back(KeyDigest(Certificate()));
+  CHECK(FetchFrom(server, declared) == "one");
+}
+
+TEST_CASE("an endpoint that asks for a client certificate is shown the declared one") {
+  const auto corp = mitm::MakeTestCertificate({.name = "Corp", .authority = true});
+  const auto client = mitm::MakeTestCertificate({.name = "gate", .issuer = &corp});
+  Origin::Tls tls;
+  tls.clients = &corp;
+  TokenServer server({Ok(R"({"access_token":"one"})")}, &Certificate(), tls);
+  CHECK(FetchFrom(server, Declared()).starts_with("(https://id.test/oauth/token: "));
+  CHECK(server.requests().empty());
+  auto declared = Declared();
+  declared.client = {{"client.pem", client.Pem()}, "key.pem"};
+  std::vector<secrets::Secret> keys;
+  keys.push_back(*secrets::Secret::Create(client.KeyPem(), secrets::Secret::Form::kFile));
+  CHECK(FetchFrom(server, declared, std::move(keys)) == "one");
+}
+
+TEST_CASE("a client certificate without its key is an error, not a connection without it") {
+  auto declared = Declared();
+  declared.client = {{"client.pem", ""}, "key.pem"};
+  CHECK_FALSE(ServerList::Make({declared}, {}));
 }
 
 TEST_CASE("a missing part of a source is told") {
