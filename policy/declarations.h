@@ -55,9 +55,9 @@ struct Loader {
   size_t patterns = 0;                         ///< Host patterns and prefixes so far.
 };
 
-/// Rules beyond this are a generated file gone wrong; with 64 KiB of a pattern index each far
-/// below any memory that matters.
-inline constexpr size_t kMaxRules = 4096;
+/// Rules beyond this are a generated file gone wrong. A rule takes about a kilobyte, a pattern a
+/// tenth of that in the indexes: 25 MiB at most.
+inline constexpr size_t kMaxRules = 16384;
 inline constexpr size_t kMaxPatterns = 65536;
 inline constexpr size_t kMaxHooks = 256;
 

@@ -309,9 +309,10 @@ int DeclareRule(lua_State* lua) {
   // A rule with a mistake takes no part in the checks over all rules: they would report its shadow.
   if (loader.diagnostics.error_count() != errors_before) return 0;
   loader.patterns +=
-      rule.hosts.size() + rule.resolves.prefixes.size() + (rule.ip ? rule.ip->prefixes.size() : 0);
+      rule.hosts.size() + rule.resolves.prefixes.size() + (rule.ip ? rule.ip->prefixes.size() : 0) +
+      rule.paths.size();
   if (loader.declared.rules.rules().size() >= kMaxRules || loader.patterns > kMaxPatterns) {
-    return luaL_error(lua, "too many rules: at most %d, with %d hosts and addresses",
+    return luaL_error(lua, "too many rules: at most %d, with %d hosts, addresses and paths",
                       static_cast<int>(kMaxRules), static_cast<int>(kMaxPatterns));
   }
   loader.declared.rules.Add(std::move(rule));

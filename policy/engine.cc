@@ -48,7 +48,7 @@ class EngineImpl final : public Engine {
   const Declarations& declared() const { return script_->declared; }
   const RuleSet& rules() const { return script_->declared.rules; }
 
-  FlowVerdict FlowFromRules(RuleSet::FlowDecision decision);
+  FlowVerdict FlowFromRules(RuleSet::FlowDecision decision, bool has_name);
   const Rule* Permit(const HttpGrant& grant, const Facts& facts, const RequestHead& request,
                      std::string_view path, RequestVerdict& verdict) const;
   bool MayDiffer(const HttpGrant& grant, bool has_functions) const;
@@ -112,7 +112,7 @@ NameVerdict EngineImpl::DecideName(const HostName& name) {
   return verdict;
 }
 
-FlowVerdict EngineImpl::FlowFromRules(RuleSet::FlowDecision decision) {
+FlowVerdict EngineImpl::FlowFromRules(RuleSet::FlowDecision decision, bool has_name) {
   FlowVerdict verdict;
   verdict.action = FlowVerdict::Action::kHttp;
   verdict.http = std::make_shared<HttpGrant>(script_->state);
@@ -127,6 +127,7 @@ FlowVerdict EngineImpl::FlowFromRules(RuleSet::FlowDecision decision) {
       verdict.to = rule.to;
     }
     same_target &= SameTarget(verdict.to, rule.to);
+    Merge(FilterOf(rule, has_name), verdict.filter);
     first = false;
   }
   if (!same_target) verdict.to.reset();
@@ -144,13 +145,7 @@ FlowVerdict EngineImpl::DecideFlow(const Facts& facts) {
       rules().DecideFlow(facts.transport, name, facts.destination.address, facts.destination.port);
   FlowVerdict verdict;
   if (decision.http_allowed) {
-    const std::vector<uint32_t> numbers = decision.http;
-    verdict = FlowFromRules(std::move(decision));
-    for (const uint32_t number : numbers) {
-      const Rule& rule = rules().rules()[number];
-      if (rule.allows()) Merge(FilterOf(rule, name != nullptr), verdict.filter);
-    }
-    return verdict;
+    return FlowFromRules(std::move(decision), name != nullptr);
   }
   if (decision.rule != nullptr && decision.rule->allows()) {
     const Rule& rule = *decision.rule;

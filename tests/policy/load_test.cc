@@ -712,7 +712,7 @@ TEST_CASE("a file of endless mistakes is told a bounded number of times") {
 
 TEST_CASE("too many rules are refused") {
   CHECK_THAT(
-      Diagnose("for i = 1, 5000 do allow.tcp { host = 'h' .. i .. '.example', port = 1 } end"),
+      Diagnose("for i = 1, 20000 do allow.tcp { host = 'h' .. i .. '.example', port = 1 } end"),
       Catch::Contains("too many rules"));
 }
 
