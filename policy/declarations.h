@@ -101,6 +101,11 @@ void ReadProxy(TableReader& reader, Loader& loader);
 /// Whether NAME can name a secret, or a variable.
 bool IsSecretName(std::string_view name);
 
+/// `rate`, `connections`, `bytes` and `lifetime` of RULE; null without any of them.
+RuleBudgetPtr ReadBudget(TableReader& reader, const std::string& rule);
+
+/// "512B", "64KiB", "10MiB", "2GiB".
+std::optional<uint64_t> ParseSize(std::string_view text);
 /// "500ms", "30s", "5m" or "1h", up to a year.
 std::optional<std::chrono::milliseconds> ParseDuration(std::string_view text);
 

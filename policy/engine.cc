@@ -88,6 +88,8 @@ NameVerdict EngineImpl::DecideName(const HostName& name) {
   verdict.filter = std::move(decision.filter);
   verdict.types = std::move(decision.types);
   verdict.chosen_target = decision.chosen_target;
+  verdict.budget = std::move(decision.budget);
+  verdict.listed = decision.listed;
   if (verdict.grantable || decision.denied_by != nullptr || declared().on_connect.empty())
     return verdict;
   Facts facts;
@@ -135,6 +137,7 @@ FlowVerdict EngineImpl::FlowFromRules(RuleSet::FlowDecision decision, bool has_n
   // Alone: with another rule for its requests the flow must be seen.
   verdict.passthrough = decision.http.size() == 1 &&
                         rules().rules()[decision.http.front()].tls == Rule::Tls::kPassthrough;
+  if (verdict.passthrough) verdict.budget = rules().rules()[decision.http.front()].budget;
   verdict.http->rules = std::move(decision.http);
   return verdict;
 }
@@ -153,6 +156,7 @@ FlowVerdict EngineImpl::DecideFlow(const Facts& facts) {
     verdict.rule = rule.id;
     verdict.filter = FilterOf(rule, name != nullptr);
     verdict.to = rule.to;
+    verdict.budget = rule.budget;
     if (!rule.asks()) return verdict;
     return Await(std::make_shared<FlowQuestion>(rule, facts, std::move(verdict)));
   }
@@ -183,6 +187,7 @@ const Rule* EngineImpl::Permit(const HttpGrant& grant, const Facts& facts,
   }
   verdict.action = RequestVerdict::Action::kForward;
   verdict.rule = rule->id;
+  verdict.budget = rule->budget;
   if (!SameTarget(rule->to, grant.target)) verdict.to = rule->to;
   return rule;
 }

@@ -12,6 +12,7 @@
 #include "base/host_name.h"
 #include "base/http_message.h"
 #include "base/path_glob.h"
+#include "policy/rule_budget.h"
 #include "policy/wait.h"
 
 namespace sallyport::policy {
@@ -90,6 +91,7 @@ struct Rule {
   std::optional<AddressFilter> ip;  ///< Nothing: no flow without a name.
   std::string reason;
   std::vector<uint16_t> types;
+  RuleBudgetPtr budget;  ///< Null: none.
 
   /// Whether what it matches is granted, perhaps after a question.
   bool allows() const { return effect != Effect::kDeny; }
@@ -97,6 +99,8 @@ struct Rule {
   /// Whether it matches requests of any kind.
   bool matches_every_request() const { return methods.empty() && paths.empty() && headers.empty(); }
   bool MatchesName(const HostName& name) const;
+  /// Whether NAME itself stands among its hosts.
+  bool Names(const HostName& name) const;
   /// Whether it speaks of a flow to ADDRESS that has no name. A `deny` also looks at what an
   /// address embeds, so that no other spelling of it escapes.
   bool MatchesAddress(const IpAddress& address) const;

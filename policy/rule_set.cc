@@ -92,6 +92,8 @@ RuleSet::NameDecision RuleSet::DecideName(const HostName& name) const {
       return true;
     }
     decision.grantable = true;
+    decision.listed |= rule.Names(name);
+    if (rule.kind == Rule::Kind::kDns && decision.budget == nullptr) decision.budget = rule.budget;
     all_chosen &= rule.to.has_value();
     Merge(rule.resolves, decision.filter);
     decision.types.insert(decision.types.end(), rule.types.begin(), rule.types.end());

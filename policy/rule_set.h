@@ -28,6 +28,8 @@ class RuleSet {
     AddressFilter filter;
     std::vector<uint16_t> types;
     bool chosen_target = false;
+    bool listed = false;
+    RuleBudgetPtr budget;
     const Rule* denied_by = nullptr;  ///< A rule that says so: callbacks are not asked.
   };
 
