@@ -8,8 +8,8 @@ namespace sallyport {
 class FlowMeter {
  public:
   virtual ~FlowMeter() = default;
-  /// UP bytes came from the guest, and DOWN bytes for it, since the last call. False: the flow is to
-  /// end now, on both sides.
+  /// UP bytes came from the guest, and DOWN bytes for it, since the last call. False: the flow is
+  /// to end now, on both sides.
   virtual bool Count(uint64_t up, uint64_t down) = 0;
 };
 

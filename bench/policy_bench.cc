@@ -3,11 +3,11 @@
 //
 //     policy_bench [--json] [ROUNDS]
 //
-// Each decision is timed by itself by the wall clock, whose own cost, its least, is taken off; loading
-// by CPU time. `flow` and `name` ask for another of the 10,000 names and addresses each time (and some
-// that no rule speaks of), so caches are cold; `same_flows` for 64, again and again, as a guest does.
-// A round gives the median and the 99th percentile; with --json each round's are printed, for
-// bench/run policy.
+// Each decision is timed by itself by the wall clock, whose own cost, its least, is taken off;
+// loading by CPU time. `flow` and `name` ask for another of the 10,000 names and addresses each
+// time (and some that no rule speaks of), so caches are cold; `same_flows` for 64, again and again,
+// as a guest does. A round gives the median and the 99th percentile; with --json each round's are
+// printed, for bench/run policy.
 
 #include <malloc.h>
 
@@ -33,11 +33,11 @@ using Steady = std::chrono::steady_clock;
 
 constexpr size_t kRules = 10'000;
 constexpr size_t kDecisions = 100'000;  // Of one kind in a round.
-constexpr size_t kFew = 64;  // A guest speaks with few servers, again and again.
+constexpr size_t kFew = 64;             // A guest speaks with few servers, again and again.
 constexpr size_t kCallbacks = 20'000;
 
-// Every kind of rule, mixed: of ten rules, six for exact names, one for a zone, one for raw TCP, one
-// for addresses, and one deny.
+// Every kind of rule, mixed: of ten rules, six for exact names, one for a zone, one for raw TCP,
+// one for addresses, and one deny.
 std::string PolicyText() {
   std::string text;
   for (size_t i = 0; i < kRules; ++i) {
@@ -229,7 +229,8 @@ void Print(const std::map<std::string, std::vector<double>>& all, bool json) {
   for (const auto& [name, samples] : all) {
     if (json) {
       std::printf("%s\"%s\": [", comma, name.c_str());
-      for (size_t i = 0; i < samples.size(); ++i) std::printf("%s%g", i > 0 ? ", " : "", samples[i]);
+      for (size_t i = 0; i < samples.size(); ++i)
+        std::printf("%s%g", i > 0 ? ", " : "", samples[i]);
       std::printf("]");
     } else {
       std::vector<double> sorted = samples;

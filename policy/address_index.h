@@ -41,8 +41,7 @@ class AddressIndex {
       if ((classes >> i & 1) != 0) cursors.Add(own_.classes[i]);
     }
     if (prefix != nullptr) {
-      own_.prefixes.ForEachContaining(*prefix,
-                                      [&](const auto& rules) { cursors.Add(rules); });
+      own_.prefixes.ForEachContaining(*prefix, [&](const auto& rules) { cursors.Add(rules); });
     }
     for (auto rule = cursors.Next(); rule; rule = cursors.Next()) {
       if (!visit(*rule)) return;
@@ -55,8 +54,8 @@ class AddressIndex {
     PrefixTrie prefixes;
   };
   // Prefixes that contain an IPv6 address (129), the IPv4 one that it is mapped from and those that
-  // it embeds (33 each; a local NAT64 form has four readings and may be an ISATAP one, too); a group
-  // for each of them. Also enough for the groups and prefixes that cover a prefix.
+  // it embeds (33 each; a local NAT64 form has four readings and may be an ISATAP one, too); a
+  // group for each of them. Also enough for the groups and prefixes that cover a prefix.
   static constexpr size_t kMaxEmbedded = 5;
   using Cursors = RuleCursors<129 + 33 * (1 + kMaxEmbedded) + 2 + kMaxEmbedded>;
 

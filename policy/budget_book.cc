@@ -33,21 +33,22 @@ struct Spending::Account {
     const RuleBudget& most = *budget;
     if (most.rate && tokens < 1) {
       const auto wait = Wait();
-      return Refusal{.reason = Reason::kBudgetRate,
-                     .status = 429,
-                     .detail = "the rate of " + most.rule + " (" +
-                               std::to_string(most.rate->count) + " in " +
-                               std::to_string(most.rate->per.count() / 1000) +
-                               " s) is used up; try again in " + std::to_string(wait.count()) + " s",
-                     .rule = most.rule,
-                     .how_to_allow = {},
-                     .retry_after = wait};
+      return Refusal{
+          .reason = Reason::kBudgetRate,
+          .status = 429,
+          .detail = "the rate of " + most.rule + " (" + std::to_string(most.rate->count) + " in " +
+                    std::to_string(most.rate->per.count() / 1000) +
+                    " s) is used up; try again in " + std::to_string(wait.count()) + " s",
+          .rule = most.rule,
+          .how_to_allow = {},
+          .retry_after = wait};
     }
     if (most.connections && open >= *most.connections) {
       return Refusal{.reason = Reason::kBudgetConnections,
                      .status = 429,
                      .detail = "as many are open as " + most.rule + " allows at once (" +
-                               std::to_string(*most.connections) + "); try again when one has ended",
+                               std::to_string(*most.connections) +
+                               "); try again when one has ended",
                      .rule = most.rule,
                      .how_to_allow = {},
                      .retry_after = std::chrono::seconds(1)};

@@ -38,7 +38,8 @@ class PrefixTrie {
     uint64_t high = 0;
     uint64_t low = 0;
     bool at(unsigned position) const {
-      return position < 64 ? (high >> (63 - position) & 1) != 0 : (low >> (127 - position) & 1) != 0;
+      return position < 64 ? (high >> (63 - position) & 1) != 0
+                           : (low >> (127 - position) & 1) != 0;
     }
   };
   struct Node {

@@ -81,8 +81,8 @@ RuleBudgetPtr ReadBudget(TableReader& reader, const std::string& rule) {
   }
   ReadBytes(reader, budget);
   ReadLifetime(reader, budget);
-  const bool any = budget.rate || budget.connections || budget.bytes_up || budget.bytes_down ||
-                   budget.lifetime;
+  const bool any =
+      budget.rate || budget.connections || budget.bytes_up || budget.bytes_down || budget.lifetime;
   return any ? std::make_shared<const RuleBudget>(std::move(budget)) : nullptr;
 }
 

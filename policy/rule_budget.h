@@ -19,9 +19,9 @@ struct Rate {
 struct RuleBudget {
   std::string rule;  ///< Whose it is: "policy.lua:12", or the rule's name; "sandbox".
   std::optional<Rate> rate;
-  std::optional<uint32_t> connections;  ///< Uses under way at once.
-  std::optional<uint64_t> bytes_up;     ///< From the guest, in all.
-  std::optional<uint64_t> bytes_down;   ///< To the guest, in all.
+  std::optional<uint32_t> connections;                ///< Uses under way at once.
+  std::optional<uint64_t> bytes_up;                   ///< From the guest, in all.
+  std::optional<uint64_t> bytes_down;                 ///< To the guest, in all.
   std::optional<std::chrono::milliseconds> lifetime;  ///< Of one use.
 };
 

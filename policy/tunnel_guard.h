@@ -12,8 +12,8 @@
 namespace sallyport::policy {
 
 /// Keeps a guest from sending data out in names that it makes up below a wildcard, each of which
-/// would reach the zone's own name server: bounds their size, their look and how many new ones there
-/// are. Names that a rule names by itself don't come here. No I/O; time is passed in.
+/// would reach the zone's own name server: bounds their size, their look and how many new ones
+/// there are. Names that a rule names by itself don't come here. No I/O; time is passed in.
 class TunnelGuard {
  public:
   /// New names that may come at once: a page, a build or an agent's start asks for a few dozen.

@@ -59,8 +59,9 @@ TEST_CASE("a request's head and body are taken off the bytes up") {
   Grant(gate, [](auto& budget) { budget.bytes_up = 1000; });
   auto guest = gate.Open();
   CHECK(StatusOf(gate.Ask(*guest, Get("/"))) == 200);
-  CHECK(StatusOf(gate.Ask(*guest, "POST / HTTP/1.1\r\nHost: api.test\r\nContent-Length: 2000\r\n\r\n" +
-                                      std::string(2000, 'y'))) == 403);
+  CHECK(StatusOf(
+            gate.Ask(*guest, "POST / HTTP/1.1\r\nHost: api.test\r\nContent-Length: 2000\r\n\r\n" +
+                                 std::string(2000, 'y'))) == 403);
   CHECK(gate.LastRecord().reason == Reason::kBudgetBytes);
   TestGate other;
   Grant(other, [](auto& budget) { budget.bytes_up = 100; });

@@ -26,22 +26,43 @@ class Dice {
 const std::vector<std::string> kNames = {"a.example",     "b.example",       "c.a.example",
                                          "d.c.a.example", "e.d.c.a.example", "a.test",
                                          "x.a.test",      "example",         "b.c.a.example"};
-const std::vector<std::string> kPatterns = {"a.example",   "b.example", "*.example",     "*.a.example",
-                                            "*.c.a.example", "*.test",    "d.c.a.example", "any"};
+const std::vector<std::string> kPatterns = {
+    "a.example",     "b.example", "*.example",     "*.a.example",
+    "*.c.a.example", "*.test",    "d.c.a.example", "any"};
 const std::vector<std::string> kPrefixes = {
-    "10.0.0.0/8",   "10.1.0.0/16", "10.1.2.0/24",   "10.1.2.3",   "0.0.0.0/0", "192.0.2.0/25",
-    "203.0.113.0/24", "2001:db8::/32", "2001:db8:1::/48", "2001:db8:1::5", "::/0", "64:ff9b::/96",
-    "8.8.8.0/24",   "8.8.8.8",     "128.0.0.0/1"};
-const std::vector<std::string> kAddresses = {
-    "10.0.0.1",    "10.1.2.3",       "10.1.2.4",          "10.200.0.1",           "8.8.8.8",
-    "8.8.8.9",     "1.1.1.1",        "192.0.2.1",         "192.0.2.200",          "203.0.113.7",
-    "127.0.0.1",   "169.254.169.254", "2001:db8::1",      "2001:db8:1::5",        "2001:db8:1::6",
-    "2600::1",     "::ffff:10.1.2.3", "64:ff9b::8.8.8.8", "2002:a01:203::1",      "fe80::1",
-    "fd00::1",     "64:ff9b:1:a01:2:300::", "2001:0:a01:203::f7f7:f7f7", "2600::5efe:10.1.2.3"};
+    "10.0.0.0/8",   "10.1.0.0/16",    "10.1.2.0/24",   "10.1.2.3",        "0.0.0.0/0",
+    "192.0.2.0/25", "203.0.113.0/24", "2001:db8::/32", "2001:db8:1::/48", "2001:db8:1::5",
+    "::/0",         "64:ff9b::/96",   "8.8.8.0/24",    "8.8.8.8",         "128.0.0.0/1"};
+const std::vector<std::string> kAddresses = {"10.0.0.1",
+                                             "10.1.2.3",
+                                             "10.1.2.4",
+                                             "10.200.0.1",
+                                             "8.8.8.8",
+                                             "8.8.8.9",
+                                             "1.1.1.1",
+                                             "192.0.2.1",
+                                             "192.0.2.200",
+                                             "203.0.113.7",
+                                             "127.0.0.1",
+                                             "169.254.169.254",
+                                             "2001:db8::1",
+                                             "2001:db8:1::5",
+                                             "2001:db8:1::6",
+                                             "2600::1",
+                                             "::ffff:10.1.2.3",
+                                             "64:ff9b::8.8.8.8",
+                                             "2002:a01:203::1",
+                                             "fe80::1",
+                                             "fd00::1",
+                                             "64:ff9b:1:a01:2:300::",
+                                             "2001:0:a01:203::f7f7:f7f7",
+                                             "2600::5efe:10.1.2.3"};
 const std::vector<uint16_t> kPorts = {80, 443, 22, 8080, 8443};
 const std::vector<std::string> kMethods = {"GET", "POST", "DELETE"};
-const std::vector<std::string> kGlobs = {"/a", "/a/**", "/a/*", "/**/z", "/*x", "/a/*/c", "/", "/**"};
-const std::vector<std::string> kPaths = {"/", "/a", "/a/b", "/a/b/c", "/x", "/yx", "/q/z", "/a/", "/ab"};
+const std::vector<std::string> kGlobs = {"/a",  "/a/**",  "/a/*", "/**/z",
+                                         "/*x", "/a/*/c", "/",    "/**"};
+const std::vector<std::string> kPaths = {"/",   "/a",   "/a/b", "/a/b/c", "/x",
+                                         "/yx", "/q/z", "/a/",  "/ab"};
 
 Rule RandomRule(Dice& dice) {
   Rule rule;
@@ -67,7 +88,8 @@ Rule RandomRule(Dice& dice) {
   }
   if (rule.kind != Rule::Kind::kHttp) return rule;
   if (dice.Chance(40)) rule.methods = {dice.Of(kMethods)};
-  for (size_t i = 0; i < dice.Below(3); ++i) rule.paths.push_back(*PathGlob::Parse(dice.Of(kGlobs)));
+  for (size_t i = 0; i < dice.Below(3); ++i)
+    rule.paths.push_back(*PathGlob::Parse(dice.Of(kGlobs)));
   if (dice.Chance(10)) rule.headers.push_back({"x-a", {"1"}});
   if (rule.allows() && !rule.matches_every_request() && dice.Chance(20)) rule.otherwise = "no";
   return rule;
@@ -147,8 +169,8 @@ std::vector<const Rule*> Pointers(const RuleSet& set, const std::vector<uint32_t
 }
 
 void Compare(const RuleSet& set, const Flow& flow, Dice& dice) {
-  const auto decision = set.DecideFlow(flow.transport, flow.name ? &*flow.name : nullptr,
-                                       flow.address, flow.port);
+  const auto decision =
+      set.DecideFlow(flow.transport, flow.name ? &*flow.name : nullptr, flow.address, flow.port);
   const Reading wanted = Read(set.rules(), flow);
   INFO((flow.name ? flow.name->text() : flow.address.ToString()) << ":" << flow.port);
   REQUIRE(decision.http_allowed == (wanted.action == Reading::Action::kHttp));

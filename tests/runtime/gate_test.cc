@@ -316,6 +316,33 @@ TEST_CASE(
   CHECK(fixture.Denied(decide("8.8.8.8", 53)) == DenyFlow::As::kProhibited);
 }
 
+TEST_CASE("other ways to ask a resolver are prohibited at once: DoT, DoQ, mDNS, LLMNR, plain DNS") {
+  Fixture fixture("allow.http { host = any }\nallow.tcp { host = any, port = 22 }");
+  const auto decide = [&](const char* address, uint16_t port, Transport transport) {
+    return fixture.Denied(
+        fixture.Decide(fixture.Flow(transport, *IpAddress::Parse(address), port)));
+  };
+  const auto named = fixture.AddressOf("api.example").ToString();
+  for (const std::string& server : {std::string("1.1.1.1"), std::string("2606:4700:4700::1111"),
+                                    std::string("10.0.2.2"), named}) {
+    INFO(server);
+    CHECK(decide(server.c_str(), 853, Transport::kTcp) == DenyFlow::As::kProhibited);
+    CHECK(decide(server.c_str(), 853, Transport::kUdp) == DenyFlow::As::kProhibited);
+  }
+  for (const char* server : {"1.1.1.1", "2606:4700:4700::1111"}) {
+    CHECK(decide(server, 53, Transport::kTcp) == DenyFlow::As::kProhibited);
+    CHECK(decide(server, 53, Transport::kUdp) == DenyFlow::As::kProhibited);
+  }
+  for (const char* group : {"224.0.0.251", "ff02::fb"}) {
+    CHECK(decide(group, 5353, Transport::kUdp) == DenyFlow::As::kProhibited);
+  }
+  for (const char* group : {"224.0.0.252", "ff02::1:3"}) {
+    CHECK(decide(group, 5355, Transport::kUdp) == DenyFlow::As::kProhibited);
+  }
+  // HTTP/3 to a name whose requests are to be seen, too.
+  CHECK(decide(named.c_str(), 443, Transport::kUdp) == DenyFlow::As::kProhibited);
+}
+
 TEST_CASE("an audit log that can't be written denies everything") {
   Fixture fixture;
   const auto address = fixture.AddressOf("db.example");
