@@ -21,8 +21,10 @@ bool Exchange::OpenBudget(const policy::RuleBudgetPtr& budget) {
       EndSpent();
     });
   }
-  Spend(record_.bytes_up, 0);  // The head: a way out as good as a body.
-  return true;
+  // The head: a way out as good as a body.
+  if (spending_.Count(record_.bytes_up, 0)) return true;
+  Refuse(*spending_.why());
+  return false;
 }
 
 /// Takes bytes off; false when the exchange is about to end.

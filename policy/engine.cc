@@ -218,7 +218,8 @@ RequestVerdict EngineImpl::DecideRequest(HttpGrant& grant, const Facts& facts, c
   if (other_path) {
     RequestVerdict other;
     const Rule* other_rule = Permit(grant, facts, request, *other_path, other);
-    if ((other_rule == nullptr) != (rule == nullptr) || !SameTarget(other.to, verdict.to)) {
+    if ((other_rule == nullptr) != (rule == nullptr) || !SameTarget(other.to, verdict.to) ||
+        other.budget != verdict.budget) {  // A spelling must not choose the budget.
       return RefuseAmbiguous(facts, request,
                              "servers may take its path for '" + Printable(*other_path, 200) +
                                  "', which the policy decides differently");

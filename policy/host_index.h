@@ -28,7 +28,10 @@ class HostIndex {
     }
   }
 
-  /// The same for rules that have a pattern which covers PATTERN.
+  /// The rules with NAME itself among their hosts, in ascending order.
+  NameLists::List Listing(std::string_view name) const { return exact_.Find(name); }
+
+  /// As ForEachMatch, for rules that have a pattern which covers PATTERN.
   template <class Visit>
   void ForEachCovering(const HostPattern& pattern, Visit&& visit) const {
     Cursors cursors;

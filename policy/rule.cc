@@ -52,12 +52,6 @@ bool Rule::MatchesName(const HostName& name) const {
                      [&name](const HostPattern& pattern) { return pattern.Matches(name); });
 }
 
-bool Rule::Names(const HostName& name) const {
-  return std::any_of(hosts.begin(), hosts.end(), [&name](const HostPattern& pattern) {
-    return !pattern.is_any() && !pattern.is_wildcard() && *pattern.name() == name;
-  });
-}
-
 bool Rule::MatchesAddress(const IpAddress& address) const {
   if (!ip) return false;
   if (ip->Admits(address)) return true;

@@ -99,8 +99,6 @@ struct Rule {
   /// Whether it matches requests of any kind.
   bool matches_every_request() const { return methods.empty() && paths.empty() && headers.empty(); }
   bool MatchesName(const HostName& name) const;
-  /// Whether NAME itself stands among its hosts.
-  bool Names(const HostName& name) const;
   /// Whether it speaks of a flow to ADDRESS that has no name. A `deny` also looks at what an
   /// address embeds, so that no other spelling of it escapes.
   bool MatchesAddress(const IpAddress& address) const;

@@ -74,6 +74,7 @@ RuleSet::FlowDecision RuleSet::DecideFlow(Transport transport, const HostName* n
 RuleSet::NameDecision RuleSet::DecideName(const HostName& name) const {
   NameDecision decision;
   decision.ancestor = ancestors_.contains(name.text());
+  const NameLists::List listing = hosts_.Listing(name.text());
   bool all_chosen = true;
   std::vector<const Rule*> denies;
   hosts_.ForEachMatch(name.text(), [&](uint32_t number) {
@@ -92,7 +93,7 @@ RuleSet::NameDecision RuleSet::DecideName(const HostName& name) const {
       return true;
     }
     decision.grantable = true;
-    decision.listed |= rule.Names(name);
+    decision.listed |= std::binary_search(listing.begin, listing.end, number);
     if (rule.kind == Rule::Kind::kDns && decision.budget == nullptr) decision.budget = rule.budget;
     all_chosen &= rule.to.has_value();
     Merge(rule.resolves, decision.filter);

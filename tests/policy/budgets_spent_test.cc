@@ -140,6 +140,14 @@ TEST_CASE("a request has the budget of the rule that grants it, a query that of 
   CHECK_FALSE(policy.engine().DecideName(Name("b.example")).listed);
 }
 
+TEST_CASE("a path that servers may read in two ways can't choose between two budgets") {
+  Policy policy(
+      "allow.http { host = 'a.example', path = '/cheap/**', rate = '1/h' }\n"
+      "allow.http { host = 'a.example', path = '/**' }");
+  CHECK(policy.Forwards("a.example", "GET", "/cheap/x"));
+  CHECK_FALSE(policy.Forwards("a.example", "GET", "/other/../cheap/x"));
+}
+
 TEST_CASE("a callback can't make up budgets") {
   Policy policy(
       "on.connect(function(conn)\n"
