@@ -60,6 +60,16 @@ std::string_view ToString(Reason reason) {
       return "secret_unavailable";
     case Reason::kForeignCredential:
       return "foreign_credential";
+    case Reason::kBudgetRate:
+      return "budget_rate";
+    case Reason::kBudgetConnections:
+      return "budget_connections";
+    case Reason::kBudgetBytes:
+      return "budget_bytes";
+    case Reason::kBudgetLifetime:
+      return "budget_lifetime";
+    case Reason::kDnsTunnel:
+      return "dns_tunnel";
     case Reason::kLimit:
       return "limit";
     case Reason::kAuditUnavailable:

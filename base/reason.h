@@ -1,5 +1,7 @@
 #pragma once
 
+#include <chrono>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -36,6 +38,11 @@ enum class Reason {
   kSecretWrongPlace,    ///< A placeholder where the secret may not stand.
   kSecretUnavailable,   ///< The secret has no value.
   kForeignCredential,   ///< A credential that is not ours, towards a host with a bound secret.
+  kBudgetRate,          ///< A rule's `rate` is used up for now.
+  kBudgetConnections,   ///< As many as a rule's `connections` says are open.
+  kBudgetBytes,         ///< A rule's `bytes` are used up.
+  kBudgetLifetime,      ///< The flow lived as long as its rule's `lifetime` says.
+  kDnsTunnel,           ///< A name below a wildcard that looks like data, or too many new ones.
   kLimit,               ///< A limit of the gate was reached.
   kAuditUnavailable,    ///< The audit log can't be written.
 };
@@ -50,6 +57,8 @@ struct Refusal {
   std::string detail;        ///< What happened, one sentence.
   std::string rule;          ///< What decided; empty for the default.
   std::string how_to_allow;  ///< The smallest change that would allow it; may be empty.
+  /// When the same may work: Retry-After for HTTP. Nothing where waiting does not help.
+  std::optional<std::chrono::seconds> retry_after = std::nullopt;
 };
 
 }  // namespace sallyport

@@ -317,6 +317,9 @@ void Exchange::Finish() {
   }
   upstream_.reset();
   again_ = {};
+  lifetime_ = {};
+  spent_ = {};
+  spending_ = {};
   deadline_.Clear();
   if (upload_.filter != nullptr) {
     for (const std::string& name : upload_.filter->found().used) AddOnce(record_.secrets, name);

@@ -123,6 +123,10 @@ class Exchange final : public UpstreamSide::Listener {
   void Answer(LocalAnswer answer);
   void PumpAnswer();
   void CutOff(Reason reason, std::string_view detail);
+  bool OpenBudget(const policy::RuleBudgetPtr& budget);
+  bool Spend(uint64_t up, uint64_t down);
+  void OnSpent();
+  void EndSpent();
   void Finish();
   void OnUpstreamReady() override;
   void PumpAgain();
@@ -159,6 +163,9 @@ class Exchange final : public UpstreamSide::Listener {
   bool request_sent_ = false;  // Its head.
   bool request_done_ = false;
   bool guest_is_due_ = false;  // The deadline is that of its body.
+  policy::Spending spending_;  // Of the rule's budget.
+  Loop::Handle lifetime_;
+  Loop::Handle spent_;
   bool body_begun_ = false;  // Some of the body went upstream.
   bool head_sent_ = false;  // To the guest; not an interim one.
   int interim_ = 0;

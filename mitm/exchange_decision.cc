@@ -51,6 +51,7 @@ void Exchange::OnVerdict(policy::RequestVerdict verdict) {
   if (ChangedToOther(request_.head) || (verdict.body && request_.websocket_key)) {
     return Refuse(Refused(Reason::kPolicyError, 403, "a hook made a request that is not HTTP"));
   }
+  if (!OpenBudget(verdict.budget)) return;
   if (verdict.body) ReplaceBody(*std::move(verdict.body));
   if (BeginTokenCall()) return;
   if (verdict.to) own_target_ = flow_.TargetFor(verdict.to);

@@ -81,10 +81,11 @@ void Exchange::AwaitServer() {
 }
 
 void Exchange::Relay() {
+  if (spending_.why()) return;  // It is about to end.
   if (!request_sent_ && !GatherRequest()) return;
   size_t budget = kTurnBudget;
   if (!request_done_) PumpRequest(budget);
-  if (step_ != Step::kRelaying) return;
+  if (step_ != Step::kRelaying || spending_.why()) return;
   upstream_->Flush();
   budget = std::max<size_t>(budget, kInputBlock);
   if (suspended_response_) {
@@ -109,6 +110,7 @@ void Exchange::PumpRequest(size_t& budget) {
         record_.bytes_up += event.piece.size();
         budget -= event.piece.size();
         AwaitServer();
+        if (!Spend(event.piece.size(), 0)) return;
         break;
       case Kind::kEnd:
         upstream_->WriteEnd();
@@ -168,7 +170,7 @@ void Exchange::PumpResponse(size_t& budget) {
     switch (event.kind) {
       case Kind::kHead:
         OnResponseHead();
-        if (step_ != Step::kRelaying || suspended_response_) return;
+        if (step_ != Step::kRelaying || suspended_response_ || spending_.why()) return;
         break;
       case Kind::kBody:
         if (event.piece.empty()) return PumpAgain();  // A filter is at work.
@@ -176,6 +178,7 @@ void Exchange::PumpResponse(size_t& budget) {
         record_.bytes_down += event.piece.size();
         budget -= event.piece.size();
         deadline_.Set(kResponseBodyTimeout);
+        if (!Spend(0, event.piece.size())) return;
         break;
       case Kind::kEnd:
         WriteEnd();
@@ -223,6 +226,7 @@ void Exchange::WriteResponseHead() {
   guest_.WriteHead(response.head, response.body);
   head_sent_ = true;
   deadline_.Set(kResponseBodyTimeout);
+  Spend(0, SizeOf(response.head.headers));
 }
 
 /// A 401 to a request that carried secrets: their sources are asked for new values, once. Where the
@@ -296,10 +300,15 @@ void Exchange::OnSwitch() {
 
 void Exchange::PumpSwitched() {
   using State = websocket::Relay::State;
-  const uint64_t before = relay_->bytes_up() + relay_->bytes_down();
+  if (spending_.why()) return;  // It is about to end.
+  const uint64_t before_up = relay_->bytes_up();
+  const uint64_t before_down = relay_->bytes_down();
   const State state = relay_->Pump();
   upstream_->Flush();
-  if (relay_->bytes_up() + relay_->bytes_down() > before) deadline_.Set(kResponseBodyTimeout);
+  const uint64_t up = relay_->bytes_up() - before_up;
+  const uint64_t down = relay_->bytes_down() - before_down;
+  if (up + down > 0) deadline_.Set(kResponseBodyTimeout);
+  if (!Spend(up, down)) return;
   switch (state) {
     case State::kOpen:
       return;

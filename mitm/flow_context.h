@@ -29,6 +29,7 @@ struct Gate {
   policy::WaitService& waits;
   RenewSecrets renew = {};                     ///< May be none.
   SecretLifetime lifetime = {};                ///< Likewise.
+  policy::BudgetBook* budgets = nullptr;       ///< None: what has a budget is refused.
   size_t streams = 0;  ///< HTTP/2 requests under way, over all connections.
   content::DecoderMemory decoder_memory{kMaxDecoderMemory};
 };

@@ -55,7 +55,8 @@ LocalAnswer MakeGrpcProblem(const Headers& headers, const Refusal& refusal, uint
                             const secrets::Store& secrets) {
   const std::string* type = headers.Find("content-type");
   const bool repeat = type != nullptr && type->size() <= kMaxContentType && IsFieldValue(*type);
-  const bool unavailable = refusal.status >= 502 && refusal.status <= 504;
+  const bool unavailable =
+      refusal.retry_after || (refusal.status >= 502 && refusal.status <= 504);
   LocalAnswer answer;
   answer.head.status = 200;
   answer.head.reason = ReasonPhrase(200);

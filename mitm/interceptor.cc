@@ -40,7 +40,8 @@ class InterceptorImpl final : public Interceptor, public GuestConnection::Owner 
               .terminate = [this](std::string why) { Terminate(std::move(why)); },
               .waits = services.waits,
               .renew = services.renew,
-              .lifetime = services.lifetime} {}
+              .lifetime = services.lifetime,
+              .budgets = services.budgets} {}
 
   const TrustAnchor& trust_anchor() const override { return authority_->trust_anchor(); }
   size_t connections() const override { return connections_.size(); }

@@ -13,6 +13,7 @@
 #include "base/loop.h"
 #include "base/pending.h"
 #include "base/stream.h"
+#include "policy/budget_book.h"
 #include "policy/engine.h"
 #include "secrets/secret.h"
 #include "secrets/store.h"
@@ -81,6 +82,7 @@ class Interceptor {
     policy::WaitService& waits;
     RenewSecrets renew = {};  ///< None: values are never renewed.
     SecretLifetime lifetime = {};  ///< None: nothing is known of any.
+    policy::BudgetBook* budgets = nullptr;  ///< None: what has a budget is refused.
   };
   struct Options {
     /// Gives the host's own roots, a PEM bundle. Called at the first connection to a server, because

@@ -115,6 +115,12 @@ void Passthrough::OnHello() {
 }
 
 void Passthrough::Dial() {
+  auto opened = policy::OpenUse(flow_.gate().budgets, flow_.flow().verdict.budget,
+                                flow_.gate().loop.now());
+  if (opened.refusal) {
+    return Refuse(Alert::kAccessDenied, opened.refusal->reason, opened.refusal->detail);
+  }
+  spending_ = std::move(opened.spending);
   step_ = Step::kDialing;
   deadline_.Set(kConnectTimeout);
   dialing_ =
@@ -140,7 +146,8 @@ void Passthrough::OnDialed(Result<Dialed> dialed) {
   auto guest = std::make_unique<PrefixedStream>(loop, std::move(held_), std::move(guest_));
   relay_ = std::make_unique<Relay>(
       loop, std::move(guest), std::move(*server),
-      Relay::Patience{kPassthroughIdleTimeout, kPassthroughHalfClosedTimeout}, *this);
+      Relay::Patience{kPassthroughIdleTimeout, kPassthroughHalfClosedTimeout}, std::move(spending_),
+      *this);
   relay_->Start();
 }
 
@@ -152,6 +159,10 @@ void Passthrough::OnRelayOver() {
       return Finish(Reason::kAllowed, "passed through; a side broke off");
     case Relay::Outcome::kIdle:
       return Finish(Reason::kAllowed, "passed through; nothing was sent for too long");
+    case Relay::Outcome::kSpent: {
+      const Refusal spent = *relay_->spent();
+      return Finish(spent.reason, "passed through; " + spent.detail);
+    }
   }
 }
 

@@ -66,6 +66,7 @@ class Passthrough final : private Stream::Listener, public Relay::Owner {
   std::string held_;  // What was read before the relay; at most kMaxHelloBytes.
   std::unique_ptr<Stream> guest_;
   Pending dialing_;
+  policy::Spending spending_;  // Until the relay has it.
   std::unique_ptr<Relay> relay_;
   AuditRecord record_;
   const Clock::time_point began_;

@@ -54,6 +54,13 @@ std::string_view Title(Reason reason) {
       return "A secret may not be used in this request";
     case Reason::kForeignCredential:
       return "The request carries a credential that is not this sandbox's";
+    case Reason::kBudgetRate:
+    case Reason::kBudgetConnections:
+    case Reason::kBudgetBytes:
+    case Reason::kBudgetLifetime:
+      return "A budget of the sandbox's policy is spent";
+    case Reason::kDnsTunnel:
+      return "The name looks like data on its way out";
     case Reason::kLimit:
       return "A limit of the sandbox was reached";
     case Reason::kAuditUnavailable:
@@ -132,6 +139,9 @@ LocalAnswer MakeProblem(const Refusal& refusal, uint64_t flow, const secrets::St
   answer.head.reason = ReasonPhrase(refusal.status);
   answer.head.headers.Add("Content-Type", "application/problem+json");
   answer.head.headers.Add("Cache-Control", "no-store");
+  if (refusal.retry_after) {
+    answer.head.headers.Add("Retry-After", std::to_string(refusal.retry_after->count()));
+  }
   // Messages may quote what a guest or a server sent: bytes that are not UTF-8 are replaced.
   answer.body = problem.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
   answer.body += '\n';

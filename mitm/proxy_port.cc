@@ -164,7 +164,8 @@ class ProxyPort::Connection final : Stream::Listener, public Relay::Owner {
     auto guest = std::make_unique<PrefixedStream>(port_.services_.loop, std::move(early_),
                                                   std::move(guest_));
     relay_ = std::make_unique<Relay>(port_.services_.loop, std::move(guest), *std::move(server),
-                                     Relay::Patience{kRelayIdleTimeout, kRelayIdleTimeout}, *this);
+                                     Relay::Patience{kRelayIdleTimeout, kRelayIdleTimeout},
+                                     std::move(raw.spending), *this);
     input_.Shrink();
     relay_->Start();
   }
@@ -180,17 +181,21 @@ class ProxyPort::Connection final : Stream::Listener, public Relay::Owner {
       case Relay::Outcome::kIdle:
         WriteRecord("nothing was sent for too long");
         break;
+      case Relay::Outcome::kSpent:
+        record_.reason = relay_->spent()->reason;
+        WriteRecord(relay_->spent()->detail);
+        break;
     }
     relay_.reset();
     Over();
   }
 
-  void WriteRecord(const char* detail) {
+  void WriteRecord(std::string detail) {
     record_.bytes_up = relay_->bytes_up();
     record_.bytes_down = relay_->bytes_down();
     record_.duration =
         std::chrono::duration_cast<std::chrono::microseconds>(port_.services_.loop.now() - began_);
-    record_.detail = detail;
+    record_.detail = std::move(detail);
     port_.services_.audit.Write(record_);
   }
 

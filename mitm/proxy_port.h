@@ -12,6 +12,7 @@
 #include "base/stream.h"
 #include "base/unique_fd.h"
 #include "mitm/interceptor.h"
+#include "policy/budget_book.h"
 
 namespace sallyport::mitm {
 
@@ -31,6 +32,7 @@ using ProxyHttp = HttpFlow;
 struct ProxyRaw {
   UniqueFd socket;
   AuditRecord record;
+  policy::Spending spending = {};
 };
 using ProxyVerdict = std::variant<ProxyHttp, ProxyRaw>;
 

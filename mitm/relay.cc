@@ -15,12 +15,18 @@ constexpr size_t kMoveBlock = 32 * 1024;
 }  // namespace
 
 Relay::Relay(Loop& loop, std::unique_ptr<Stream> guest, std::unique_ptr<Stream> server,
-             Patience patience, Owner& owner)
+             Patience patience, policy::Spending spending, Owner& owner)
     : owner_(owner),
       loop_(loop),
       patience_(patience),
       guest_(std::move(guest)),
       server_(std::move(server)),
+      spending_(std::move(spending)),
+      lifetime_(loop,
+                [this] {
+                  spending_.OnLifetimeOver();
+                  Abort(Outcome::kSpent);
+                }),
       idle_(loop, [this] { Abort(Outcome::kIdle); }) {}
 
 Relay::~Relay() {
@@ -32,19 +38,24 @@ void Relay::Start() {
   guest_->SetListener(this);
   server_->SetListener(this);
   Wait();
+  if (const auto lifetime = spending_.lifetime()) lifetime_.Set(*lifetime);
   again_ = loop_.Post([this] { OnStreamReady(); });
 }
 
 void Relay::OnStreamReady() {
   again_ = {};
-  const uint64_t before = up_.bytes + down_.bytes;
+  const uint64_t before_up = up_.bytes;
+  const uint64_t before_down = down_.bytes;
   const bool whole = !up_.ended && !down_.ended;
   if (!Copy(*guest_, *server_, up_) || !Copy(*server_, *guest_, down_)) {
     return Abort(Outcome::kBroken);
   }
+  const uint64_t moved_up = up_.bytes - before_up;
+  const uint64_t moved_down = down_.bytes - before_down;
+  if (!spending_.Count(moved_up, moved_down)) return Abort(Outcome::kSpent);
   if (up_.ended && down_.ended) return owner_.OnRelayOver();  // Destroys this.
   const bool ended = whole && (up_.ended || down_.ended);
-  if (ended || up_.bytes + down_.bytes != before) Wait();
+  if (ended || moved_up + moved_down > 0) Wait();
   server_->Flush();
   guest_->Flush();
 }

@@ -5,6 +5,7 @@
 
 #include "base/stream.h"
 #include "mitm/deadline.h"
+#include "policy/budget_book.h"
 
 namespace sallyport::mitm {
 
@@ -28,10 +29,11 @@ class Relay final : private Stream::Listener {
     Clock::duration open;
     Clock::duration half_closed;
   };
-  enum class Outcome { kEnded, kBroken, kIdle };
+  enum class Outcome { kEnded, kBroken, kIdle, kSpent };
 
+  /// SPENDING ends it, too (kSpent), when its bytes or its lifetime are over.
   Relay(Loop& loop, std::unique_ptr<Stream> guest, std::unique_ptr<Stream> server,
-        Patience patience, Owner& owner);
+        Patience patience, policy::Spending spending, Owner& owner);
   ~Relay();
 
   /// Begins. Calls back from the loop only.
@@ -41,6 +43,8 @@ class Relay final : private Stream::Listener {
   uint64_t bytes_down() const { return down_.bytes; }  ///< To the guest.
   /// Why it is over.
   Outcome outcome() const { return outcome_; }
+  /// For kSpent: what was.
+  const std::optional<Refusal>& spent() const { return spending_.why(); }
 
  private:
   struct Direction {
@@ -61,6 +65,8 @@ class Relay final : private Stream::Listener {
   Direction up_;
   Direction down_;
   Outcome outcome_ = Outcome::kEnded;
+  policy::Spending spending_;
+  Deadline lifetime_;
   Deadline idle_;
   Loop::Handle again_;
 };

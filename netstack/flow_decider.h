@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "base/dialer.h"
+#include "base/flow_meter.h"
 #include "base/ip_address.h"
 #include "base/pending.h"
 #include "base/stream.h"
@@ -44,6 +45,7 @@ struct DenyFlow {
 /// The flow is relayed to this connected, non-blocking socket.
 struct SpliceFlow {
   UniqueFd socket;
+  std::unique_ptr<FlowMeter> meter = nullptr;  ///< None: it may carry what it likes.
 };
 
 /// TCP only: the connection is accepted now, and the stream given to TAKE (from the loop, later).

@@ -92,6 +92,7 @@ void TcpFlow::OnVerdict(FlowVerdict verdict) {
     auto made = TcpSplice::Create(layer_.shared().loop, *this, std::move(splice->socket));
     if (!made) return Refuse(DenyFlow::As::kUnreachable);
     splice_ = std::move(*made);
+    meter_ = std::move(splice->meter);
     return Open();
   }
   if (auto* accept = std::get_if<AcceptFlow>(&verdict); accept != nullptr && accept->take) {
@@ -194,6 +195,12 @@ bool TcpFlow::TimersNeeded() const {
   return pcb_->state != ESTABLISHED && pcb_->state != CLOSE_WAIT && pcb_->state != FIN_WAIT_2;
 }
 
+void TcpFlow::Meter(uint64_t up, uint64_t down) {
+  if (meter_ == nullptr || meter_->Count(up, down)) return;
+  meter_.reset();
+  abort_wanted_ = true;  // In Service(): this may be within a call of lwIP's.
+}
+
 err_t TcpFlow::OnReceived(void* arg, tcp_pcb*, pbuf* chain, err_t) noexcept {
   auto* flow = static_cast<TcpFlow*>(arg);
   flow->stream_event_ = true;
@@ -203,6 +210,7 @@ err_t TcpFlow::OnReceived(void* arg, tcp_pcb*, pbuf* chain, err_t) noexcept {
     return ERR_OK;
   }
   flow->bytes_up_ += chain->tot_len;
+  flow->Meter(chain->tot_len, 0);
   flow->unacknowledged_ += chain->tot_len;
   if (flow->lingering_) {
     flow->taken_ += chain->tot_len;
@@ -217,6 +225,7 @@ err_t TcpFlow::OnAcknowledged(void* arg, tcp_pcb*, u16_t size) noexcept {
   auto* flow = static_cast<TcpFlow*>(arg);
   flow->sending_.Acknowledge(size);
   flow->bytes_down_ += size;
+  flow->Meter(0, size);
   flow->lingered_ += size;
   flow->Touch();
   return ERR_OK;

@@ -128,6 +128,7 @@ class TcpFlow {
   void AcknowledgeIfDue();
   void SplitForSmallWindow();
   void Reset();
+  void Meter(uint64_t up, uint64_t down);
   void LoseHost();
   void CheckDone();
   void Die();
@@ -178,6 +179,7 @@ class TcpFlow {
   size_t taken_ = 0;  // Not yet reported to lwIP.
   ReceiveQueue received_;
   SendQueue sending_;
+  std::unique_ptr<FlowMeter> meter_;  // Of a splice; may be none.
   uint64_t bytes_up_ = 0;
   uint64_t bytes_down_ = 0;
   uint32_t lingered_ = 0;  // Acknowledged since the linger deadline was last set.

@@ -62,6 +62,7 @@ void UdpFlow::OnVerdict(FlowVerdict verdict) {
   if (dead || state_ != State::kDeciding) return;
   if (auto* splice = std::get_if<SpliceFlow>(&verdict)) {
     if (!StartSplice(std::move(splice->socket))) return Deny(DenyFlow::As::kUnreachable);
+    meter_ = std::move(splice->meter);
     return DeliverQueued();
   }
   const auto* serve = std::get_if<ServeFlow>(&verdict);
@@ -136,6 +137,7 @@ void UdpFlow::DeliverQueued() {
 
 void UdpFlow::Deliver(std::span<const uint8_t> payload) {
   deadline_.Refresh();
+  if (!Meter(payload.size(), 0)) return;
   bytes_up_ += payload.size();
   if (state_ == State::kSpliced) {
     SendUp(payload);
@@ -172,6 +174,7 @@ void UdpFlow::OnReadable() {
     const std::span<uint8_t> buffer = layer_.scratch();
     const ssize_t got = recv(socket_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
     if (got >= 0) {
+      if (!Meter(0, static_cast<size_t>(got))) return;
       SendDown(buffer.first(static_cast<size_t>(got)));
     } else if (errno == EAGAIN || !OnSocketError(errno)) {
       return;
@@ -195,6 +198,13 @@ bool UdpFlow::OnSocketError(int error) {
       End();
       return false;
   }
+}
+
+// False when the flow has carried enough, and is over.
+bool UdpFlow::Meter(uint64_t up, uint64_t down) {
+  if (meter_ == nullptr || meter_->Count(up, down)) return true;
+  End();
+  return false;
 }
 
 void UdpFlow::SendDown(std::span<const uint8_t> payload) {

@@ -63,6 +63,7 @@ class UdpFlow {
   void Serve(std::span<const uint8_t> payload);
   void OnReadable();
   bool OnSocketError(int error);
+  bool Meter(uint64_t up, uint64_t down);
   void SendDown(std::span<const uint8_t> payload);
   void TellUnreachable(Unreachable reason, size_t payload_size);
 
@@ -78,6 +79,7 @@ class UdpFlow {
   Loop::Handle watch_;
   DatagramService* service_ = nullptr;
   std::shared_ptr<Alive> alive_;
+  std::unique_ptr<FlowMeter> meter_;  // Of a splice; may be none.
   uint64_t bytes_up_ = 0;
   uint64_t bytes_down_ = 0;
   DeadlineList<UdpFlow>::Place deadline_;

@@ -55,9 +55,9 @@ struct Loader {
   size_t patterns = 0;                         ///< Host patterns and prefixes so far.
 };
 
-/// Rules beyond this are a generated file gone wrong; with 64 KiB of a pattern index each far
-/// below any memory that matters.
-inline constexpr size_t kMaxRules = 4096;
+/// Rules beyond this are a generated file gone wrong. A rule takes about a kilobyte, a pattern a
+/// tenth of that in the indexes: 25 MiB at most.
+inline constexpr size_t kMaxRules = 16384;
 inline constexpr size_t kMaxPatterns = 65536;
 inline constexpr size_t kMaxHooks = 256;
 
@@ -101,6 +101,11 @@ void ReadProxy(TableReader& reader, Loader& loader);
 /// Whether NAME can name a secret, or a variable.
 bool IsSecretName(std::string_view name);
 
+/// `rate`, `connections`, `bytes` and `lifetime` of RULE; null without any of them.
+RuleBudgetPtr ReadBudget(TableReader& reader, const std::string& rule);
+
+/// "512B", "64KiB", "10MiB", "2GiB".
+std::optional<uint64_t> ParseSize(std::string_view text);
 /// "500ms", "30s", "5m" or "1h", up to a year.
 std::optional<std::chrono::milliseconds> ParseDuration(std::string_view text);
 

@@ -29,6 +29,8 @@ std::optional<std::pair<uint64_t, std::string_view>> SplitNumber(std::string_vie
   return std::pair(number, text.substr(static_cast<size_t>(end - text.data())));
 }
 
+}  // namespace
+
 std::optional<uint64_t> ParseSize(std::string_view text) {
   static constexpr std::pair<std::string_view, uint64_t> kUnits[] = {
       {"B", 1}, {"KiB", uint64_t{1} << 10}, {"MiB", uint64_t{1} << 20}, {"GiB", uint64_t{1} << 30}};
@@ -39,8 +41,6 @@ std::optional<uint64_t> ParseSize(std::string_view text) {
   }
   return std::nullopt;
 }
-
-}  // namespace
 
 std::optional<std::chrono::milliseconds> ParseDuration(std::string_view text) {
   static constexpr std::pair<std::string_view, uint64_t> kUnits[] = {
@@ -159,7 +159,7 @@ int DeclareSandbox(lua_State* lua) {
   if (!FirstBlock(lua, loader, "sandbox")) return 0;
   TableReader reader(lua, 1, loader.diagnostics, "sandbox", CurrentLine(lua));
   reader.Expect({"image", "cpus", "memory", "workdir", "hostname", "isolation", "mounts", "env",
-                 "timeout", "network"});
+                 "timeout", "network", "rate", "connections", "bytes"});
   SandboxOptions& options = loader.declared.sandbox;
   ReadMachine(reader, options);
   if (const auto workdir = reader.String("workdir")) {
@@ -174,6 +174,7 @@ int DeclareSandbox(lua_State* lua) {
     options.hostname = hostname;
   }
   options.network = reader.Bool("network").value_or(true);
+  options.budget = ReadBudget(reader, "sandbox");
   ReadMounts(reader, loader, options);
   ReadEnv(reader, options);
   return 0;

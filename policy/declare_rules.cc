@@ -21,7 +21,7 @@ const Words kKinds = {"http", "tcp", "udp", "dns"};
 Words FieldsOf(Kind kind, Effect effect) {
   Words fields = {"host", "reason", "message", "name"};
   if (kind == Kind::kDns) {
-    if (effect == Effect::kAllow) fields.push_back("types");
+    if (effect == Effect::kAllow) fields.insert(fields.end(), {"types", "rate"});
     return fields;
   }
   if (effect == Effect::kAsk) fields.push_back("wait");
@@ -48,6 +48,7 @@ void ReportMisplaced(TableReader& reader, Kind kind, Effect effect, Words& known
   }
   misplaced("types", "belongs to allow.dns only");
   misplaced("wait", "belongs to ask only: how long the guest waits for the answer");
+  if (effect == Effect::kDeny) misplaced("rate", "belongs to " + allow + ", not to a deny");
   for (const char* field : {"resolves_to", "to", "rate", "bytes", "connections", "lifetime"}) {
     const bool here = effect == Effect::kDeny && kind != Kind::kDns;
     misplaced(field,
@@ -205,10 +206,6 @@ void ReadTypes(TableReader& reader, Rule& rule) {
 
 namespace {
 
-void ReadBudgets(TableReader& reader) {
-  for (const char* field : {"rate", "bytes", "connections", "lifetime"}) reader.Unavailable(field);
-}
-
 void ReadWait(TableReader& reader, Rule& rule) {
   const auto text = reader.String("wait");
   if (!text) return;
@@ -257,7 +254,9 @@ Rule ReadRule(TableReader& reader, Kind kind, Effect effect) {
   rule.id = reader.diagnostics().At(rule.line);
   if (const std::string name = ReadText(reader, "name"); !name.empty()) rule.id = name;
   if (kind == Kind::kDns) {
-    if (effect == Effect::kAllow) ReadTypes(reader, rule);
+    if (effect == Effect::kDeny) return rule;
+    ReadTypes(reader, rule);
+    rule.budget = ReadBudget(reader, rule.id);
     return rule;
   }
   ReadIp(reader, rule);
@@ -273,7 +272,7 @@ Rule ReadRule(TableReader& reader, Kind kind, Effect effect) {
     reader.Error("'resolves_to' is about the addresses of names, and this rule has no 'host'");
   }
   ReadTo(reader, rule);
-  ReadBudgets(reader);
+  rule.budget = ReadBudget(reader, rule.id);
   if (kind == Kind::kHttp) ReadTls(reader, rule);
   if (reader.Has("otherwise") && kind == Kind::kHttp) {
     rule.otherwise = ReadText(reader, "otherwise");
@@ -309,9 +308,10 @@ int DeclareRule(lua_State* lua) {
   // A rule with a mistake takes no part in the checks over all rules: they would report its shadow.
   if (loader.diagnostics.error_count() != errors_before) return 0;
   loader.patterns +=
-      rule.hosts.size() + rule.resolves.prefixes.size() + (rule.ip ? rule.ip->prefixes.size() : 0);
+      rule.hosts.size() + rule.resolves.prefixes.size() + (rule.ip ? rule.ip->prefixes.size() : 0) +
+      rule.paths.size();
   if (loader.declared.rules.rules().size() >= kMaxRules || loader.patterns > kMaxPatterns) {
-    return luaL_error(lua, "too many rules: at most %d, with %d hosts and addresses",
+    return luaL_error(lua, "too many rules: at most %d, with %d hosts, addresses and paths",
                       static_cast<int>(kMaxRules), static_cast<int>(kMaxPatterns));
   }
   loader.declared.rules.Add(std::move(rule));

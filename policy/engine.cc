@@ -48,7 +48,7 @@ class EngineImpl final : public Engine {
   const Declarations& declared() const { return script_->declared; }
   const RuleSet& rules() const { return script_->declared.rules; }
 
-  FlowVerdict FlowFromRules(RuleSet::FlowDecision decision);
+  FlowVerdict FlowFromRules(RuleSet::FlowDecision decision, bool has_name);
   const Rule* Permit(const HttpGrant& grant, const Facts& facts, const RequestHead& request,
                      std::string_view path, RequestVerdict& verdict) const;
   bool MayDiffer(const HttpGrant& grant, bool has_functions) const;
@@ -88,6 +88,8 @@ NameVerdict EngineImpl::DecideName(const HostName& name) {
   verdict.filter = std::move(decision.filter);
   verdict.types = std::move(decision.types);
   verdict.chosen_target = decision.chosen_target;
+  verdict.budget = std::move(decision.budget);
+  verdict.listed = decision.listed;
   if (verdict.grantable || decision.denied_by != nullptr || declared().on_connect.empty())
     return verdict;
   Facts facts;
@@ -112,7 +114,7 @@ NameVerdict EngineImpl::DecideName(const HostName& name) {
   return verdict;
 }
 
-FlowVerdict EngineImpl::FlowFromRules(RuleSet::FlowDecision decision) {
+FlowVerdict EngineImpl::FlowFromRules(RuleSet::FlowDecision decision, bool has_name) {
   FlowVerdict verdict;
   verdict.action = FlowVerdict::Action::kHttp;
   verdict.http = std::make_shared<HttpGrant>(script_->state);
@@ -127,6 +129,7 @@ FlowVerdict EngineImpl::FlowFromRules(RuleSet::FlowDecision decision) {
       verdict.to = rule.to;
     }
     same_target &= SameTarget(verdict.to, rule.to);
+    Merge(FilterOf(rule, has_name), verdict.filter);
     first = false;
   }
   if (!same_target) verdict.to.reset();
@@ -134,6 +137,7 @@ FlowVerdict EngineImpl::FlowFromRules(RuleSet::FlowDecision decision) {
   // Alone: with another rule for its requests the flow must be seen.
   verdict.passthrough = decision.http.size() == 1 &&
                         rules().rules()[decision.http.front()].tls == Rule::Tls::kPassthrough;
+  if (verdict.passthrough) verdict.budget = rules().rules()[decision.http.front()].budget;
   verdict.http->rules = std::move(decision.http);
   return verdict;
 }
@@ -144,13 +148,7 @@ FlowVerdict EngineImpl::DecideFlow(const Facts& facts) {
       rules().DecideFlow(facts.transport, name, facts.destination.address, facts.destination.port);
   FlowVerdict verdict;
   if (decision.http_allowed) {
-    const std::vector<uint32_t> numbers = decision.http;
-    verdict = FlowFromRules(std::move(decision));
-    for (const uint32_t number : numbers) {
-      const Rule& rule = rules().rules()[number];
-      if (rule.allows()) Merge(FilterOf(rule, name != nullptr), verdict.filter);
-    }
-    return verdict;
+    return FlowFromRules(std::move(decision), name != nullptr);
   }
   if (decision.rule != nullptr && decision.rule->allows()) {
     const Rule& rule = *decision.rule;
@@ -158,6 +156,7 @@ FlowVerdict EngineImpl::DecideFlow(const Facts& facts) {
     verdict.rule = rule.id;
     verdict.filter = FilterOf(rule, name != nullptr);
     verdict.to = rule.to;
+    verdict.budget = rule.budget;
     if (!rule.asks()) return verdict;
     return Await(std::make_shared<FlowQuestion>(rule, facts, std::move(verdict)));
   }
@@ -188,6 +187,7 @@ const Rule* EngineImpl::Permit(const HttpGrant& grant, const Facts& facts,
   }
   verdict.action = RequestVerdict::Action::kForward;
   verdict.rule = rule->id;
+  verdict.budget = rule->budget;
   if (!SameTarget(rule->to, grant.target)) verdict.to = rule->to;
   return rule;
 }
@@ -218,7 +218,8 @@ RequestVerdict EngineImpl::DecideRequest(HttpGrant& grant, const Facts& facts, c
   if (other_path) {
     RequestVerdict other;
     const Rule* other_rule = Permit(grant, facts, request, *other_path, other);
-    if ((other_rule == nullptr) != (rule == nullptr) || !SameTarget(other.to, verdict.to)) {
+    if ((other_rule == nullptr) != (rule == nullptr) || !SameTarget(other.to, verdict.to) ||
+        other.budget != verdict.budget) {  // A spelling must not choose the budget.
       return RefuseAmbiguous(facts, request,
                              "servers may take its path for '" + Printable(*other_path, 200) +
                                  "', which the policy decides differently");

@@ -17,6 +17,7 @@
 #include "base/reason.h"
 #include "base/result.h"
 #include "base/secret_spec.h"
+#include "policy/rule_budget.h"
 #include "policy/wait.h"
 
 namespace sallyport::policy {
@@ -49,6 +50,7 @@ struct SandboxOptions {
   std::vector<std::pair<std::string, std::string>> env;
   std::optional<std::chrono::milliseconds> timeout;
   bool network = true;
+  RuleBudgetPtr budget;  ///< What all flows and requests together may spend; null for no bound.
 };
 
 /// `dns { … }`.
@@ -94,6 +96,10 @@ struct NameVerdict {
   AddressFilter filter;           ///< What its addresses may be, over all rules that could apply.
   std::vector<uint16_t> types;    ///< DNS record types granted beside A and AAAA.
   bool chosen_target = false;     ///< Every use of it goes elsewhere by `to`: needs no resolution.
+  RuleBudgetPtr budget;           ///< Of the first `allow.dns` for it with a `rate`: for each query.
+  /// Some rule grants this name by itself. Others are granted below a wildcard (or by `any`, or a
+  /// callback), and a guest can make them up.
+  bool listed = false;
 };
 
 class SuspendedFlow;
@@ -117,6 +123,8 @@ struct FlowVerdict {
   /// For kHttp: TLS is relayed unread once its ClientHello names the flow's host (a rule with
   /// tls = "passthrough"). Plain HTTP on the flow is intercepted as ever.
   bool passthrough = false;
+  /// Of the rule that grants it, for kRaw and `passthrough`; requests have their own.
+  RuleBudgetPtr budget;
   std::shared_ptr<SuspendedFlow> suspended;  ///< For kWait.
 };
 
@@ -147,6 +155,7 @@ struct RequestVerdict {
   ResponseHead response;      ///< For kRespond.
   std::string response_body;  ///< For kRespond.
   std::optional<Authority> to;  ///< From the granting rule, where it differs from the flow's.
+  RuleBudgetPtr budget;         ///< Of the granting rule; for kForward.
   std::optional<std::string> body;  ///< For kForward: sent instead of the request's own.
   std::shared_ptr<SuspendedRequest> suspended;  ///< For kWait.
 };

@@ -5,7 +5,14 @@
 namespace sallyport::policy {
 namespace {
 
-#include "presets.inc"  // kPresets.
+#include "presets.inc"   // kPresets.
+#include "profiles.inc"  // kProfiles.
+
+const Preset* Find(std::span<const Preset> all, std::string_view name) {
+  const auto found =
+      std::find_if(all.begin(), all.end(), [name](const Preset& one) { return one.name == name; });
+  return found == all.end() ? nullptr : &*found;
+}
 
 }  // namespace
 
@@ -14,9 +21,15 @@ std::span<const Preset> Presets() {
 }
 
 const Preset* FindPreset(std::string_view name) {
-  const auto found = std::find_if(std::begin(kPresets), std::end(kPresets),
-                                  [name](const Preset& preset) { return preset.name == name; });
-  return found == std::end(kPresets) ? nullptr : &*found;
+  return Find(kPresets, name);
+}
+
+std::span<const Preset> Profiles() {
+  return kProfiles;
+}
+
+const Preset* FindProfile(std::string_view name) {
+  return Find(kProfiles, name);
 }
 
 }  // namespace sallyport::policy

@@ -17,4 +17,8 @@ std::span<const Preset> Presets();
 /// Null for a name that none has.
 const Preset* FindPreset(std::string_view name);
 
+/// Whole policies to start from (`sandboxctl run --profile NAME`): the files of profiles/, built in.
+std::span<const Preset> Profiles();
+const Preset* FindProfile(std::string_view name);
+
 }  // namespace sallyport::policy

@@ -4,39 +4,46 @@
 
 namespace sallyport::policy {
 
+void PortSet::Add(uint16_t first, uint16_t last) {
+  if (near_count_ < near_.size()) {
+    near_[near_count_++] = {first, last};
+  } else {
+    more_.push_back({first, last});
+  }
+}
+
 bool PortSet::Contains(uint16_t port) const {
-  if (is_all()) return true;
-  return std::any_of(ranges_.begin(), ranges_.end(), [port](const auto& range) {
-    return range.first <= port && port <= range.second;
-  });
+  return is_all() ||
+         Any([port](const Range& range) { return range.first <= port && port <= range.last; });
 }
 
 bool PortSet::Covers(const PortSet& other) const {
   if (is_all()) return true;
   if (other.is_all()) return false;
-  return std::all_of(other.ranges_.begin(), other.ranges_.end(), [this](const auto& wanted) {
-    return std::any_of(ranges_.begin(), ranges_.end(), [&wanted](const auto& range) {
-      return range.first <= wanted.first && wanted.second <= range.second;
+  return !other.Any([this](const Range& wanted) {
+    return !Any([&wanted](const Range& range) {
+      return range.first <= wanted.first && wanted.last <= range.last;
     });
   });
 }
 
 bool PortSet::Intersects(const PortSet& other) const {
   if (is_all() || other.is_all()) return true;
-  return std::any_of(ranges_.begin(), ranges_.end(), [&other](const auto& a) {
-    return std::any_of(other.ranges_.begin(), other.ranges_.end(),
-                       [&a](const auto& b) { return a.first <= b.second && b.first <= a.second; });
+  return Any([&other](const Range& a) {
+    return other.Any(
+        [&a](const Range& b) { return a.first <= b.last && b.first <= a.last; });
   });
 }
 
 std::string PortSet::ToString() const {
   if (is_all()) return "any port";
   std::string text;
-  for (const auto& [first, last] : ranges_) {
+  Any([&text](const Range& range) {
     if (!text.empty()) text += ", ";
-    text += std::to_string(first);
-    if (last != first) text.append("-").append(std::to_string(last));
-  }
+    text += std::to_string(range.first);
+    if (range.last != range.first) text.append("-").append(std::to_string(range.last));
+    return false;
+  });
   return text;
 }
 

@@ -1,17 +1,18 @@
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "base/address_class.h"
 #include "base/host_name.h"
 #include "base/http_message.h"
 #include "base/path_glob.h"
+#include "policy/rule_budget.h"
 #include "policy/wait.h"
 
 namespace sallyport::policy {
@@ -21,9 +22,9 @@ class PortSet {
  public:
   PortSet() = default;
   /// FIRST <= LAST.
-  void Add(uint16_t first, uint16_t last) { ranges_.emplace_back(first, last); }
+  void Add(uint16_t first, uint16_t last);
 
-  bool is_all() const { return ranges_.empty(); }
+  bool is_all() const { return near_count_ == 0; }
   bool Contains(uint16_t port) const;
   /// Whether every port of OTHER lies within one range of this set.
   bool Covers(const PortSet& other) const;
@@ -32,7 +33,26 @@ class PortSet {
   std::string ToString() const;
 
  private:
-  std::vector<std::pair<uint16_t, uint16_t>> ranges_;
+  struct Range {
+    uint16_t first = 0;
+    uint16_t last = 0;
+  };
+  /// Whether TEST holds for some range.
+  template <class Test>
+  bool Any(Test&& test) const {
+    for (size_t i = 0; i < near_count_; ++i) {
+      if (test(near_[i])) return true;
+    }
+    for (const Range& range : more_) {
+      if (test(range)) return true;
+    }
+    return false;
+  }
+
+  // Most rules have one or two: these are where the rule is.
+  std::array<Range, 3> near_;
+  uint8_t near_count_ = 0;
+  std::vector<Range> more_;
 };
 
 /// What a request must carry in a header for a rule to match.
@@ -52,24 +72,26 @@ struct Rule {
   /// What becomes of TLS on its flows: ended here, so that requests are seen, or relayed unread.
   enum class Tls { kIntercept, kPassthrough };
 
+  // What the decision of a flow reads stands together: of thousands of rules it is in no cache.
   Kind kind = Kind::kTcp;
   Effect effect = Effect::kDeny;
+  Tls tls = Tls::kIntercept;
   int line = 0;
-  std::string id;                   ///< "policy.lua:12", or its `name`.
-  std::vector<HostPattern> hosts;   ///< Empty: no flow with a name.
-  std::optional<AddressFilter> ip;  ///< Nothing: no flow without a name.
-  AddressFilter resolves;           ///< What the addresses of its hosts may be.
   PortSet ports;
   std::vector<std::string> methods;      ///< Empty: all.
   std::vector<PathGlob> paths;           ///< Empty: all.
   std::vector<HeaderCondition> headers;  ///< All of them must hold.
-  std::optional<std::string> otherwise;
-  Tls tls = Tls::kIntercept;
-  std::string reason;
+  std::string id;                        ///< "policy.lua:12", or its `name`.
+  AddressFilter resolves;                ///< What the addresses of its hosts may be.
   std::string message;  ///< What the user is asked.
   std::chrono::milliseconds wait = kAskLimit;  ///< For his answer.
   std::optional<Authority> to;
+  std::optional<std::string> otherwise;
+  std::vector<HostPattern> hosts;   ///< Empty: no flow with a name.
+  std::optional<AddressFilter> ip;  ///< Nothing: no flow without a name.
+  std::string reason;
   std::vector<uint16_t> types;
+  RuleBudgetPtr budget;  ///< Null: none.
 
   /// Whether what it matches is granted, perhaps after a question.
   bool allows() const { return effect != Effect::kDeny; }

@@ -1,6 +1,7 @@
 #include "policy/rule_check.h"
 
 #include <algorithm>
+#include <map>
 
 namespace sallyport::policy {
 namespace {
@@ -91,60 +92,65 @@ std::optional<AddressClass> ClassOf(const Prefix& prefix) {
   return first;
 }
 
-bool CoversPrefix(const AddressFilter& wide, const Prefix& narrow) {
-  if (std::any_of(wide.prefixes.begin(), wide.prefixes.end(),
-                  [&narrow](const Prefix& prefix) { return prefix.Contains(narrow); })) {
-    return true;
-  }
-  const auto address_class = ClassOf(narrow);
-  return address_class && (static_cast<uint16_t>(*address_class) & wide.classes) != 0;
-}
+// What is left of the work that looking for hidden rules may do: a pair of rules costs as many steps
+// as they have paths to compare. Some 30 ms; enough for 1,400 rules about one host, each with each.
+constexpr size_t kMostSteps = 1'000'000;
+// Pairs of a rule for raw bytes and a host whose requests are to be seen; some 50 ms.
+constexpr size_t kMostMeetings = 10'000'000;
 
-void CheckHiddenHosts(const RuleSet& rules, uint32_t number, Diagnostics& diagnostics) {
+class Effort {
+ public:
+  /// Whether EARLIER hides LATER; false, too, once the effort is spent.
+  bool Hides(const Rule& earlier, const Rule& later) {
+    const size_t cost = 1 + earlier.paths.size() * later.paths.size() +
+                        earlier.methods.size() * later.methods.size();
+    if (cost > left_) {
+      spent_ = true;
+      return false;
+    }
+    left_ -= cost;
+    return Decides(earlier, later);
+  }
+  bool spent() const { return spent_; }
+
+ private:
+  size_t left_ = kMostSteps;
+  bool spent_ = false;
+};
+
+void CheckHiddenHosts(const RuleSet& rules, uint32_t number, Effort& effort,
+                      Diagnostics& diagnostics) {
   const Rule& later = rules.rules()[number];
   for (const HostPattern& pattern : later.hosts) {
-    const auto earlier = rules.index().FirstCovering(
-        pattern, number, [&](uint32_t other) { return Decides(rules.rules()[other], later); });
-    if (!earlier) continue;
-    ReportHidden(rules.rules()[*earlier], later, "'" + pattern.ToString() + "'", diagnostics);
+    rules.hosts().ForEachCovering(pattern, [&](uint32_t other) {
+      if (other >= number || effort.spent()) return false;
+      const Rule& earlier = rules.rules()[other];
+      if (!effort.Hides(earlier, later)) return true;
+      ReportHidden(earlier, later, "'" + pattern.ToString() + "'", diagnostics);
+      return false;
+    });
   }
 }
 
-void CheckHiddenAddresses(const RuleSet& rules, uint32_t number, Diagnostics& diagnostics) {
+// Each group and prefix of LATER, with the first rule that hides it.
+void CheckHiddenAddresses(const RuleSet& rules, uint32_t number, Effort& effort,
+                          Diagnostics& diagnostics) {
   const Rule& later = rules.rules()[number];
   if (!later.ip) return;
-  for (uint32_t i = 0; i < number; ++i) {
-    const Rule& earlier = rules.rules()[i];
-    if (!earlier.ip || !Decides(earlier, later)) continue;
-    if ((earlier.ip->classes & later.ip->classes) != 0) {
-      ReportHidden(earlier, later, "a group of addresses", diagnostics);
-    }
-    for (const Prefix& prefix : later.ip->prefixes) {
-      if (CoversPrefix(*earlier.ip, prefix))
-        ReportHidden(earlier, later, prefix.ToString(), diagnostics);
-    }
+  const auto check = [&](const Prefix* prefix, uint16_t classes, const std::string& what) {
+    rules.addresses().ForEachCovering(prefix, classes, [&](uint32_t other) {
+      if (other >= number || effort.spent()) return false;
+      const Rule& earlier = rules.rules()[other];
+      if (!effort.Hides(earlier, later)) return true;
+      ReportHidden(earlier, later, what, diagnostics);
+      return false;
+    });
+  };
+  if (later.ip->classes != 0) check(nullptr, later.ip->classes, "a group of addresses");
+  for (const Prefix& prefix : later.ip->prefixes) {
+    const auto group = ClassOf(prefix);
+    check(&prefix, group ? static_cast<uint16_t>(*group) : uint16_t{0}, prefix.ToString());
   }
-}
-
-bool Overlap(const HostPattern& a, const HostPattern& b) {
-  return a.Covers(b) || b.Covers(a);
-}
-
-const HostPattern* FirstOverlap(const std::vector<HostPattern>& a,
-                                const std::vector<HostPattern>& b) {
-  for (const HostPattern& x : a) {
-    for (const HostPattern& y : b) {
-      if (Overlap(x, y)) return &y;
-    }
-  }
-  return nullptr;
-}
-
-PortSet WebPorts() {
-  PortSet ports;
-  ports.Add(80, 80);
-  ports.Add(443, 443);
-  return ports;
 }
 
 void ReportUnseen(const Rule& raw, const HostPattern& host, const std::string& what,
@@ -160,37 +166,124 @@ bool CarriesHttp(const Rule& raw, const PortSet& ports) {
   return raw.kind == Kind::kUdp && raw.ports.Contains(443) && ports.Contains(443);
 }
 
-void CheckUnseen(const RuleSet& rules, const Rule& raw, const std::vector<SecretSpec>& secrets,
-                 const std::vector<HostPattern>& hooked_hosts, Diagnostics& diagnostics) {
-  for (const Rule& rule : rules.rules()) {
-    if (rule.kind != Kind::kHttp || !CarriesHttp(raw, rule.ports)) continue;
-    const HostPattern* host = FirstOverlap(raw.hosts, rule.hosts);
-    if (host != nullptr)
-      return ReportUnseen(raw, *host, "http rules (" + rule.id + ")", diagnostics);
-  }
-  for (const SecretSpec& secret : secrets) {
-    PortSet ports;
-    for (const uint16_t port : secret.ports) ports.Add(port, port);
-    if (!CarriesHttp(raw, ports.is_all() ? WebPorts() : ports)) continue;
-    const HostPattern* host = FirstOverlap(raw.hosts, secret.hosts);
-    if (host != nullptr) return ReportUnseen(raw, *host, "the secret " + secret.name, diagnostics);
-  }
-  if (!CarriesHttp(raw, WebPorts())) return;
-  const HostPattern* host = FirstOverlap(raw.hosts, hooked_hosts);
-  if (host != nullptr) ReportUnseen(raw, *host, "an on.request hook", diagnostics);
+PortSet WebPorts() {
+  PortSet ports;
+  ports.Add(80, 80);
+  ports.Add(443, 443);
+  return ports;
 }
+
+// Finds rules for raw bytes over hosts whose requests are to be seen. Patterns overlap when one
+// covers the other, so each side is looked up in an index of the other side.
+class UnseenCheck {
+ public:
+  UnseenCheck(const RuleSet& rules, const std::vector<SecretSpec>& secrets,
+              const std::vector<HostPattern>& hooked_hosts)
+      : rules_(rules.rules()) {
+    for (const Rule& rule : rules_) {
+      if (rule.kind == Kind::kHttp) Watch(rule.hosts, rule.ports, "http rules (" + rule.id + ")");
+    }
+    for (const SecretSpec& secret : secrets) {
+      PortSet ports;
+      for (const uint16_t port : secret.ports) ports.Add(port, port);
+      Watch(secret.hosts, ports.is_all() ? WebPorts() : ports, "the secret " + secret.name);
+    }
+    Watch(hooked_hosts, WebPorts(), "an on.request hook");
+  }
+
+  void Run(Diagnostics& diagnostics) {
+    if (watched_.empty()) return;
+    for (uint32_t number = 0; number < rules_.size(); ++number) {
+      const Rule& rule = rules_[number];
+      const bool raw = rule.kind == Kind::kTcp || rule.kind == Kind::kUdp;
+      if (!raw || !rule.allows()) continue;
+      for (const HostPattern& host : rule.hosts) raw_index_.Add(host, number);
+      FindAround(number);
+    }
+    FindWithin();
+    for (const auto& [number, found] : found_) {
+      ReportUnseen(rules_[number], *found.host, watched_[found.watched].what, diagnostics);
+    }
+    // It can't be left out, so a file for which it takes too long does not load.
+    if (left_ == 0) {
+      diagnostics.Error(0, "too many rules for raw bytes meet hosts whose requests are to be seen");
+    }
+  }
+
+ private:
+  struct Watched {
+    const std::vector<HostPattern>* hosts;
+    PortSet ports;
+    std::string what;
+  };
+  struct Found {
+    uint32_t watched;
+    const HostPattern* host;
+  };
+
+  void Watch(const std::vector<HostPattern>& hosts, const PortSet& ports, std::string what) {
+    const auto number = static_cast<uint32_t>(watched_.size());
+    for (const HostPattern& host : hosts) index_.Add(host, number);
+    watched_.push_back({&hosts, ports, std::move(what)});
+  }
+
+  // Takes the pair into account; false when it ends the search.
+  bool Meet(uint32_t number, uint32_t watched, const HostPattern* host) {
+    if (left_ == 0) return false;
+    --left_;
+    if (!CarriesHttp(rules_[number], watched_[watched].ports)) return true;
+    const auto [found, first] = found_.try_emplace(number, Found{watched, host});
+    if (!first && watched < found->second.watched) found->second = {watched, host};
+    return false;
+  }
+
+  // Watched hosts that have a pattern around one of the rule's own.
+  void FindAround(uint32_t number) {
+    for (const HostPattern& host : rules_[number].hosts) {
+      index_.ForEachCovering(host, [&](uint32_t watched) {
+        for (const HostPattern& wide : *watched_[watched].hosts) {
+          if (wide.Covers(host)) return Meet(number, watched, &wide);
+        }
+        return true;
+      });
+    }
+  }
+
+  // Watched hosts within a pattern of a rule's.
+  void FindWithin() {
+    for (uint32_t watched = 0; watched < watched_.size(); ++watched) {
+      for (const HostPattern& host : *watched_[watched].hosts) {
+        raw_index_.ForEachCovering(host, [&](uint32_t number) {
+          Meet(number, watched, &host);
+          return left_ > 0;
+        });
+      }
+    }
+  }
+
+  const std::vector<Rule>& rules_;
+  std::vector<Watched> watched_;
+  HostIndex index_;      // Of watched_.
+  HostIndex raw_index_;  // Of the rules for raw bytes.
+  std::map<uint32_t, Found> found_;
+  size_t left_ = kMostMeetings;
+};
 
 }  // namespace
 
 void CheckRules(const RuleSet& rules, const std::vector<SecretSpec>& secrets,
                 const std::vector<HostPattern>& hooked_hosts, Diagnostics& diagnostics) {
+  Effort effort;
   for (uint32_t number = 0; number < rules.rules().size(); ++number) {
-    CheckHiddenHosts(rules, number, diagnostics);
-    CheckHiddenAddresses(rules, number, diagnostics);
-    const Rule& rule = rules.rules()[number];
-    const bool raw = rule.kind == Kind::kTcp || rule.kind == Kind::kUdp;
-    if (raw && rule.allows()) CheckUnseen(rules, rule, secrets, hooked_hosts, diagnostics);
+    CheckHiddenHosts(rules, number, effort, diagnostics);
+    CheckHiddenAddresses(rules, number, effort, diagnostics);
   }
+  if (effort.spent()) {
+    diagnostics.Warning(0,
+                        "so many rules speak of the same hosts or addresses that not all were "
+                        "looked at for rules that hide others");
+  }
+  UnseenCheck(rules, secrets, hooked_hosts).Run(diagnostics);
 }
 
 }  // namespace sallyport::policy

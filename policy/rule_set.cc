@@ -19,66 +19,19 @@ void Merge(const AddressFilter& from, AddressFilter& into) {
 
 }  // namespace
 
-void HostIndex::Add(const HostPattern& pattern, uint32_t rule) {
-  std::vector<uint32_t>& list =
-      pattern.is_any() ? any_ : (pattern.is_wildcard() ? zones_ : exact_)[pattern.name()->text()];
-  if (list.empty() || list.back() != rule) list.push_back(rule);
-}
-
-void HostIndex::Cursors::Add(const std::vector<uint32_t>& list) {
-  if (list.empty() || count == kMaxLists) return;
-  at[count] = list.data();
-  end[count] = list.data() + list.size();
-  ++count;
-}
-
-void HostIndex::CollectZones(std::string_view first_zone, Cursors& cursors) const {
-  if (zones_.empty()) return;
-  for (std::string_view zone = first_zone; !zone.empty();) {
-    if (const auto found = zones_.find(zone); found != zones_.end()) cursors.Add(found->second);
-    const size_t dot = zone.find('.');
-    if (dot == zone.npos) return;
-    zone.remove_prefix(dot + 1);
-  }
-}
-
-void HostIndex::Collect(std::string_view name, Cursors& cursors) const {
-  if (const auto found = exact_.find(name); found != exact_.end()) cursors.Add(found->second);
-  const size_t dot = name.find('.');
-  if (dot != name.npos) CollectZones(name.substr(dot + 1), cursors);
-  cursors.Add(any_);
-}
-
-void HostIndex::CollectCovering(const HostPattern& pattern, Cursors& cursors) const {
-  if (pattern.is_any()) return cursors.Add(any_);
-  const std::string& name = pattern.name()->text();
-  if (!pattern.is_wildcard()) return Collect(name, cursors);
-  CollectZones(name, cursors);
-  cursors.Add(any_);
-}
-
-std::optional<uint32_t> HostIndex::Next(Cursors& cursors) {
-  std::optional<uint32_t> least;
-  for (size_t i = 0; i < cursors.count; ++i) {
-    if (cursors.at[i] == cursors.end[i]) continue;
-    if (!least || *cursors.at[i] < *least) least = *cursors.at[i];
-  }
-  if (!least) return least;
-  for (size_t i = 0; i < cursors.count; ++i) {
-    if (cursors.at[i] != cursors.end[i] && *cursors.at[i] == *least) ++cursors.at[i];
-  }
-  return least;
-}
-
 void RuleSet::Add(Rule rule) {
   const auto number = static_cast<uint32_t>(rules_.size());
   for (const HostPattern& pattern : rule.hosts) {
-    index_.Add(pattern, number);
+    hosts_.Add(pattern, number);
     if (!rule.allows() || pattern.is_any()) continue;
     auto above = pattern.is_wildcard() ? pattern.name() : pattern.name()->Parent();
     for (; above; above = above->Parent()) ancestors_.insert(above->text());
   }
-  if (rule.ip) by_address_.push_back(number);
+  if (rule.ip) {
+    addresses_.Add(*rule.ip,
+                   rule.allows() ? AddressIndex::Widens::kNo : AddressIndex::Widens::kEmbedded,
+                   number);
+  }
   rules_.push_back(std::move(rule));
 }
 
@@ -107,24 +60,24 @@ RuleSet::FlowDecision RuleSet::DecideFlow(Transport transport, const HostName* n
                                           const IpAddress& address, uint16_t port) const {
   FlowDecision decision;
   if (name != nullptr) {
-    index_.ForEachMatch(name->text(), [&](uint32_t number) {
+    hosts_.ForEachMatch(name->text(), [&](uint32_t number) {
       return Consider(rules_[number], number, transport, port, decision);
     });
     return decision;
   }
-  for (const uint32_t number : by_address_) {
-    if (!rules_[number].MatchesAddress(address)) continue;
-    if (!Consider(rules_[number], number, transport, port, decision)) break;
-  }
+  addresses_.ForEachMatch(address, [&](uint32_t number) {
+    return Consider(rules_[number], number, transport, port, decision);
+  });
   return decision;
 }
 
 RuleSet::NameDecision RuleSet::DecideName(const HostName& name) const {
   NameDecision decision;
   decision.ancestor = ancestors_.contains(name.text());
+  const NameLists::List listing = hosts_.Listing(name.text());
   bool all_chosen = true;
   std::vector<const Rule*> denies;
-  index_.ForEachMatch(name.text(), [&](uint32_t number) {
+  hosts_.ForEachMatch(name.text(), [&](uint32_t number) {
     const Rule& rule = rules_[number];
     if (!rule.allows()) {
       // Denying the lookup itself ends the matter, unless an earlier rule needs the name.
@@ -140,6 +93,8 @@ RuleSet::NameDecision RuleSet::DecideName(const HostName& name) const {
       return true;
     }
     decision.grantable = true;
+    decision.listed |= std::binary_search(listing.begin, listing.end, number);
+    if (rule.kind == Rule::Kind::kDns && decision.budget == nullptr) decision.budget = rule.budget;
     all_chosen &= rule.to.has_value();
     Merge(rule.resolves, decision.filter);
     decision.types.insert(decision.types.end(), rule.types.begin(), rule.types.end());

@@ -88,6 +88,9 @@ Rule ReadPattern(lua_State* lua, int index, Rule::Kind kind) {
     if (rule.tls == Rule::Tls::kPassthrough) {
       reader.Error("tls = \"passthrough\" belongs to allow.http in the file, not to a callback");
     }
+    if (rule.budget != nullptr) {
+      reader.Error("rate, connections, bytes and lifetime belong to rules of the file, not to a callback");
+    }
     RaiseFirst(lua, diagnostics);
   } else if (const auto text = ReadString(lua, index)) {
     ReadTextPattern(lua, *text, rule);

@@ -99,6 +99,19 @@ Result<std::string> PresetText(const std::string& name) {
   return Fail(Code::kNotFound, why);
 }
 
+Result<std::string> ProfileText(const std::string& name) {
+  if (const auto* profile = policy::FindProfile(name)) return std::string(profile->text);
+  std::string why = "no profile is called '" + name + "'; there are";
+  for (const auto& known : ProfileNames()) why += " " + known;
+  return Fail(Code::kNotFound, why);
+}
+
+std::vector<std::string> ProfileNames() {
+  std::vector<std::string> names;
+  for (const auto& profile : policy::Profiles()) names.emplace_back(profile.name);
+  return names;
+}
+
 std::vector<std::string> PresetNames() {
   std::vector<std::string> names;
   for (const auto& preset : policy::Presets()) {

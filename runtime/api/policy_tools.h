@@ -30,4 +30,8 @@ Result<std::string> PresetText(const std::string& name);
 /// "npm@1", by name.
 std::vector<std::string> PresetNames();
 
+/// The policy that the profile NAME is. kNotFound names the profiles that there are.
+Result<std::string> ProfileText(const std::string& name);
+std::vector<std::string> ProfileNames();
+
 }  // namespace sallyport

@@ -23,6 +23,7 @@
 #include "base/ip_address.h"
 #include "policy/engine.h"
 #include "runtime/api/files.h"
+#include "runtime/api/policy_tools.h"
 #include "runtime/api/spawn.h"
 #include "runtime/warden/control_message.h"
 #include "runtime/warden/launch.h"
@@ -43,10 +44,33 @@ struct LoadedPolicy {
   std::vector<std::string> warnings;
 };
 
+/// A profile shows the current folder to the guest. That must not be the user's whole home.
+Status CheckProfileFolder(const std::filesystem::path& folder) {
+  const char* home = std::getenv("HOME");
+  std::error_code error;
+  const auto real_home = std::filesystem::weakly_canonical(home == nullptr ? "" : home, error);
+  const auto real = std::filesystem::weakly_canonical(folder, error);
+  const auto below = real_home.lexically_relative(real);  // "." or "a/b" when it lies within REAL.
+  const bool holds_home = home != nullptr && *home == '/' && !below.empty() && *below.begin() != "..";
+  if (!holds_home && real != "/") return {};
+  return Fail(Code::kInvalid, "a profile shows the current folder inside, and " + real.string() +
+                                  " holds your home or is it; go to a project's folder");
+}
+
 Result<LoadedPolicy> LoadPolicy(const SandboxConfig& config) {
   LoadedPolicy policy;
   policy.source.name = "(no policy)";
   policy.source.folder = std::filesystem::current_path();
+  if (config.profile) {
+    if (config.policy_file) return Fail(Code::kInvalid, "a policy file and a profile exclude each other");
+    auto text = ProfileText(*config.profile);
+    if (!text) return tl::unexpected(std::move(text).error());
+    policy.source.text = *std::move(text);
+    policy.source.name = "profile-" + *config.profile;
+    if (auto fits = CheckProfileFolder(policy.source.folder); !fits) {
+      return tl::unexpected(std::move(fits).error());
+    }
+  }
   if (config.policy_file) {
     auto text = ReadFile(*config.policy_file, kMaxPolicy);
     if (!text) return tl::unexpected(std::move(text).error());

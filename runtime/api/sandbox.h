@@ -28,6 +28,7 @@ struct SandboxConfig {
 
   Backend backend = Backend::kAuto;
   std::optional<std::string> policy_file;  ///< None: nothing is granted.
+  std::optional<std::string> profile;      ///< A profile's name, instead of a file.
   std::vector<NamedSecret> secrets;
   std::vector<Mount> mounts;
   std::optional<std::string> hostname;

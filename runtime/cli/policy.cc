@@ -33,12 +33,14 @@ int Explain(const std::string& file, const std::vector<std::string>& words) {
   return answer->allowed ? 0 : kDenied;
 }
 
-int Preset(const std::string& name) {
+/// Shows the TEXT of what is called NAME; without a name, lists NAMES.
+int Show(const std::string& name, std::vector<std::string> (*names)(),
+         Result<std::string> (*text_of)(const std::string&)) {
   if (name.empty()) {
-    for (const auto& known : PresetNames()) std::printf("%s\n", known.c_str());
+    for (const auto& known : names()) std::printf("%s\n", known.c_str());
     return 0;
   }
-  const auto text = PresetText(name);
+  const auto text = text_of(name);
   if (!text) return Complain(text.error(), kMistake);
   std::fputs(text->c_str(), stdout);
   return 0;
@@ -83,7 +85,17 @@ void AddPreset(CLI::App& policy, Run& run) {
   preset->footer("Example:\n  sandboxctl policy preset npm");
   auto name = std::make_shared<std::string>();
   preset->add_option("NAME", *name, "The preset");
-  preset->callback([&run, name] { run = [name] { return Preset(*name); }; });
+  preset->callback([&run, name] { run = [name] { return Show(*name, PresetNames, PresetText); }; });
+}
+
+void AddProfile(CLI::App& policy, Run& run) {
+  auto* profile = policy.add_subcommand(
+      "profile", "Shows the policy that `run --profile NAME` uses; without a name, lists them");
+  profile->footer("Example:\n  sandboxctl policy profile moderate > policy.lua");
+  auto name = std::make_shared<std::string>();
+  profile->add_option("NAME", *name, "The profile");
+  profile->callback(
+      [&run, name] { run = [name] { return Show(*name, ProfileNames, ProfileText); }; });
 }
 
 }  // namespace
@@ -95,6 +107,7 @@ void AddPolicy(CLI::App& app, Run& run) {
   AddCheck(*policy, run);
   AddExplain(*policy, run);
   AddPreset(*policy, run);
+  AddProfile(*policy, run);
 }
 
 }  // namespace sallyport::cli

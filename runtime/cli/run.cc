@@ -31,6 +31,7 @@ constexpr auto kLastWords =
 struct RunOptions {
   std::string backend = "auto";
   std::string policy;
+  std::string profile;
   std::vector<std::string> secrets;
   std::vector<std::string> env;
   std::vector<std::string> mounts;
@@ -109,6 +110,7 @@ Result<SandboxConfig> MakeConfig(const RunOptions& options) {
   config.backend = options.backend == "namespace" ? SandboxConfig::Backend::kNamespace
                                                   : SandboxConfig::Backend::kAuto;
   if (!options.policy.empty()) config.policy_file = options.policy;
+  if (!options.profile.empty()) config.profile = options.profile;
   auto secrets = ParseAll(options.secrets, ParseSecret);
   if (!secrets) return tl::unexpected(std::move(secrets).error());
   config.secrets = *std::move(secrets);
@@ -239,8 +241,12 @@ void AddRun(CLI::App& app, Run& run) {
   auto options = std::make_shared<RunOptions>();
   command->add_option("--backend", options->backend, "How to isolate: auto or namespace")
       ->check(CLI::IsMember({"auto", "namespace"}));
-  command->add_option("-f,--policy", options->policy,
-                      "The policy file; without one nothing is granted");
+  auto* policy = command->add_option("-f,--policy", options->policy,
+                                     "The policy file; without one nothing is granted");
+  command
+      ->add_option("--profile", options->profile,
+                   "permissive, moderate or restrictive, instead of a file; see `policy profile`")
+      ->excludes(policy);
   command
       ->add_option(
           "--secret", options->secrets,

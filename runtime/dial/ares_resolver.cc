@@ -5,7 +5,7 @@
 // Both families are asked at once. A usable IPv4 answer waits kPatience for the other family
 // (RFC 8305, section 3). Equal questions under way are asked once. Answers are cached for their TTL,
 // within kLeastTtl to kMostTtl; failures for kNegativeTtl, so that a guest's retries cost the outside
-// nothing.
+// nothing. While no resolver can answer, what was known last is used (kStaleFor).
 
 #include "runtime/dial/ares_resolver.h"
 
@@ -38,6 +38,8 @@ constexpr auto kPatience = 50ms;
 constexpr auto kLeastTtl = 1s;
 constexpr auto kMostTtl = 300s;
 constexpr auto kNegativeTtl = 2s;
+constexpr auto kStaleFor = 1h;   // An old address is better than none while no resolver answers (RFC 8767).
+constexpr auto kStaleTtl = 30s;  // Then it is asked for again; RFC 8767, section 5.
 constexpr int kTryMilliseconds = 1500;  // c-ares doubles it with every round over the servers.
 constexpr int kTries = 2;
 constexpr int kUdpSize = 1232;  // What our queries say; a longer answer comes over TCP.
@@ -106,6 +108,7 @@ class AresResolver : public Resolver {
   struct CacheEntry {
     Result<ResolvedName> result;
     Clock::time_point expires;
+    Clock::time_point stale_until;  // Of a good one: how long it may be used for want of another.
   };
 
   static void OnSocketState(void* self, ares_socket_t fd, int read, int write);
@@ -116,6 +119,7 @@ class AresResolver : public Resolver {
   static void Read(Question& question, const Carried& carried, int status, std::string_view message);
   void Settle(const std::string& name);
   static Result<ResolvedName> Outcome(Question& question, Clock::time_point now);
+  bool ServeStale(const std::string& name, Result<ResolvedName>& result);
   void Remember(const std::string& name, const Result<ResolvedName>& result);
   void Process(ares_socket_t read, ares_socket_t write);
   void ArmTimer();
@@ -179,7 +183,6 @@ Pending AresResolver::Resolve(const HostName& name, Done done) {
   };
   if (const auto cached = cache_.find(key); cached != cache_.end()) {
     if (cached->second.expires > loop_.now()) return answer_later(cached->second.result);
-    cache_.erase(cached);
   }
   if (!has_servers_) return answer_later(Fail(Code::kUnreachable, "no resolver is configured"));
   auto found = questions_.find(key);
@@ -288,8 +291,8 @@ void AresResolver::Settle(const std::string& name) {
   if (found == questions_.end()) return;
   const auto question = std::move(found->second.second);
   questions_.erase(found);
-  const auto result = Outcome(*question, loop_.now());
-  Remember(name, result);
+  auto result = Outcome(*question, loop_.now());
+  if (!ServeStale(name, result)) Remember(name, result);
   // Each for itself: a callback may cancel another waiter, which then must not be called.
   for (Waiter& waiter : question->waiters) {
     posted_[waiter.id] = loop_.Post([this, id = waiter.id, done = std::move(waiter.done), result]() mutable {
@@ -301,10 +304,24 @@ void AresResolver::Settle(const std::string& name) {
   }
 }
 
+/// Where no resolver could say anything (and not: that there is no such name), what was known last is
+/// used for a while. The dialler classifies its addresses again, as ever.
+bool AresResolver::ServeStale(const std::string& name, Result<ResolvedName>& result) {
+  if (result || result.error().code() == Code::kNotFound) return false;
+  const auto cached = cache_.find(name);
+  if (cached == cache_.end() || !cached->second.result) return false;
+  CacheEntry& entry = cached->second;
+  if (entry.stale_until <= loop_.now()) return false;
+  entry.expires = std::min(loop_.now() + kStaleTtl, entry.stale_until);
+  entry.result->expires = entry.expires;
+  result = entry.result;
+  return true;
+}
+
 void AresResolver::Remember(const std::string& name, const Result<ResolvedName>& result) {
   if (cache_.size() >= kMaxCached) cache_.clear();  // Names are few; a full cache is a guest at play.
   const auto expires = result ? result->expires : loop_.now() + kNegativeTtl;
-  cache_.insert_or_assign(name, CacheEntry{result, expires});
+  cache_.insert_or_assign(name, CacheEntry{result, expires, expires + kStaleFor});
 }
 
 void AresResolver::OnSocketState(void* self, ares_socket_t fd, int read, int write) {

@@ -24,7 +24,8 @@ class Resolver {
  public:
   virtual ~Resolver() = default;
 
-  /// The addresses of NAME, from a cache while their TTL lasts. kNotFound: the name does not exist or
+  /// The addresses of NAME, from a cache while their TTL lasts, and for a while longer where no resolver
+  /// can answer. kNotFound: the name does not exist or
   /// has no address; kTimeout or kUnreachable: no resolver answered (the message says which).
   virtual Pending Resolve(const HostName& name, std::function<void(Result<ResolvedName>)> done) = 0;
 

@@ -105,8 +105,14 @@ class DnsService::TcpSession final : Stream::Listener {
 };
 
 DnsService::DnsService(Loop& loop, policy::Engine& engine, Resolver& resolver, NameTable& names,
-                       AuditSink& audit, const ParentProxy* parent)
-    : loop_(loop), engine_(engine), resolver_(resolver), names_(names), audit_(audit), parent_(parent) {}
+                       AuditSink& audit, const ParentProxy* parent, Admit admit)
+    : loop_(loop),
+      engine_(engine),
+      resolver_(resolver),
+      names_(names),
+      audit_(audit),
+      parent_(parent),
+      admit_(std::move(admit)) {}
 
 DnsService::~DnsService() = default;
 
@@ -145,7 +151,10 @@ void DnsService::Answer(uint64_t flow, const dns::ParsedQuery& parsed, const Rep
     return reply(answer);
   }
   const auto verdict = engine_.DecideName(*name);
-  if (verdict.grantable) return AnswerGranted(flow, query, *name, !verdict.chosen_target, reply);
+  if (verdict.grantable) {
+    if (const auto refusal = admit_(*name, verdict)) return reply(Refused(flow, query, *refusal));
+    return AnswerGranted(flow, query, *name, !verdict.chosen_target, reply);
+  }
   answer = Unlisted(flow, query, *name);
   // Names below it exist, so it does, too.
   if (verdict.ancestor && answer.rcode == dns::Rcode::kNxDomain) answer.rcode = dns::Rcode::kNoError;
@@ -202,6 +211,15 @@ dns::Answer DnsService::Synthetic(const dns::Query& query, const HostName& name,
   }
   answer.addresses.push_back(*address);
   answer.ttl = kind == NameTable::Kind::kGranted ? kTtl : 1;
+  return answer;
+}
+
+dns::Answer DnsService::Refused(uint64_t flow, const dns::Query& query, const Refusal& refusal) {
+  Record(flow, query, refusal.reason, refusal.detail);
+  dns::Answer answer;
+  answer.rcode = dns::Rcode::kRefused;
+  answer.extended_error = dns::kEdeProhibited;
+  answer.extended_text = refusal.detail;
   return answer;
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/audit.h"
+#include "base/reason.h"
 #include "base/loop.h"
 #include "base/stream.h"
 #include "netstack/flow_decider.h"
@@ -23,8 +24,11 @@ namespace sallyport::runtime {
 /// use causes no query.
 class DnsService : public netstack::DatagramService {
  public:
+  /// ADMIT says why a granted name may not be resolved now; it is asked once a query.
+  using Admit =
+      std::function<std::optional<Refusal>(const HostName&, const policy::NameVerdict&)>;
   DnsService(Loop& loop, policy::Engine& engine, Resolver& resolver, policy::NameTable& names,
-             AuditSink& audit, const ParentProxy* parent);
+             AuditSink& audit, const ParentProxy* parent, Admit admit);
   ~DnsService() override;
 
   void OnDatagram(const netstack::FlowInfo& flow, std::string_view payload,
@@ -42,6 +46,8 @@ class DnsService : public netstack::DatagramService {
                      const Reply& reply);
   policy::dns::Answer Synthetic(const policy::dns::Query& query, const HostName& name,
                                 policy::NameTable::Kind kind);
+  policy::dns::Answer Refused(uint64_t flow, const policy::dns::Query& query,
+                              const Refusal& refusal);
   policy::dns::Answer Unlisted(uint64_t flow, const policy::dns::Query& query, const HostName& name);
   void Record(uint64_t flow, const policy::dns::Query& query, Reason reason, std::string detail);
 
@@ -51,6 +57,7 @@ class DnsService : public netstack::DatagramService {
   policy::NameTable& names_;
   AuditSink& audit_;
   const ParentProxy* parent_;
+  const Admit admit_;
   uint64_t next_id_ = 1;
   std::map<uint64_t, Pending> resolving_;
   std::map<uint64_t, std::unique_ptr<TcpSession>> sessions_;

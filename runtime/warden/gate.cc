@@ -54,6 +54,17 @@ uint64_t RandomSeed() {
   return seed;
 }
 
+/// What a spliced flow carries, taken off its rule's budget.
+class SpendingMeter final : public FlowMeter {
+ public:
+  explicit SpendingMeter(std::shared_ptr<policy::Spending> spending)
+      : spending_(std::move(spending)) {}
+  bool Count(uint64_t up, uint64_t down) override { return spending_->Count(up, down); }
+
+ private:
+  const std::shared_ptr<policy::Spending> spending_;
+};
+
 DenyFlow::As LooksLike(Code code) {
   switch (code) {
     case Code::kAddressRefused:
@@ -123,12 +134,18 @@ class Gate::Opening {
 Gate::Gate(const Services& services)
     : services_(services),
       names_({}, RandomSeed()),
-      dns_(services.loop, services.engine, services.resolver, names_, services.audit, services.parent),
+      dns_(services.loop, services.engine, services.resolver, names_, services.audit, services.parent,
+           [this](const HostName& name, const policy::NameVerdict& verdict) {
+             return AdmitName(name, verdict);
+           }),
       gateway_v4_(*IpAddress::Parse(GuestNetwork::kGatewayV4)),
       gateway_v6_(*IpAddress::Parse(GuestNetwork::kGatewayV6)),
       decisions_({services.loop, services.engine, services.resolver, services.dialer, services.audit,
-                  services.waits, services.parent},
-                 [this](policy::Facts& facts) { return Attribute(facts); }),
+                  services.waits, services.parent, services.budgets},
+                 [this](policy::Facts& facts) { return Attribute(facts); },
+                 [this](const HostName& name, const policy::NameVerdict& verdict) {
+                   return AdmitName(name, verdict);
+                 }),
       proxy_({services.loop, services.interceptor, decisions_, services.audit}) {}
 
 Gate::~Gate() {
@@ -187,8 +204,13 @@ FlowVerdict Gate::Judge(const FlowInfo& flow, const policy::Facts& facts, policy
     case policy::FlowVerdict::Action::kRaw:
       break;
   }
+  auto opened = policy::OpenUse(services_.budgets, verdict.budget, services_.loop.now());
+  if (opened.refusal) return Deny(flow, facts, *opened.refusal);
   next.dial = DialTarget(facts, verdict);
   Open open;
+  if (opened.spending.counts()) {
+    open.spending = std::make_shared<policy::Spending>(std::move(opened.spending));
+  }
   open.record = RecordOf(flow, facts);
   open.record.allowed = true;
   open.record.rule = verdict.rule;
@@ -255,7 +277,7 @@ FlowVerdict Gate::OnDialed(const FlowInfo& flow, Result<Dialed> dialed) {
   Open& open = open_[flow.id];
   if (dialed) {
     open.record.address = dialed->peer.address;
-    return SpliceFlow{std::move(dialed->socket)};
+    return SpliceFlow{std::move(dialed->socket), MeterOf(flow.id, open)};
   }
   open.record.allowed = false;
   open.record.reason = ReasonOf(dialed.error().code());
@@ -263,6 +285,28 @@ FlowVerdict Gate::OnDialed(const FlowInfo& flow, Result<Dialed> dialed) {
   services_.audit.Write(open.record);
   Close(flow.id);
   return DenyFlow{LooksLike(dialed.error().code())};
+}
+
+/// From now on the flow spends.
+std::unique_ptr<FlowMeter> Gate::MeterOf(uint64_t flow, Open& open) {
+  if (open.spending == nullptr) return nullptr;
+  if (const auto lifetime = open.spending->lifetime()) {
+    open.lifetime = services_.loop.After(*lifetime, [this, flow, spending = open.spending] {
+      spending->OnLifetimeOver();
+      if (cut_) cut_(flow);
+    });
+  }
+  return std::make_unique<SpendingMeter>(open.spending);
+}
+
+/// Why NAME, which VERDICT grants, is not to be resolved now.
+std::optional<Refusal> Gate::AdmitName(const HostName& name, const policy::NameVerdict& verdict) {
+  const auto now = services_.loop.now();
+  if (services_.budgets != nullptr) {
+    if (auto refusal = services_.budgets->Take(verdict.budget, now)) return refusal;
+  }
+  if (verdict.listed || verdict.chosen_target) return std::nullopt;
+  return tunnel_guard_.Check(name, now);
 }
 
 void Gate::OnFlowEnd(const FlowInfo& flow, const FlowStats& stats) {
@@ -273,6 +317,11 @@ void Gate::OnFlowEnd(const FlowInfo& flow, const FlowStats& stats) {
     open.record.bytes_up = stats.bytes_up;
     open.record.bytes_down = stats.bytes_down;
     open.record.duration = stats.duration;
+    if (open.spending != nullptr && open.spending->why()) {
+      open.record.allowed = false;
+      open.record.reason = open.spending->why()->reason;
+      open.record.detail = open.spending->why()->detail;
+    }
     services_.audit.Write(open.record);
   }
   Close(flow.id);

@@ -11,7 +11,9 @@
 #include "mitm/proxy_port.h"
 #include "netstack/flow_decider.h"
 #include "policy/engine.h"
+#include "policy/budget_book.h"
 #include "policy/name_table.h"
+#include "policy/tunnel_guard.h"
 #include "runtime/warden/dns_service.h"
 #include "runtime/dial/parent_proxy.h"
 #include "runtime/dial/resolver.h"
@@ -32,6 +34,7 @@ class Gate : public netstack::FlowDecider {
     AuditSink& audit;
     policy::WaitService& waits;
     const ParentProxy* parent = nullptr;  ///< What TCP goes through; null for none.
+    policy::BudgetBook* budgets = nullptr;  ///< None: what has a budget is refused.
   };
 
   explicit Gate(const Services& services);
@@ -41,6 +44,9 @@ class Gate : public netstack::FlowDecider {
   Pending Decide(const netstack::FlowInfo& flow, std::function<void(netstack::FlowVerdict)> done) override;
   void OnFlowEnd(const netstack::FlowInfo& flow, const netstack::FlowStats& stats) override;
 
+  /// CUT ends a flow by its id; for those whose `lifetime` is over. Without it they go on.
+  void CutWith(std::function<void(uint64_t)> cut) { cut_ = std::move(cut); }
+
  private:
   /// A flow whose destination is being dialled.
   class Opening;
@@ -49,6 +55,8 @@ class Gate : public netstack::FlowDecider {
     AuditRecord record;
     std::optional<HostName> pinned;  ///< The name whose synthetic address it uses.
     bool audited_elsewhere = false;  ///< HTTP: each request has its own record.
+    std::shared_ptr<policy::Spending> spending;  ///< Of its rule's budget; null for none.
+    Loop::Handle lifetime;
   };
 
   /// What a flow needs before it has a verdict. At most one is set.
@@ -65,6 +73,8 @@ class Gate : public netstack::FlowDecider {
                              const Refusal& refusal);
   netstack::FlowVerdict Intercept(const netstack::FlowInfo& flow, mitm::HttpFlow http);
   netstack::FlowVerdict OnDialed(const netstack::FlowInfo& flow, Result<Dialed> dialed);
+  std::unique_ptr<FlowMeter> MeterOf(uint64_t flow, Open& open);
+  std::optional<Refusal> AdmitName(const HostName& name, const policy::NameVerdict& verdict);
   AuditRecord RecordOf(const netstack::FlowInfo& flow, const policy::Facts& facts) const;
   void KeepOpen(uint64_t flow, Open open);
   void Close(uint64_t flow);
@@ -72,6 +82,7 @@ class Gate : public netstack::FlowDecider {
 
   Services services_;
   policy::NameTable names_;
+  policy::TunnelGuard tunnel_guard_;
   DnsService dns_;
   const IpAddress gateway_v4_;
   const IpAddress gateway_v6_;
@@ -80,6 +91,7 @@ class Gate : public netstack::FlowDecider {
   uint64_t next_opening_ = 1;
   std::map<uint64_t, std::unique_ptr<Opening>> openings_;
   std::map<uint64_t, Open> open_;
+  std::function<void(uint64_t)> cut_;
 };
 
 }  // namespace sallyport::runtime

@@ -76,6 +76,7 @@ class ProxyDecisions::Decision {
     if (!owner_.services_.audit.healthy()) return Reject(AuditUnavailable());
     const policy::NameVerdict verdict = owner_.services_.engine.DecideName(name);
     if (!verdict.grantable) return Reject(NameNotGranted(name));
+    if (auto refusal = owner_.admit_(name, verdict)) return Reject(*std::move(refusal));
     if (verdict.chosen_target) return Judge();
     resolving_ = owner_.services_.resolver.Resolve(
         name, [this](Result<ResolvedName> resolved) { OnResolved(std::move(resolved)); });
@@ -117,6 +118,10 @@ class ProxyDecisions::Decision {
         break;
     }
     if (form_ == ProxyQuestion::Form::kRequest) return Reject(NoRequests(facts_, verdict_.rule));
+    auto opened = policy::OpenUse(owner_.services_.budgets, verdict_.budget,
+                                  owner_.services_.loop.now());
+    if (opened.refusal) return Reject(*std::move(opened.refusal));
+    spending_ = std::move(opened.spending);
     dialing_ = owner_.services_.dialer.Dial(
         DialTarget(facts_, verdict_), Transport::kTcp,
         [this](Result<Dialed> dialed) { OnDialed(std::move(dialed)); });
@@ -134,7 +139,9 @@ class ProxyDecisions::Decision {
     record.port = facts_.destination.port;
     record.rule = verdict_.rule;
     record.allowed = true;
-    Finish(mitm::ProxyRaw{.socket = std::move(dialed->socket), .record = std::move(record)});
+    Finish(mitm::ProxyRaw{.socket = std::move(dialed->socket),
+                          .record = std::move(record),
+                          .spending = std::move(spending_)});
   }
 
   void Reject(Refusal refusal) {
@@ -156,14 +163,15 @@ class ProxyDecisions::Decision {
   std::function<void(ProxyVerdict)> done_;
   policy::Facts facts_;
   FlowVerdict verdict_;
+  policy::Spending spending_;
   Loop::Handle posted_;
   Pending resolving_;
   Pending waiting_;
   Pending dialing_;
 };
 
-ProxyDecisions::ProxyDecisions(const Services& services, Attribute attribute)
-    : services_(services), attribute_(std::move(attribute)) {}
+ProxyDecisions::ProxyDecisions(const Services& services, Attribute attribute, Admit admit)
+    : services_(services), attribute_(std::move(attribute)), admit_(std::move(admit)) {}
 ProxyDecisions::~ProxyDecisions() = default;
 
 Pending ProxyDecisions::Decide(const ProxyQuestion& question,

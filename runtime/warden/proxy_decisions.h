@@ -9,6 +9,7 @@
 #include "base/dialer.h"
 #include "base/loop.h"
 #include "mitm/proxy_port.h"
+#include "policy/budget_book.h"
 #include "policy/engine.h"
 #include "runtime/dial/parent_proxy.h"
 #include "runtime/dial/resolver.h"
@@ -28,12 +29,17 @@ class ProxyDecisions final : public mitm::ProxyDecider {
     AuditSink& audit;
     policy::WaitService& waits;
     const ParentProxy* parent = nullptr;  ///< What TCP goes through; null for none.
+    policy::BudgetBook* budgets = nullptr;  ///< None: what has a budget is refused.
   };
   /// Completes the facts of a flow to a literal address, which may be a name's synthetic one; or
   /// says why it is refused before the policy is asked.
   using Attribute = std::function<std::optional<Refusal>(policy::Facts&)>;
 
-  ProxyDecisions(const Services& services, Attribute attribute);
+  /// Why a granted name may not be resolved now.
+  using Admit =
+      std::function<std::optional<Refusal>(const HostName&, const policy::NameVerdict&)>;
+
+  ProxyDecisions(const Services& services, Attribute attribute, Admit admit);
   ~ProxyDecisions() override;
 
   Pending Decide(const mitm::ProxyQuestion& question,
@@ -44,6 +50,7 @@ class ProxyDecisions final : public mitm::ProxyDecider {
 
   const Services services_;
   const Attribute attribute_;
+  const Admit admit_;
   uint64_t next_id_ = 1;
   std::map<uint64_t, std::unique_ptr<Decision>> decisions_;
 };

@@ -327,6 +327,7 @@ Status Warden::MakeGate() {
   auto servers = ServerList::Make(*declared, std::move(client_keys));
   if (!servers) return tl::unexpected(std::move(servers).error());
   options.servers = std::move(servers->list);
+  budgets_.emplace(engine_->sandbox().budget);
   auto interceptor = mitm::Interceptor::Create(
       {.loop = *loop_,
        .dialer = *dialer_,
@@ -340,7 +341,8 @@ Status Warden::MakeGate() {
                         : mitm::RenewSecrets(),
        .lifetime = [this](std::string_view name) {
          return keeper_ ? keeper_->Remaining(name) : std::nullopt;
-       }},
+       },
+       .budgets = &*budgets_},
       options);
   if (!interceptor) return tl::unexpected(std::move(interceptor).error());
   interceptor_ = *std::move(interceptor);
@@ -356,7 +358,8 @@ Status Warden::MakeGate() {
                                                 .interceptor = *interceptor_,
                                                 .audit = *audit_,
                                                 .waits = *waits_,
-                                                .parent = parent_proxy_.get()});
+                                                .parent = parent_proxy_.get(),
+                                                .budgets = &*budgets_});
   return {};
 }
 
@@ -365,6 +368,9 @@ Status Warden::OpenLink() {
   auto stack = OpenStack(*loop_, workload_, *gate_);
   if (!stack) return tl::unexpected(std::move(stack).error());
   stack_ = *std::move(stack);
+  gate_->CutWith([this](uint64_t flow) {
+    if (stack_) stack_->CutFlow(flow);
+  });
   return {};
 }
 

@@ -9,6 +9,7 @@
 #include "guest/protocol/messages.h"
 #include "mitm/interceptor.h"
 #include "netstack/stack.h"
+#include "policy/budget_book.h"
 #include "policy/engine.h"
 #include "runtime/backend/backend.h"
 #include "runtime/broker/broker.h"
@@ -105,6 +106,7 @@ class Warden {
   std::unique_ptr<GuardedDialer> dialer_;
   std::optional<Approvals> approvals_;
   std::optional<DecisionWaits> waits_;
+  std::optional<policy::BudgetBook> budgets_;
   std::unique_ptr<Gate> gate_;
   std::unique_ptr<mitm::Interceptor> interceptor_;
   std::unique_ptr<netstack::Stack> stack_;

@@ -87,7 +87,8 @@ struct TestGate : TestLoop {
              },
          .lifetime = [this](std::string_view name) {
            return lifetime ? lifetime(name) : std::nullopt;
-         }},
+         },
+         .budgets = &budgets},
         {.system_roots = [] { return Roots().Pem(); },
          .extra_roots = {},
          .servers = std::move(servers)}));
@@ -169,6 +170,7 @@ struct TestGate : TestLoop {
   policy::FakeEngine engine;
   secrets::Store secrets;
   RecordingAudit audit;
+  policy::BudgetBook budgets{nullptr};
   std::vector<std::string> terminated;
   policy::FakeWaits waits;
   RenewSecrets renew;  // What a 401 leads to; nothing is renewed without it.

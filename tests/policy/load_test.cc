@@ -101,13 +101,20 @@ TEST_CASE("every field of a rule is checked") {
       {"allow.dns { host = 'a.example', types = 'TEXT' }", "did you mean 'TXT'?"},
       {"allow.dns { host = 'a.example', types = 'ANY' }", "is not a record type"},
       {"allow.http { host = 'a.example', tls = 'intercpt' }", "did you mean 'intercept'?"},
-      {"allow.http { host = 'a.example', rate = '100/min' }",
-       "'rate' is not available in this version"},
-      {"allow.tcp { host = 'a.example', bytes = {} }", "'bytes' is not available in this version"},
-      {"allow.tcp { host = 'a.example', connections = 5 }",
-       "'connections' is not available in this version"},
-      {"allow.udp { host = 'a.example', lifetime = '1h' }",
-       "'lifetime' is not available in this version"},
+      {"allow.http { host = 'a.example', rate = '100' }", "'rate' must be like \"100/min\""},
+      {"allow.http { host = 'a.example', rate = '0/s' }", "'rate' must be like"},
+      {"allow.http { host = 'a.example', rate = 5 }", "'rate' must be a string"},
+      {"allow.tcp { host = 'a.example', bytes = {} }", "is written { up = \"10MiB\""},
+      {"allow.tcp { host = 'a.example', bytes = '1MiB' }", "'bytes' must be { up = \"10MiB\""},
+      {"allow.tcp { host = 'a.example', bytes = { upp = '1MiB' } }", "did you mean 'up'?"},
+      {"allow.tcp { host = 'a.example', bytes = { up = '0B' } }", "'up' must be a size"},
+      {"allow.tcp { host = 'a.example', connections = 0 }", "'connections' must be"},
+      {"allow.udp { host = 'a.example', lifetime = '1 day' }", "'lifetime' must be a duration"},
+      {"deny.http { host = 'a.example', rate = '1/s' }", "belongs to allow.http, not to a deny"},
+      {"deny.dns { host = 'a.example', rate = '1/s' }", "belongs to allow.dns, not to a deny"},
+      {"allow.dns { host = 'a.example', connections = 1 }", "does not belong to dns rules"},
+      {"sandbox { rate = 'often' }", "'rate' must be like"},
+      {"sandbox { lifetime = '1h' }", "unknown field 'lifetime'"},
   });
 }
 
@@ -307,7 +314,7 @@ TEST_CASE("a file of endless mistakes is told a bounded number of times") {
 
 TEST_CASE("too many rules are refused") {
   CHECK_THAT(
-      Diagnose("for i = 1, 5000 do allow.tcp { host = 'h' .. i .. '.example', port = 1 } end"),
+      Diagnose("for i = 1, 20000 do allow.tcp { host = 'h' .. i .. '.example', port = 1 } end"),
       Catch::Contains("too many rules"));
 }
 

@@ -31,6 +31,49 @@ bool Allows(std::string_view preset, const Case& asked) {
   return policy.Request(asked.host, request).action == RequestVerdict::Action::kForward;
 }
 
+struct Promise {
+  const char* profile;
+  const char* host;
+  uint16_t port;
+  const char* action;
+};
+
+TEST_CASE("each profile keeps what it promises of the network") {
+  constexpr Promise kPromises[] = {
+      {"permissive", "anything.example", 443, "http"}, {"permissive", "anything.example", 80, "http"},
+      {"permissive", "git.example", 22, "raw"},        {"permissive", "mail.example", 25, "deny"},
+      {"moderate", "registry.npmjs.org", 443, "http"}, {"moderate", "pypi.org", 443, "http"},
+      {"moderate", "api.github.com", 443, "http"},     {"moderate", "anything.example", 443, "deny"},
+      {"moderate", "github.com", 22, "deny"},          {"restrictive", "pypi.org", 443, "deny"},
+      {"restrictive", "anything.example", 53, "deny"},
+  };
+  for (const Promise& promise : kPromises) {
+    INFO(promise.profile << " " << promise.host << ":" << promise.port);
+    Policy policy(std::string(FindProfile(promise.profile)->text));
+    CHECK(policy.Action(Policy::Named(promise.host, promise.port)) == promise.action);
+    CHECK(policy.Action(Policy::Direct("10.0.0.1:443")) == "deny");
+    CHECK(policy.Action(Policy::Direct("8.8.8.8:443")) == "deny");
+  }
+}
+
+TEST_CASE("each profile keeps what it promises of the working directory") {
+  for (const Preset& profile : Profiles()) {
+    INFO(profile.name);
+    Policy policy{std::string(profile.text)};
+    const SandboxOptions& sandbox = policy.engine().sandbox();
+    const bool restrictive = profile.name == "restrictive";
+    CHECK(sandbox.network == !restrictive);
+    CHECK(sandbox.workdir == "/work");
+    REQUIRE(sandbox.mounts.size() == 1);
+    CHECK(sandbox.mounts[0].target == "/work");
+    CHECK(sandbox.mounts[0].writable == !restrictive);
+    CHECK(sandbox.env.empty());
+    CHECK(policy.engine().secrets().empty());
+  }
+  CHECK(Profiles().size() == 3);
+  CHECK(FindProfile("lax") == nullptr);
+}
+
 constexpr Case kCases[] = {
     {"npm", "GET", "registry.npmjs.org", "/@types%2Fnode", true},
     {"npm", "GET", "registry.npmjs.org", "/left-pad/-/left-pad-1.3.0.tgz", true},

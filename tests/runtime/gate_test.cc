@@ -81,7 +81,8 @@ struct Fixture {
     resolver.Set("api.example", {*IpAddress::Parse("11.0.0.80")});
     resolver.Set("db.example", {*IpAddress::Parse("10.0.0.5")});
     resolver.Set("time.example", {*IpAddress::Parse("11.0.0.123")});
-    gate.emplace(Gate::Services{*loop, *engine, resolver, dialer, interceptor, audit, waits});
+    gate.emplace(Gate::Services{*loop, *engine, resolver, dialer, interceptor, audit, waits, nullptr,
+                                &budgets});
   }
 
   FlowInfo Flow(Transport transport, const IpAddress& address, uint16_t port) {
@@ -132,6 +133,7 @@ struct Fixture {
   FakeInterceptor interceptor;
   RecordingAudit audit;
   policy::FakeWaits waits;
+  policy::BudgetBook budgets{nullptr};
   std::optional<Gate> gate;
   uint64_t flows = 0;
 };
@@ -207,6 +209,70 @@ TEST_CASE("a raw flow is dialled by name and recorded when it ends") {
   CHECK(fixture.audit.records.size() == before + 1);
 }
 
+TEST_CASE("a flow that has carried its rule's bytes ends, and the record says so") {
+  Fixture fixture(
+      "allow.tcp { host = 'db.example', port = 5432, resolves_to = '10.0.0.0/8', name = 'db',\n"
+      "            bytes = { up = '100B' } }");
+  const auto flow = fixture.Flow(Transport::kTcp, fixture.AddressOf("db.example"), 5432);
+  auto verdict = fixture.Decide(flow);
+  REQUIRE(std::holds_alternative<SpliceFlow>(verdict));
+  auto& meter = std::get<SpliceFlow>(verdict).meter;
+  REQUIRE(meter);
+  CHECK(meter->Count(100, 5000));
+  CHECK_FALSE(meter->Count(1, 0));
+  fixture.gate->OnFlowEnd(flow, {.bytes_up = 101, .bytes_down = 5000});
+  CHECK_FALSE(fixture.Last().allowed);
+  CHECK(fixture.Last().reason == Reason::kBudgetBytes);
+  CHECK(fixture.Last().bytes_up == 101);
+  CHECK(fixture.Last().rule == "db");
+  const auto again = fixture.Flow(Transport::kTcp, fixture.AddressOf("db.example"), 5432);
+  CHECK(fixture.Denied(fixture.Decide(again)) == DenyFlow::As::kProhibited);
+  CHECK(fixture.Last().reason == Reason::kBudgetBytes);
+}
+
+TEST_CASE("connections of a rule are refused beyond its count, also while they are dialled") {
+  Fixture fixture(
+      "allow.tcp { host = 'db.example', port = 5432, resolves_to = '10.0.0.0/8', connections = 1 }");
+  const auto address = fixture.AddressOf("db.example");
+  const auto first = fixture.Flow(Transport::kTcp, address, 5432);
+  {
+    const FlowVerdict verdict = fixture.Decide(first);
+    REQUIRE(std::holds_alternative<SpliceFlow>(verdict));
+    CHECK(fixture.Denied(fixture.Decide(fixture.Flow(Transport::kTcp, address, 5432))) ==
+          DenyFlow::As::kProhibited);
+    CHECK(fixture.Last().reason == Reason::kBudgetConnections);
+    fixture.gate->OnFlowEnd(first, {});
+  }
+  CHECK(std::holds_alternative<SpliceFlow>(
+      fixture.Decide(fixture.Flow(Transport::kTcp, address, 5432))));
+}
+
+TEST_CASE("queries are refused beyond the rate of an allow.dns") {
+  Fixture fixture(
+      "allow.http { host = 'api.example' }\nallow.dns { host = '*.example', rate = '2/h' }");
+  CHECK(fixture.Ask("api.example").addresses.size() == 1);
+  CHECK(fixture.Ask("api.example").addresses.size() == 1);
+  CHECK(fixture.Ask("api.example").rcode == dns::Rcode::kRefused);
+  CHECK(fixture.Last().reason == Reason::kBudgetRate);
+  CHECK(fixture.resolver.asked.size() <= 2);
+}
+
+TEST_CASE("names made up below a wildcard carry no data out") {
+  Fixture fixture("allow.http { host = '*.example' }\nallow.http { host = 'api.example' }");
+  const std::string data = "mfzwizltomrggzdfmzsq2lbonvxw4ytvor2gk3tfojsxg5djn5xa";
+  CHECK(fixture.Ask(data + ".t.example").rcode == dns::Rcode::kRefused);
+  CHECK(fixture.Last().reason == Reason::kDnsTunnel);
+  CHECK(fixture.resolver.asked.empty());
+  size_t refused = 0;
+  for (int i = 0; i < 110; ++i) {
+    refused += fixture.Ask("n" + std::to_string(i) + ".a.example").rcode == dns::Rcode::kRefused;
+  }
+  CHECK(refused >= 1);
+  CHECK(fixture.resolver.asked.size() <= 110 - refused);
+  // A name that a rule has by itself is not made up.
+  CHECK(fixture.Ask("api.example").addresses.size() == 1);
+}
+
 TEST_CASE("a target that the user wrote is dialled as such") {
   Fixture fixture;
   const auto address = fixture.AddressOf("local.example");
@@ -246,6 +312,33 @@ TEST_CASE(
   CHECK(fixture.Denied(decide("198.18.77.77", 443)) == DenyFlow::As::kProhibited);
   CHECK(fixture.Last().reason == Reason::kUnknownAddress);
   CHECK(fixture.Denied(decide("8.8.8.8", 53)) == DenyFlow::As::kProhibited);
+}
+
+TEST_CASE("other ways to ask a resolver are prohibited at once: DoT, DoQ, mDNS, LLMNR, plain DNS") {
+  Fixture fixture("allow.http { host = any }\nallow.tcp { host = any, port = 22 }");
+  const auto decide = [&](const char* address, uint16_t port, Transport transport) {
+    return fixture.Denied(
+        fixture.Decide(fixture.Flow(transport, *IpAddress::Parse(address), port)));
+  };
+  const auto named = fixture.AddressOf("api.example").ToString();
+  for (const std::string& server : {std::string("1.1.1.1"), std::string("2606:4700:4700::1111"),
+                                    std::string("10.0.2.2"), named}) {
+    INFO(server);
+    CHECK(decide(server.c_str(), 853, Transport::kTcp) == DenyFlow::As::kProhibited);
+    CHECK(decide(server.c_str(), 853, Transport::kUdp) == DenyFlow::As::kProhibited);
+  }
+  for (const char* server : {"1.1.1.1", "2606:4700:4700::1111"}) {
+    CHECK(decide(server, 53, Transport::kTcp) == DenyFlow::As::kProhibited);
+    CHECK(decide(server, 53, Transport::kUdp) == DenyFlow::As::kProhibited);
+  }
+  for (const char* group : {"224.0.0.251", "ff02::fb"}) {
+    CHECK(decide(group, 5353, Transport::kUdp) == DenyFlow::As::kProhibited);
+  }
+  for (const char* group : {"224.0.0.252", "ff02::1:3"}) {
+    CHECK(decide(group, 5355, Transport::kUdp) == DenyFlow::As::kProhibited);
+  }
+  // HTTP/3 to a name whose requests are to be seen, too.
+  CHECK(decide(named.c_str(), 443, Transport::kUdp) == DenyFlow::As::kProhibited);
 }
 
 TEST_CASE("an audit log that can't be written denies everything") {

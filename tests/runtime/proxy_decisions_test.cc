@@ -39,11 +39,13 @@ struct Fixture {
     resolver.Set("gate.example",
                  {*IpAddress::Parse("10.0.2.2"), *IpAddress::Parse("fd00:5a11::2")});
     resolver.Set("self.example", {*IpAddress::Parse("127.0.0.1"), *IpAddress::Parse("::1")});
-    decisions.emplace(ProxyDecisions::Services{*loop, *engine, resolver, dialer, audit, waits},
+    decisions.emplace(ProxyDecisions::Services{*loop, *engine, resolver, dialer, audit, waits, nullptr,
+                                               &budgets},
                       [this](policy::Facts& facts) -> std::optional<Refusal> {
                         attributed.push_back(facts.destination.address.ToString());
                         return attribution;
-                      });
+                      },
+                      [this](const HostName&, const policy::NameVerdict&) { return admission; });
   }
 
   mitm::ProxyVerdict Ask(const std::string& host, uint16_t port, Form form = Form::kTunnel) {
@@ -74,6 +76,8 @@ struct Fixture {
   RecordingAudit audit;
   policy::FakeWaits waits;
   std::vector<std::string> attributed;
+  std::optional<Refusal> admission;  // Of names.
+  policy::BudgetBook budgets{nullptr};
   std::optional<Refusal> attribution;
   std::optional<ProxyDecisions> decisions;
 };

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "tests/fakes/dns_server.h"
+#include "tests/fakes/manual_clock.h"
 
 namespace sallyport::runtime {
 namespace {
@@ -129,6 +130,54 @@ TEST_CASE("without a server, or with one that is silent, the asker is told so") 
   Fixture fixture;
   fixture.server.silent = true;
   CHECK(fixture.Resolve("four.example").error().code() == Code::kTimeout);
+}
+
+TEST_CASE("what was known last is used for an hour while no resolver can answer") {
+  ManualClock clock;
+  const auto loop = *Loop::Create(&clock);
+  dns::Rcode rcode = dns::Rcode::kNoError;
+  DnsServer server(*loop, [&rcode](const dns::Query& query) {
+    dns::Answer answer = Table(query);
+    if (rcode == dns::Rcode::kNoError) return answer;
+    answer = {};
+    answer.rcode = rcode;
+    return answer;
+  });
+  const auto resolver = *NewAresResolver(*loop, {server.endpoint()});
+  const auto resolve = [&] {
+    REQUIRE(loop->RunOnce());  // It takes the time at the beginning of a turn.
+    std::optional<Result<ResolvedName>> result;
+    auto pending = resolver->Resolve(
+        Name("four.example"), [&](Result<ResolvedName> got) { result = std::move(got); });
+    for (int turns = 0; !result && turns < 20'000; ++turns) {
+      REQUIRE(loop->RunOnce());
+      clock.Advance(1ms);
+    }
+    REQUIRE(result);
+    return *std::move(result);
+  };
+  REQUIRE(resolve());
+  rcode = dns::Rcode::kServFail;
+  clock.Advance(61s);
+  REQUIRE(loop->RunOnce());
+  CHECK(resolver->Cached(Name("four.example")) == nullptr);
+  const auto stale = resolve();
+  REQUIRE(stale);
+  CHECK(stale->addresses == std::vector<IpAddress>{Address("11.0.0.4")});
+  CHECK(stale->expires <= clock.Now() + 30s);
+  const size_t asked = server.asked.size();
+  REQUIRE(resolve());  // Not asked again for half a minute.
+  CHECK(server.asked.size() == asked);
+  clock.Advance(61min);
+  REQUIRE(loop->RunOnce());
+  CHECK(resolve().error().code() == Code::kUnreachable);
+  // That a name does not exist is an answer.
+  rcode = dns::Rcode::kNoError;
+  clock.Advance(1min);
+  REQUIRE(resolve());
+  rcode = dns::Rcode::kNxDomain;
+  clock.Advance(61s);
+  CHECK(resolve().error().code() == Code::kNotFound);
 }
 
 TEST_CASE("a resolver may go while it waits") {

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "base/ip_address.h"
+
+namespace sallyport::policy {
+
+/// Prefixes of both families with the rules that name them: a binary trie without the nodes that
+/// have one child and no rule, so that a look goes down a node for each prefix that contains the
+/// address, and about log2(size) more.
+class PrefixTrie {
+ public:
+  /// RULE is not less than any before it.
+  void Add(const Prefix& prefix, uint32_t rule);
+
+  /// Calls VISIT(list of rules) for each prefix that contains ADDRESS, the widest first; at most 33
+  /// times for IPv4, 129 for IPv6.
+  template <class Visit>
+  void ForEachContaining(const IpAddress& address, Visit&& visit) const {
+    Walk(BitsOf(address), address.is_v4() ? 32 : 128, address.is_v4() ? roots_[0] : roots_[1],
+         visit);
+  }
+  /// The same for prefixes that contain all of PREFIX.
+  template <class Visit>
+  void ForEachContaining(const Prefix& prefix, Visit&& visit) const {
+    Walk(BitsOf(prefix.address()), prefix.length(),
+         prefix.address().is_v4() ? roots_[0] : roots_[1], visit);
+  }
+
+ private:
+  static constexpr uint32_t kNone = UINT32_MAX;
+  struct Bits {
+    uint64_t high = 0;
+    uint64_t low = 0;
+    bool at(unsigned position) const {
+      return position < 64 ? (high >> (63 - position) & 1) != 0
+                           : (low >> (127 - position) & 1) != 0;
+    }
+  };
+  struct Node {
+    Bits bits;            // Those past `length` are 0.
+    unsigned length = 0;  // Of the prefix that all below share.
+    std::array<uint32_t, 2> children = {kNone, kNone};
+    std::vector<uint32_t> rules;
+  };
+
+  static Bits BitsOf(const IpAddress& address);
+  /// How many leading bits A and B share, at most LIMIT.
+  static unsigned Common(const Bits& a, const Bits& b, unsigned limit);
+  uint32_t NewNode(const Bits& bits, unsigned length);
+  void AddBelow(uint32_t& link, const Bits& bits, unsigned length, uint32_t rule);
+
+  template <class Visit>
+  void Walk(const Bits& bits, unsigned length, uint32_t at, Visit&& visit) const {
+    while (at != kNone) {
+      const Node& node = nodes_[at];
+      if (node.length > length || Common(node.bits, bits, node.length) < node.length) return;
+      if (!node.rules.empty()) visit(node.rules);
+      if (node.length == length) return;
+      at = node.children[bits.at(node.length) ? 1 : 0];
+    }
+  }
+
+  std::vector<Node> nodes_;
+  std::array<uint32_t, 2> roots_ = {kNone, kNone};  // IPv4, IPv6.
+};
+
+}  // namespace sallyport::policy
