@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "runtime/api/waiting_warden.h"
 
 namespace sallyport {
 
@@ -59,6 +60,8 @@ struct Sandbox {
   /// Reads the policy, opens what the warden may not open itself, and starts it. kInvalid with every
   /// line that is wrong in the policy; nothing is started then.
   static Result<Sandbox> Start(const SandboxConfig& config);
+  /// The same with a warden that was started ahead.
+  static Result<Sandbox> Start(const SandboxConfig& config, WaitingWarden warden);
 };
 
 }  // namespace sallyport
