@@ -75,7 +75,10 @@ class StartingWorkload {
   virtual ~StartingWorkload() = default;
   /// Workload::uid, which is known from the beginning.
   virtual uid_t uid() const = 0;
-  /// Waits, with a deadline, until the agent runs. Needs nothing that Confine() takes away. Once.
+  /// Says what the sandbox is to be. Once; the start may wait for it for as long as it takes.
+  virtual Status Describe(const WorkloadSpec& spec) = 0;
+  /// Waits, with a deadline, until the agent runs; after Describe(). Needs nothing that Confine() takes
+  /// away. Once.
   virtual Result<Workload> Await() = 0;
 };
 
@@ -85,15 +88,17 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string_view name() const = 0;  ///< "namespace".
-  /// Begins to start a sandbox. kUnsupported, here or from Await(), when this host can't give the asked
-  /// isolation: the message says what to change. Never falls back to less. The workload dies with the
-  /// calling process.
-  virtual Result<std::unique_ptr<StartingWorkload>> Begin(const WorkloadSpec& spec) = 0;
+  /// Begins to start a sandbox with what is the same in all of them. kUnsupported, here or later, when
+  /// this host can't give the asked isolation: the message says what to change. Never falls back to
+  /// less. The workload dies with the calling process.
+  virtual Result<std::unique_ptr<StartingWorkload>> Begin() = 0;
 
-  /// Begin() and Await() in one.
+  /// Begin(), Describe() and Await() in one.
   Result<Workload> Start(const WorkloadSpec& spec) {
-    auto starting = Begin(spec);
+    auto starting = Begin();
     if (!starting) return tl::unexpected(std::move(starting).error());
+    auto described = (*starting)->Describe(spec);
+    if (!described) return tl::unexpected(std::move(described).error());
     return (*starting)->Await();
   }
 };

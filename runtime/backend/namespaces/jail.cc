@@ -34,6 +34,7 @@
 #include "runtime/backend/namespaces/id_range.h"
 #include "runtime/backend/namespaces/mounts.h"
 #include "runtime/backend/namespaces/network.h"
+#include "runtime/backend/namespaces/plan.h"
 #include "runtime/backend/namespaces/root_fs.h"
 #include "runtime/backend/namespaces/settings.h"
 
@@ -43,6 +44,10 @@ namespace {
 constexpr int kAgentSocket = 3;  // Where the agent looks for it.
 // The launcher's own deadline ends us sooner.
 constexpr std::chrono::seconds kLauncherTimeout{30};
+// The owner may take its time to say what it wants; the launcher's end is seen at once.
+constexpr std::chrono::hours kOwnerTimeout{24};
+// kMaxMounts with their two paths, and what is hidden.
+constexpr size_t kMaxPlan = size_t{16} << 20;
 // A sandbox's processes and files, where no cgroup says less. They bound it, they don't share out.
 constexpr rlim_t kMaxProcesses = 16384;
 constexpr rlim_t kMaxFiles = 65536;
@@ -64,16 +69,18 @@ class Jail {
   Status OpenTun();
   Status BecomeRoot();
   Status TieToLauncher();
-  Status OpenAgent();
-  Status BringUpNetwork();
   Status StartRoot();
   Status AddTools();
-  Status AddEtc() { return AddSettings(*root_, in_.spec); }
+  Status AddEtc() { return AddSettings(*root_); }
   Status AddProc() { return MountProc(); }
-  Status LimitNamespaces();
+  Status SetLimits();
   Status GuardProc() { return ProtectProc(); }
   Status AddDevices() { return AddDev(*root_); }
   Status AddSysfs() { return AddSys(); }
+  Status ReceivePlan();
+  Status OpenAgent();
+  Status BringUpNetwork();
+  Status SetNames();
   Status AddUserMounts();
   Status LeaveHost();
   Status ReportReady();
@@ -81,10 +88,14 @@ class Jail {
   Status KeepOnlyOurFds();
   Status BecomeAgent();
 
-  Status Expect(Packet::Kind kind, Packet& packet) const;
+  Result<Packet> Expect(Packet::Kind kind, std::chrono::seconds timeout = kLauncherTimeout) const;
 
   JailInput in_;
+  Plan plan_;
+  UniqueFd agent_program_;
   UniqueFd tun_;
+  std::optional<Error> no_tun_;  // Why there is none.
+  bool ipv6_ = false;
   UniqueFd link_;
   LinkKind link_kind_ = LinkKind::kNone;
   std::optional<RootFs> root_;
@@ -97,16 +108,20 @@ const Jail::Step Jail::kSteps[] = {
     {"becoming root inside", &Jail::BecomeRoot},
     // After the last change of ids, which would undo it.
     {"tying the sandbox's life to ours", &Jail::TieToLauncher},
-    {"opening the agent", &Jail::OpenAgent},
-    {"bringing up the network", &Jail::BringUpNetwork},
     {"making a root file system", &Jail::StartRoot},
     {"showing the host's tools", &Jail::AddTools},
     {"making /etc", &Jail::AddEtc},
     {"mounting /proc", &Jail::AddProc},
-    {"forbidding more namespaces", &Jail::LimitNamespaces},
+    {"setting limits", &Jail::SetLimits},
     {"protecting /proc", &Jail::GuardProc},
     {"making /dev", &Jail::AddDevices},
     {"mounting /sys", &Jail::AddSysfs},
+    // All before is the same in every sandbox, so it is done while the launcher still reads what
+    // this one is to be.
+    {"learning what the sandbox is to be", &Jail::ReceivePlan},
+    {"opening the agent", &Jail::OpenAgent},
+    {"bringing up the network", &Jail::BringUpNetwork},
+    {"setting names", &Jail::SetNames},
     {"mounting", &Jail::AddUserMounts},
     {"leaving the host's root", &Jail::LeaveHost},
     {"dropping privileges", &Jail::DropPrivileges},
@@ -126,34 +141,29 @@ void Jail::Enter() {
   _exit(1);
 }
 
-Status Jail::Expect(Packet::Kind kind, Packet& packet) const {
-  auto received =
-      ReceivePacket(in_.control.get(), std::chrono::steady_clock::now() + kLauncherTimeout);
-  if (!received) return tl::unexpected(std::move(received).error());
-  if (received->kind != kind) return Fail(Code::kSystem, "the launcher is gone");
-  packet = std::move(*received);
-  return {};
+Result<Packet> Jail::Expect(Packet::Kind kind, std::chrono::seconds timeout) const {
+  auto received = ReceivePacket(in_.control.get(), std::chrono::steady_clock::now() + timeout);
+  if (received && received->kind != kind) return Fail(Code::kSystem, "the launcher is gone");
+  return received;
 }
 
+/// Whether it is needed, and missed, shows only in the plan.
 Status Jail::OpenTun() {
-  if (!in_.spec.network || in_.options.link == NamespaceOptions::Link::kPacket) return {};
+  if (in_.options.link == NamespaceOptions::Link::kPacket) return {};
   auto tun = OpenTunNode(in_.options.tun_node);
   if (tun) {
     tun_ = std::move(*tun);
-    return {};
-  }
-  if (in_.options.link == NamespaceOptions::Link::kTap) {
-    return Fail(Code::kUnsupported,
-                tun.error().message() + "; make the node readable, or use the packet link");
+  } else {
+    no_tun_ = std::move(tun).error();
   }
   return {};
 }
 
 Status Jail::BecomeRoot() {
   if (!in_.root) return MapOnlyRootTo(in_.outer_uid, in_.outer_gid);
-  Packet packet;
-  auto mapped = Expect(Packet::Kind::kMapped, packet);
-  if (!mapped) return mapped;
+  if (auto mapped = Expect(Packet::Kind::kMapped); !mapped) {
+    return tl::unexpected(std::move(mapped).error());
+  }
   if (setgroups(0, nullptr) != 0 || setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0) {
     return tl::unexpected(Error::FromErrno("changing ids"));
   }
@@ -172,40 +182,6 @@ Status Jail::TieToLauncher() {
   return {};
 }
 
-/// A plain user's agent may belong to the same id as the guest's root. Executed from a read-only
-/// mount, its file can't be opened for writing through /proc/1/exe.
-Status Jail::OpenAgent() {
-  if (in_.root) return {};
-  const UniqueFd tree(
-      open_tree(AT_FDCWD, in_.spec.agent_path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
-  mount_attr attributes{};
-  attributes.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
-  if (!tree.valid() ||
-      mount_setattr(tree.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0) {
-    return tl::unexpected(Error::FromErrno(in_.spec.agent_path));
-  }
-  const std::string path = "/proc/self/fd/" + std::to_string(tree.get());
-  in_.agent_program = UniqueFd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!in_.agent_program.valid()) return tl::unexpected(Error::FromErrno(in_.spec.agent_path));
-  return {};
-}
-
-Status Jail::BringUpNetwork() {
-  if (!in_.spec.network) return ConfigureLoopback();
-  if (tun_.valid()) {
-    auto made = MakeTap(tun_.get());
-    if (!made) return made;
-    link_ = std::move(tun_);
-    link_kind_ = LinkKind::kTap;
-  } else {
-    auto made = MakePacketLink();
-    if (!made) return tl::unexpected(std::move(made).error());
-    link_ = std::move(*made);
-    link_kind_ = LinkKind::kPacket;
-  }
-  return ConfigureGuestNetwork();
-}
-
 Status Jail::StartRoot() {
   auto root = RootFs::Create();
   if (!root) return tl::unexpected(std::move(root).error());
@@ -213,47 +189,106 @@ Status Jail::StartRoot() {
   return {};
 }
 
-/// As root, the launcher has been cloning mounts while we made the network.
+/// As root, the launcher has been cloning them while we made the root.
 Status Jail::AddTools() {
-  std::vector<Trees::Tool> tools;
+  std::vector<ToolTree> tools;
   if (in_.root) {
-    Packet packet;
-    auto received = Expect(Packet::Kind::kTrees, packet);
-    if (!received) return received;
-    // One word per tool directory, then the mounts.
-    size_t next = 0;
-    for (size_t start = 0; start < packet.text.size() && next < packet.fds.size();) {
-      const size_t end = packet.text.find('\n', start);
-      tools.push_back({packet.text.substr(start, end - start), std::move(packet.fds[next++])});
+    auto packet = Expect(Packet::Kind::kTools);
+    if (!packet) return tl::unexpected(std::move(packet).error());
+    size_t start = 0;
+    for (UniqueFd& tree : packet->fds) {
+      const size_t end = packet->text.find('\n', start);
+      tools.push_back({packet->text.substr(start, end - start), std::move(tree)});
       start = end + 1;
     }
-    std::move(packet.fds.begin() + static_cast<ptrdiff_t>(next), packet.fds.end(),
-              std::back_inserter(mount_trees_));
-    if (mount_trees_.size() != in_.plan.mounts.size())
-      return Fail(Code::kSystem, "mounts are missing");
   }
   auto done = root_->AddTools(std::move(tools));
   if (done) done = root_->AddEmptyDirectories();
   return done;
 }
 
-/// Through our own /proc: a container may have its /proc/sys read-only.
-Status Jail::LimitNamespaces() {
+/// Through our own /proc, before it is protected: a container may have its /proc/sys read-only.
+Status Jail::SetLimits() {
   auto done = WriteFile("/new/proc/sys/user/max_user_namespaces", "0");
   // ping without a raw socket, for each group that exists inside.
   if (done) {
     done = WriteFile("/new/proc/sys/net/ipv4/ping_group_range",
                      in_.root ? "0 " + std::to_string(IdRange::kCount - 1) : "0 0");
   }
-  if (done && sethostname(in_.spec.hostname.data(), in_.spec.hostname.size()) != 0) {
-    return tl::unexpected(Error::FromErrno("hostname"));
-  }
+  ipv6_ = EnableIpv6("/new/proc");
   return done;
 }
 
+Status Jail::ReceivePlan() {
+  auto packet = Expect(Packet::Kind::kPlan, kOwnerTimeout);
+  if (!packet) return tl::unexpected(std::move(packet).error());
+  const size_t before_mounts = in_.root ? 2 : 1;
+  if (packet->fds.size() < before_mounts) return Fail(Code::kSystem, "the plan is missing");
+  auto bytes = ReadAll(packet->fds[0].get(), kMaxPlan);
+  if (!bytes) return tl::unexpected(std::move(bytes).error());
+  auto plan = DecodePlan(*bytes);
+  if (!plan) return tl::unexpected(std::move(plan).error());
+  plan_ = std::move(*plan);
+  if (!in_.root) return {};
+  agent_program_ = std::move(packet->fds[1]);
+  mount_trees_.assign(std::make_move_iterator(packet->fds.begin() + before_mounts),
+                      std::make_move_iterator(packet->fds.end()));
+  if (mount_trees_.size() != plan_.mounts.size()) {
+    return Fail(Code::kSystem, "mounts are missing");
+  }
+  return {};
+}
+
+/// A plain user's agent may belong to the same id as the guest's root. Executed from a read-only
+/// mount, its file can't be opened for writing through /proc/1/exe.
+Status Jail::OpenAgent() {
+  if (in_.root) return {};
+  const UniqueFd tree(open_tree(AT_FDCWD, ("/oldroot" + plan_.agent_path).c_str(),
+                                OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+  mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+  if (!tree.valid() ||
+      mount_setattr(tree.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0) {
+    return tl::unexpected(Error::FromErrno(plan_.agent_path));
+  }
+  const std::string path = "/oldroot/proc/self/fd/" + std::to_string(tree.get());
+  agent_program_ = UniqueFd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!agent_program_.valid()) return tl::unexpected(Error::FromErrno(plan_.agent_path));
+  return {};
+}
+
+Status Jail::BringUpNetwork() {
+  if (!plan_.network) {
+    tun_.reset();
+    return ConfigureLoopback();
+  }
+  if (tun_.valid()) {
+    auto made = MakeTap(tun_.get());
+    if (!made) return made;
+    link_ = std::move(tun_);
+    link_kind_ = LinkKind::kTap;
+  } else if (in_.options.link == NamespaceOptions::Link::kTap) {
+    return Fail(Code::kUnsupported,
+                no_tun_->message() + "; make the node readable, or use the packet link");
+  } else {
+    auto made = MakePacketLink("/oldroot/proc");
+    if (!made) return tl::unexpected(std::move(made).error());
+    link_ = std::move(*made);
+    link_kind_ = LinkKind::kPacket;
+  }
+  return ConfigureGuestNetwork(ipv6_);
+}
+
+Status Jail::SetNames() {
+  if (sethostname(plan_.hostname.data(), plan_.hostname.size()) != 0) {
+    return tl::unexpected(Error::FromErrno("hostname"));
+  }
+  return AddNames(*root_, plan_.hostname, plan_.network);
+}
+
 Status Jail::AddUserMounts() {
-  auto done = HideMasked(*root_, in_.plan);
-  if (done) done = AddMounts(*root_, in_.plan, std::move(mount_trees_));
+  auto done = HideMasked(*root_, plan_);
+  if (done) done = AddMounts(*root_, plan_, std::move(mount_trees_));
   return done;
 }
 
@@ -300,12 +335,12 @@ Status Jail::KeepOnlyOurFds() {
   // Out of the way of the numbers that are assigned below; closed at exec, as all are.
   const int null = fcntl(opened.get(), F_DUPFD_CLOEXEC, 10);
   const int socket = fcntl(in_.agent_socket.get(), F_DUPFD_CLOEXEC, 10);
-  const int program = fcntl(in_.agent_program.get(), F_DUPFD_CLOEXEC, 10);
+  const int program = fcntl(agent_program_.get(), F_DUPFD_CLOEXEC, 10);
   const int control = fcntl(in_.control.get(), F_DUPFD_CLOEXEC, 10);
   if (null < 0 || socket < 0 || program < 0 || control < 0) {
     return tl::unexpected(Error::FromErrno("descriptors"));
   }
-  in_.agent_program = UniqueFd(program);
+  agent_program_ = UniqueFd(program);
   in_.control = UniqueFd(control);
   for (int fd = 0; fd < kAgentSocket; ++fd) {
     if (dup2(null, fd) < 0) return tl::unexpected(Error::FromErrno("/dev/null"));
@@ -321,8 +356,8 @@ Status Jail::BecomeAgent() {
   char name[] = "sandbox-agent";
   char* const arguments[] = {name, nullptr};
   char* const environment[] = {nullptr};
-  fexecve(in_.agent_program.get(), arguments, environment);
-  return tl::unexpected(Error::FromErrno(in_.spec.agent_path));
+  fexecve(agent_program_.get(), arguments, environment);
+  return tl::unexpected(Error::FromErrno(plan_.agent_path));
 }
 
 }  // namespace

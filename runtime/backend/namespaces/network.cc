@@ -17,14 +17,6 @@ constexpr unsigned kLoopback = 1;  // In every network namespace.
 // badly from losses in this queue. It costs 80 KiB a sandbox.
 constexpr unsigned kQueueLength = 10000;
 
-/// Whether this kernel has IPv6, which may be switched off for new network namespaces.
-bool EnableIpv6() {
-  constexpr const char* kDisabled = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
-  const auto disabled = ReadFile(kDisabled);
-  if (!disabled) return false;
-  return disabled->starts_with('0') || WriteFile(kDisabled, "0").has_value();
-}
-
 void AddFamily(NetlinkBatch& batch, unsigned index, int family, const char* address,
                uint8_t prefix_length, const char* gateway) {
   batch.AddAddress(index, family, address, prefix_length);
@@ -34,10 +26,16 @@ void AddFamily(NetlinkBatch& batch, unsigned index, int family, const char* addr
 
 }  // namespace
 
-Status ConfigureGuestNetwork() {
+bool EnableIpv6(const std::string& proc) {
+  const std::string file = proc + "/sys/net/ipv6/conf/all/disable_ipv6";
+  const auto disabled = ReadFile(file);
+  if (!disabled) return false;
+  return disabled->starts_with('0') || WriteFile(file, "0").has_value();
+}
+
+Status ConfigureGuestNetwork(bool ipv6) {
   const unsigned index = if_nametoindex(GuestNetwork::kInterface);
   if (index == 0) return tl::unexpected(Error::FromErrno(GuestNetwork::kInterface));
-  const bool ipv6 = EnableIpv6();
   NetlinkBatch batch;
   batch.ConfigureLink(index, GuestNetwork::kMtu, GuestNetwork::kGuestMac, kQueueLength);
   if (ipv6) batch.SetNoLinkLocal(index);

@@ -21,11 +21,16 @@ Status MakeTap(int tun);
 
 /// Makes eth0 a veth link and returns a non-blocking AF_PACKET socket on its far end, which lies in
 /// a network namespace that nobody else is in. Offloads are on: with PACKET_VNET_HDR a header tells
-/// which checksum or cutting is left to do. That namespace ends with the socket.
-Result<UniqueFd> MakePacketLink();
+/// which checksum or cutting is left to do. That namespace ends with the socket. PROC is where a
+/// procfs is mounted that shows this process.
+Result<UniqueFd> MakePacketLink(const std::string& proc = "/proc");
+
+/// Switches IPv6 on, also for links that are made later, through the writable procfs at PROC. False
+/// where this kernel has none or does not allow it.
+bool EnableIpv6(const std::string& proc);
 
 /// Gives eth0 and lo their addresses (GuestNetwork), routes and neighbours, and brings them up.
-Status ConfigureGuestNetwork();
+Status ConfigureGuestNetwork(bool ipv6);
 
 /// Brings up lo alone.
 Status ConfigureLoopback();

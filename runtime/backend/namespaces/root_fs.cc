@@ -122,7 +122,7 @@ Result<RootFs> RootFs::Create() {
   return root;
 }
 
-Status RootFs::AddTools(std::vector<Trees::Tool> tools) {
+Status RootFs::AddTools(std::vector<ToolTree> tools) {
   for (const char* directory : kToolDirectories) {
     auto added = AddToolTree(directory, tools);
     if (!added) return added;
@@ -130,14 +130,14 @@ Status RootFs::AddTools(std::vector<Trees::Tool> tools) {
   return AddToolTree("/opt", tools);
 }
 
-Status RootFs::AddToolTree(const std::string& directory, const std::vector<Trees::Tool>& tools) {
+Status RootFs::AddToolTree(const std::string& directory, const std::vector<ToolTree>& tools) {
   const std::string on_host = "/oldroot" + directory;
   struct stat info;
   if (lstat(on_host.c_str(), &info) != 0) return {};
   if (S_ISLNK(info.st_mode)) return CopyLink(on_host, "/new" + directory);
   if (!S_ISDIR(info.st_mode)) return {};
   if (IsEmptyDirectory(on_host)) return MakeDirectory("/new" + directory, 0755);
-  for (const Trees::Tool& tool : tools) {
+  for (const ToolTree& tool : tools) {
     if (tool.directory != directory) continue;
     const std::string low = "/low" + directory;
     auto made = MakeDirectory(low, 0755);

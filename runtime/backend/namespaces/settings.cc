@@ -63,14 +63,18 @@ bool IsSystemId(std::string_view text) {
   return id < kFirstPerson || id == kNobody;
 }
 
+Status MakeOwn(const RootFs& root, const char* name, std::string_view text) {
+  return CreateFile(root.root(), std::string("etc/") + name, text);
+}
+
 class Settings {
  public:
-  Settings(RootFs& root, const WorkloadSpec& spec) : root_(root), spec_(spec) {}
+  explicit Settings(RootFs& root) : root_(root) {}
 
   Status Add() {
     using Step = Status (Settings::*)();
     for (const Step step : {&Settings::AddListed, &Settings::AddFamilies, &Settings::AddAccounts,
-                            &Settings::AddNames, &Settings::AddTrust, &Settings::AddVar}) {
+                            &Settings::AddTrust, &Settings::AddVar}) {
       auto done = (this->*step)();
       if (!done) return done;
     }
@@ -81,7 +85,6 @@ class Settings {
   Status AddListed();
   Status AddFamilies();
   Status AddAccounts();
-  Status AddNames();
   Status AddTrust();
   Status AddTrustDirectory(const std::string& directory);
   Status AddTrustBundle(const std::string& bundle);
@@ -89,13 +92,10 @@ class Settings {
   Status Show(const std::string& name);
   Status ShowLink(const std::string& name);
   Status ShowFile(const std::string& name);
-  Status Own(const char* name, std::string_view text) {
-    return CreateFile(root_.root(), std::string("etc/") + name, text);
-  }
+  Status Own(const char* name, std::string_view text) { return MakeOwn(root_, name, text); }
   std::string ReadHost(const char* path);
 
   RootFs& root_;
-  const WorkloadSpec& spec_;
 };
 
 /// Shows NAME of the host's /etc as what it is. What this user can't read is not there.
@@ -167,21 +167,6 @@ Status Settings::AddAccounts() {
     done = Own("nsswitch.conf",
                "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\n"
                "protocols: files\nservices: files\nethers: files\nrpc: files\n");
-  }
-  return done;
-}
-
-Status Settings::AddNames() {
-  auto done = Own("hostname", spec_.hostname + "\n");
-  if (done) {
-    done = Own("hosts",
-               "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
-               "127.0.1.1 " +
-                   spec_.hostname + "\n");
-  }
-  if (done) {
-    done = Own("resolv.conf",
-               spec_.network ? std::string("nameserver ") + GuestNetwork::kGatewayV4 + "\n" : "");
   }
   if (done && symlinkat("../proc/self/mounts", root_.root(), "etc/mtab") != 0) {
     return tl::unexpected(Error::FromErrno("/etc/mtab"));
@@ -268,8 +253,23 @@ std::string GuestGroup(std::string_view host) {
   return guest;
 }
 
-Status AddSettings(RootFs& root, const WorkloadSpec& spec) {
-  return Settings(root, spec).Add();
+Status AddSettings(RootFs& root) {
+  return Settings(root).Add();
+}
+
+Status AddNames(const RootFs& root, const std::string& hostname, bool network) {
+  auto done = MakeOwn(root, "hostname", hostname + "\n");
+  if (done) {
+    done = MakeOwn(root, "hosts",
+                   "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
+                   "127.0.1.1 " +
+                       hostname + "\n");
+  }
+  if (done) {
+    done = MakeOwn(root, "resolv.conf",
+                   network ? std::string("nameserver ") + GuestNetwork::kGatewayV4 + "\n" : "");
+  }
+  return done;
 }
 
 }  // namespace sallyport::runtime

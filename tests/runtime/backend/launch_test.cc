@@ -86,7 +86,7 @@ TEST_CASE("a TAP that was asked for is an error where there is no tun node") {
   options.link = Link::kTap;
   options.tun_node = "/dev/does-not-exist";
   CHECK_THAT(As(who, [&] { return StartError(BasicSpec(), options); }),
-             StartsWith("opening the tun node: /dev/does-not-exist: No such file or directory"));
+             StartsWith("bringing up the network: /dev/does-not-exist: No such file or directory"));
 }
 
 TEST_CASE("without a network there is lo and nothing else") {
