@@ -7,7 +7,6 @@
 #include "runtime/backend/namespaces/jail.h"
 
 #include <fcntl.h>
-#include <grp.h>
 #include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
@@ -15,12 +14,14 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <iterator>
+#include <latch>
 #include <optional>
 #include <span>
 #include <string>
@@ -33,7 +34,7 @@
 #include "runtime/backend/namespaces/files.h"
 #include "runtime/backend/namespaces/id_range.h"
 #include "runtime/backend/namespaces/mounts.h"
-#include "runtime/backend/namespaces/network.h"
+#include "runtime/backend/namespaces/network_thread.h"
 #include "runtime/backend/namespaces/plan.h"
 #include "runtime/backend/namespaces/root_fs.h"
 #include "runtime/backend/namespaces/settings.h"
@@ -66,20 +67,19 @@ class Jail {
   };
   static const Step kSteps[];
 
-  Status OpenTun();
+  Status StartNetwork() { return network_.Start(); }
   Status BecomeRoot();
   Status TieToLauncher();
   Status StartRoot();
   Status AddTools();
   Status AddEtc() { return AddSettings(*root_); }
   Status AddProc() { return MountProc(); }
+  Status JoinNetwork() { return network_.Join(); }
   Status SetLimits();
   Status GuardProc() { return ProtectProc(); }
   Status AddDevices() { return AddDev(*root_); }
   Status AddSysfs() { return AddSys(); }
-  Status ReceivePlan();
   Status OpenAgent();
-  Status BringUpNetwork();
   Status SetNames();
   Status AddUserMounts();
   Status LeaveHost();
@@ -88,23 +88,22 @@ class Jail {
   Status KeepOnlyOurFds();
   Status BecomeAgent();
 
+  Result<bool> TrustAndPlan();
+  Status ReceivePlan();
   Result<Packet> Expect(Packet::Kind kind, std::chrono::seconds timeout = kLauncherTimeout) const;
 
   JailInput in_;
   Plan plan_;
   UniqueFd agent_program_;
-  UniqueFd tun_;
-  std::optional<Error> no_tun_;  // Why there is none.
-  bool ipv6_ = false;
-  UniqueFd link_;
-  LinkKind link_kind_ = LinkKind::kNone;
   std::optional<RootFs> root_;
   std::vector<UniqueFd> mount_trees_;
+  std::latch directories_made_{1};  // And the tools received, behind which the plan comes.
+  NetworkThread network_{in_.options, [this] { return TrustAndPlan(); }};
 };
 
 const Jail::Step Jail::kSteps[] = {
-    // In the new network namespace, but still with the launcher's id, which the node may ask for.
-    {"opening the tun node", &Jail::OpenTun},
+    // Still with the launcher's id, which the tun node may ask for.
+    {"starting on the network", &Jail::StartNetwork},
     {"becoming root inside", &Jail::BecomeRoot},
     // After the last change of ids, which would undo it.
     {"tying the sandbox's life to ours", &Jail::TieToLauncher},
@@ -112,15 +111,15 @@ const Jail::Step Jail::kSteps[] = {
     {"showing the host's tools", &Jail::AddTools},
     {"making /etc", &Jail::AddEtc},
     {"mounting /proc", &Jail::AddProc},
+    {"making /dev", &Jail::AddDevices},
+    // All before is the same in every sandbox, so it is done while the launcher still reads what
+    // this one is to be. Settings of the network, and what /sys shows of it, belong to the namespace
+    // that is entered here.
+    {"bringing up the network", &Jail::JoinNetwork},
     {"setting limits", &Jail::SetLimits},
     {"protecting /proc", &Jail::GuardProc},
-    {"making /dev", &Jail::AddDevices},
     {"mounting /sys", &Jail::AddSysfs},
-    // All before is the same in every sandbox, so it is done while the launcher still reads what
-    // this one is to be.
-    {"learning what the sandbox is to be", &Jail::ReceivePlan},
     {"opening the agent", &Jail::OpenAgent},
-    {"bringing up the network", &Jail::BringUpNetwork},
     {"setting names", &Jail::SetNames},
     {"mounting", &Jail::AddUserMounts},
     {"leaving the host's root", &Jail::LeaveHost},
@@ -147,14 +146,11 @@ Result<Packet> Jail::Expect(Packet::Kind kind, std::chrono::seconds timeout) con
   return received;
 }
 
-/// Whether it is needed, and missed, shows only in the plan.
-Status Jail::OpenTun() {
-  if (in_.options.link == NamespaceOptions::Link::kPacket) return {};
-  auto tun = OpenTunNode(in_.options.tun_node);
-  if (tun) {
-    tun_ = std::move(*tun);
-  } else {
-    no_tun_ = std::move(tun).error();
+/// Of the calling thread; the C library would change those of all threads.
+Status TakeRootsIds() {
+  if (syscall(SYS_setgroups, 0, nullptr) != 0 || syscall(SYS_setresgid, 0, 0, 0) != 0 ||
+      syscall(SYS_setresuid, 0, 0, 0) != 0) {
+    return tl::unexpected(Error::FromErrno("changing ids"));
   }
   return {};
 }
@@ -164,10 +160,7 @@ Status Jail::BecomeRoot() {
   if (auto mapped = Expect(Packet::Kind::kMapped); !mapped) {
     return tl::unexpected(std::move(mapped).error());
   }
-  if (setgroups(0, nullptr) != 0 || setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0) {
-    return tl::unexpected(Error::FromErrno("changing ids"));
-  }
-  return {};
+  return TakeRootsIds();
 }
 
 Status Jail::TieToLauncher() {
@@ -204,6 +197,7 @@ Status Jail::AddTools() {
   }
   auto done = root_->AddTools(std::move(tools));
   if (done) done = root_->AddEmptyDirectories();
+  if (done) directories_made_.count_down();
   return done;
 }
 
@@ -215,8 +209,19 @@ Status Jail::SetLimits() {
     done = WriteFile("/new/proc/sys/net/ipv4/ping_group_range",
                      in_.root ? "0 " + std::to_string(IdRange::kCount - 1) : "0 0");
   }
-  ipv6_ = EnableIpv6("/new/proc");
   return done;
+}
+
+/// In the network thread: what else takes long, then whether there is to be a network.
+Result<bool> Jail::TrustAndPlan() {
+  directories_made_.wait();
+  auto ids = in_.root ? TakeRootsIds() : Status();
+  if (!ids) return tl::unexpected(std::move(ids).error());
+  auto trust = AddTrust(*root_);
+  if (!trust) return tl::unexpected(std::move(trust).error().In("adding CA certificates"));
+  auto received = ReceivePlan();
+  if (!received) return tl::unexpected(std::move(received).error());
+  return plan_.network;
 }
 
 Status Jail::ReceivePlan() {
@@ -255,28 +260,6 @@ Status Jail::OpenAgent() {
   agent_program_ = UniqueFd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!agent_program_.valid()) return tl::unexpected(Error::FromErrno(plan_.agent_path));
   return {};
-}
-
-Status Jail::BringUpNetwork() {
-  if (!plan_.network) {
-    tun_.reset();
-    return ConfigureLoopback();
-  }
-  if (tun_.valid()) {
-    auto made = MakeTap(tun_.get());
-    if (!made) return made;
-    link_ = std::move(tun_);
-    link_kind_ = LinkKind::kTap;
-  } else if (in_.options.link == NamespaceOptions::Link::kTap) {
-    return Fail(Code::kUnsupported,
-                no_tun_->message() + "; make the node readable, or use the packet link");
-  } else {
-    auto made = MakePacketLink("/oldroot/proc");
-    if (!made) return tl::unexpected(std::move(made).error());
-    link_ = std::move(*made);
-    link_kind_ = LinkKind::kPacket;
-  }
-  return ConfigureGuestNetwork(ipv6_);
 }
 
 Status Jail::SetNames() {
@@ -322,15 +305,15 @@ Status Jail::DropPrivileges() {
 }
 
 Status Jail::ReportReady() {
-  const char kind = static_cast<char>(link_kind_);
-  const int link = link_.get();
+  const char kind = static_cast<char>(network_.link_kind());
+  const int link = network_.link().get();
   return SendPacket(in_.control.get(), Packet::Kind::kReady, {&kind, 1},
-                    std::span(&link, link_.valid() ? 1 : 0));
+                    std::span(&link, network_.link().valid() ? 1 : 0));
 }
 
 /// 0 to 2 are /dev/null, 3 the socket; everything else closes at exec, whoever left it open.
 Status Jail::KeepOnlyOurFds() {
-  link_.reset();
+  network_.link().reset();
   const UniqueFd opened(open("/dev/null", O_RDWR | O_CLOEXEC));
   // Out of the way of the numbers that are assigned below; closed at exec, as all are.
   const int null = fcntl(opened.get(), F_DUPFD_CLOEXEC, 10);

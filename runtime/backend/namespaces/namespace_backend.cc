@@ -3,12 +3,12 @@
 //
 //     launcher                              first process
 //     reserve ids
-//     clone ------------------------------> open the tun node
+//     clone ------------------------------> start a thread for the network
 //     write the id maps ------ kMapped ---> become root inside
 //     clone the tools -------- kTools ----> build the root file system
 //       … Describe() …
 //     plan, open the agent,
-//     clone the mounts ------- kPlan -----> make the network and the mounts
+//     clone the mounts ------- kPlan -----> make the link and the mounts
 //     <-------------------------- kReady -- drop privileges
 //     <---------------------------- end --- become the agent
 
@@ -47,8 +47,9 @@ namespace {
 // Some milliseconds are normal; a machine that swaps may need seconds.
 constexpr std::chrono::seconds kStartTimeout{20};
 
-constexpr uint64_t kNamespaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET |
-                                 CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+// The network's takes longer than all others together: the first process makes it, beside the rest.
+constexpr uint64_t kNamespaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC |
+                                 CLONE_NEWUTS | CLONE_NEWCGROUP;
 
 struct SocketPair {
   UniqueFd ours;

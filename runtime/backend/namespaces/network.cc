@@ -1,5 +1,6 @@
 #include "runtime/backend/namespaces/network.h"
 
+#include <fcntl.h>
 #include <net/if.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -26,11 +27,14 @@ void AddFamily(NetlinkBatch& batch, unsigned index, int family, const char* addr
 
 }  // namespace
 
-bool EnableIpv6(const std::string& proc) {
-  const std::string file = proc + "/sys/net/ipv6/conf/all/disable_ipv6";
-  const auto disabled = ReadFile(file);
+bool EnableIpv6(int proc) {
+  constexpr const char* kDisabled = "sys/net/ipv6/conf/all/disable_ipv6";
+  const UniqueFd file(openat(proc, kDisabled, O_RDONLY | O_CLOEXEC));
+  const auto disabled = ReadAll(file.get(), 16);
   if (!disabled) return false;
-  return disabled->starts_with('0') || WriteFile(file, "0").has_value();
+  if (disabled->starts_with('0')) return true;
+  const UniqueFd change(openat(proc, kDisabled, O_WRONLY | O_CLOEXEC));
+  return write(change.get(), "0", 1) == 1;
 }
 
 Status ConfigureGuestNetwork(bool ipv6) {

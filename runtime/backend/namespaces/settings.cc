@@ -74,7 +74,7 @@ class Settings {
   Status Add() {
     using Step = Status (Settings::*)();
     for (const Step step : {&Settings::AddListed, &Settings::AddFamilies, &Settings::AddAccounts,
-                            &Settings::AddTrust, &Settings::AddVar}) {
+                            &Settings::AddVar}) {
       auto done = (this->*step)();
       if (!done) return done;
     }
@@ -85,9 +85,6 @@ class Settings {
   Status AddListed();
   Status AddFamilies();
   Status AddAccounts();
-  Status AddTrust();
-  Status AddTrustDirectory(const std::string& directory);
-  Status AddTrustBundle(const std::string& bundle);
   Status AddVar();
   Status Show(const std::string& name);
   Status ShowLink(const std::string& name);
@@ -174,47 +171,6 @@ Status Settings::AddAccounts() {
   return done;
 }
 
-Status Settings::AddTrustDirectory(const std::string& directory) {
-  // The overlay is over what the name leads to; openSUSE's is a link into /var.
-  const UniqueFd real = OpenInRoot(root_.host(), directory, O_PATH | O_DIRECTORY);
-  if (!real.valid()) return {};
-  char path[4096];
-  const std::string link = "/oldroot/proc/self/fd/" + std::to_string(real.get());
-  const ssize_t size = readlink(link.c_str(), path, sizeof path - 1);
-  if (size < 0) return tl::unexpected(Error::FromErrno(directory));
-  return root_.AddOverlay(std::string(path, static_cast<size_t>(size)), directory);
-}
-
-/// A copy that the guest's root may change, in the overlay's upper layer where there is an overlay.
-Status Settings::AddTrustBundle(const std::string& bundle) {
-  const UniqueFd file = OpenInRoot(root_.host(), bundle, O_RDONLY);
-  if (!file.valid()) return {};
-  const std::string directory = bundle.substr(0, bundle.rfind('/'));
-  auto upper = root_.Upper(directory);
-  auto made = MakeDirectories(AT_FDCWD, "/new" + directory);
-  if (!upper) return tl::unexpected(std::move(upper).error());
-  if (!made) return made;
-  const bool overlaid = !directory.ends_with("/ssl");
-  const std::string place = overlaid ? *upper : "/new" + directory;
-  return CopyToFile(file.get(), AT_FDCWD, place + bundle.substr(bundle.rfind('/')),
-                    kMaxTrustBundle);
-}
-
-Status Settings::AddTrust() {
-  for (const char* bundle : kTrustBundles) {
-    auto added = AddTrustBundle(bundle);
-    if (!added) return added;
-  }
-  for (const char* directory : {"/etc/ssl/certs", "/etc/pki/tls/certs", "/etc/pki/ca-trust"}) {
-    auto added = AddTrustDirectory(directory);
-    if (!added) return added;
-  }
-  if (faccessat(root_.root(), "etc/ssl/certs", F_OK, AT_SYMLINK_NOFOLLOW) == 0) return {};
-  auto made = MakeDirectories(root_.root(), "etc/ssl/certs");
-  if (made) made = Own("ssl/certs/ca-certificates.crt", "");
-  return made;
-}
-
 Status Settings::AddVar() {
   // What is installed, for tools that ask; and openSUSE's certificates, which /etc links to.
   for (const char* directory : {"/var/lib/dpkg", "/var/lib/rpm", "/var/lib/ca-certificates"}) {
@@ -222,6 +178,32 @@ Status Settings::AddVar() {
     if (!shown) return shown;
   }
   return {};
+}
+
+Status AddTrustDirectory(RootFs& root, const std::string& directory) {
+  // The overlay is over what the name leads to; openSUSE's is a link into /var.
+  const UniqueFd real = OpenInRoot(root.host(), directory, O_PATH | O_DIRECTORY);
+  if (!real.valid()) return {};
+  char path[4096];
+  const std::string link = "/oldroot/proc/self/fd/" + std::to_string(real.get());
+  const ssize_t size = readlink(link.c_str(), path, sizeof path - 1);
+  if (size < 0) return tl::unexpected(Error::FromErrno(directory));
+  return root.AddOverlay(std::string(path, static_cast<size_t>(size)), directory);
+}
+
+/// A copy that the guest's root may change, in the overlay's upper layer where there is an overlay.
+Status AddTrustBundle(RootFs& root, const std::string& bundle) {
+  const UniqueFd file = OpenInRoot(root.host(), bundle, O_RDONLY);
+  if (!file.valid()) return {};
+  const std::string directory = bundle.substr(0, bundle.rfind('/'));
+  auto upper = root.Upper(directory);
+  auto made = MakeDirectories(AT_FDCWD, "/new" + directory);
+  if (!upper) return tl::unexpected(std::move(upper).error());
+  if (!made) return made;
+  const bool overlaid = !directory.ends_with("/ssl");
+  const std::string place = overlaid ? *upper : "/new" + directory;
+  return CopyToFile(file.get(), AT_FDCWD, place + bundle.substr(bundle.rfind('/')),
+                    kMaxTrustBundle);
 }
 
 }  // namespace
@@ -255,6 +237,21 @@ std::string GuestGroup(std::string_view host) {
 
 Status AddSettings(RootFs& root) {
   return Settings(root).Add();
+}
+
+Status AddTrust(RootFs& root) {
+  for (const char* bundle : kTrustBundles) {
+    auto added = AddTrustBundle(root, bundle);
+    if (!added) return added;
+  }
+  for (const char* directory : {"/etc/ssl/certs", "/etc/pki/tls/certs", "/etc/pki/ca-trust"}) {
+    auto added = AddTrustDirectory(root, directory);
+    if (!added) return added;
+  }
+  if (faccessat(root.root(), "etc/ssl/certs", F_OK, AT_SYMLINK_NOFOLLOW) == 0) return {};
+  auto made = MakeDirectories(root.root(), "etc/ssl/certs");
+  if (made) made = MakeOwn(root, "ssl/certs/ca-certificates.crt", "");
+  return made;
 }
 
 Status AddNames(const RootFs& root, const std::string& hostname, bool network) {
