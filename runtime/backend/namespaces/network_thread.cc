@@ -57,11 +57,11 @@ Status NetworkThread::Make() {
 /// Without a node there is the packet link, unless a TAP was asked for.
 Status NetworkThread::OpenTun() {
   if (options_.link == NamespaceOptions::Link::kPacket) return {};
-  const std::string name = options_.tun_node.substr(options_.tun_node.rfind('/') + 1);
-  auto tun = OpenTunNode(tun_folder_.get(), name);
+  const size_t name = options_.tun_node.rfind('/') + 1;
+  auto tun = OpenTunNode(tun_folder_.get(), options_.tun_node.substr(name));
   if (tun) tun_ = std::move(*tun);
   if (tun || options_.link != NamespaceOptions::Link::kTap) return {};
-  return Fail(Code::kUnsupported, std::move(tun).error().In(options_.tun_node).message() +
+  return Fail(Code::kUnsupported, options_.tun_node.substr(0, name) + tun.error().message() +
                                       "; make the node readable, or use the packet link");
 }
 

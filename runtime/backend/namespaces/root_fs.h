@@ -39,6 +39,8 @@ class RootFs {
   /// Shows the host's directory SOURCE (absolute on the host) read-only at TARGET: for root's own
   /// folders of settings, where nobody else can put a socket.
   Status AddReadOnly(const std::string& source, const std::string& target);
+  /// The same for the opened directory SOURCE.
+  Status AddReadOnly(const UniqueFd& source, const std::string& target);
 
   /// /new becomes the root; nothing of the host stays in reach.
   Status Leave();

@@ -88,7 +88,6 @@ class Settings {
   Status AddVar();
   Status Show(const std::string& name);
   Status ShowLink(const std::string& name);
-  Status ShowFile(const std::string& name);
   Status Own(const char* name, std::string_view text) { return MakeOwn(root_, name, text); }
   std::string ReadHost(const char* path);
 
@@ -98,16 +97,20 @@ class Settings {
 /// Shows NAME of the host's /etc as what it is. What this user can't read is not there.
 Status Settings::Show(const std::string& name) {
   const std::string path = "etc/" + name;
-  struct stat info;
-  if (fstatat(root_.host(), path.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return {};
+  // O_NONBLOCK: nothing waits for the other end of a FIFO, which is not shown.
+  const UniqueFd entry = OpenPlain(root_.host(), path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+  const bool link = !entry.valid() && errno == ELOOP;
+  if (!entry.valid() && !link) return {};
   const size_t slash = path.rfind('/');
   if (slash != 3) {
     auto made = MakeDirectories(root_.root(), path.substr(0, slash));
     if (!made) return made;
   }
-  if (S_ISLNK(info.st_mode)) return ShowLink(path);
-  if (S_ISREG(info.st_mode)) return ShowFile(path);
-  if (S_ISDIR(info.st_mode)) return root_.AddReadOnly("/" + path, "/" + path);
+  if (link) return ShowLink(path);
+  struct stat info;
+  if (fstat(entry.get(), &info) != 0) return tl::unexpected(Error::FromErrno("/" + path));
+  if (S_ISREG(info.st_mode)) return CopyToFile(entry.get(), root_.root(), path, kMaxSettingsFile);
+  if (S_ISDIR(info.st_mode)) return root_.AddReadOnly(entry, "/" + path);
   return {};
 }
 
@@ -120,12 +123,6 @@ Status Settings::ShowLink(const std::string& path) {
     return tl::unexpected(Error::FromErrno("/" + path));
   }
   return {};
-}
-
-Status Settings::ShowFile(const std::string& path) {
-  const UniqueFd file = OpenPlain(root_.host(), path, O_RDONLY);
-  if (!file.valid()) return {};
-  return CopyToFile(file.get(), root_.root(), path, kMaxSettingsFile);
 }
 
 Status Settings::AddListed() {

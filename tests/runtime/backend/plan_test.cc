@@ -153,7 +153,7 @@ TEST_CASE("a plan told to the first process is the same there, and half of one i
   plan.agent_path = "/usr/libexec/agent";
   plan.mounts = {{.source = "/a\nb", .target = "/t", .writable = true, .directory = true, .owner = 7,
                   .group = 4294967294, .hidden = {"x", "y/z"}},
-                 {.source = "/c", .target = "/u"}};
+                 {.source = "/c", .target = "/u", .hidden = {}}};
   plan.masked = {"/secret"};
   const std::string bytes = EncodePlan(plan);
   const auto same = DecodePlan(bytes);
