@@ -76,7 +76,7 @@ class Jail {
   Status AddProc() { return MountProc(); }
   Status JoinNetwork() { return network_.Join(); }
   Status SetLimits();
-  Status GuardProc() { return ProtectProc(); }
+  Status GuardProc();
   Status AddDevices() { return AddDev(*root_); }
   Status AddSysfs() { return AddSys(); }
   Status OpenAgent();
@@ -96,6 +96,7 @@ class Jail {
   Plan plan_;
   UniqueFd agent_program_;
   std::optional<RootFs> root_;
+  UniqueFd proc_sys_;  // Ours, writable.
   std::vector<UniqueFd> mount_trees_;
   std::latch directories_made_{1};  // And the tools received, behind which the plan comes.
   NetworkThread network_{in_.options, [this] { return TrustAndPlan(); }};
@@ -111,13 +112,13 @@ const Jail::Step Jail::kSteps[] = {
     {"showing the host's tools", &Jail::AddTools},
     {"making /etc", &Jail::AddEtc},
     {"mounting /proc", &Jail::AddProc},
+    {"protecting /proc", &Jail::GuardProc},
     {"making /dev", &Jail::AddDevices},
     // All before is the same in every sandbox, so it is done while the launcher still reads what
     // this one is to be. Settings of the network, and what /sys shows of it, belong to the namespace
     // that is entered here.
     {"bringing up the network", &Jail::JoinNetwork},
     {"setting limits", &Jail::SetLimits},
-    {"protecting /proc", &Jail::GuardProc},
     {"mounting /sys", &Jail::AddSysfs},
     {"opening the agent", &Jail::OpenAgent},
     {"setting names", &Jail::SetNames},
@@ -201,14 +202,23 @@ Status Jail::AddTools() {
   return done;
 }
 
-/// Through our own /proc, before it is protected: a container may have its /proc/sys read-only.
+/// What is set below still goes through our own /proc as it is now: a container may have its
+/// /proc/sys read-only, as ours is from here on.
+Status Jail::GuardProc() {
+  proc_sys_ = UniqueFd(open("/new/proc/sys", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!proc_sys_.valid()) return tl::unexpected(Error::FromErrno("/proc/sys"));
+  return ProtectProc();
+}
+
 Status Jail::SetLimits() {
-  auto done = WriteFile("/new/proc/sys/user/max_user_namespaces", "0");
+  auto done = WriteFile("user/max_user_namespaces", "0", proc_sys_.get());
   // ping without a raw socket, for each group that exists inside.
   if (done) {
-    done = WriteFile("/new/proc/sys/net/ipv4/ping_group_range",
-                     in_.root ? "0 " + std::to_string(IdRange::kCount - 1) : "0 0");
+    done = WriteFile("net/ipv4/ping_group_range",
+                     in_.root ? "0 " + std::to_string(IdRange::kCount - 1) : "0 0",
+                     proc_sys_.get());
   }
+  proc_sys_.reset();
   return done;
 }
 

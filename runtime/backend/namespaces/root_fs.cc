@@ -80,6 +80,17 @@ bool IsPlainName(std::string_view path) {
   return path.find_first_of(":,\\") == std::string_view::npos;
 }
 
+/// Mounts the tmpfs that holds everything on PATH.
+bool MountTmpfs(const char* path) {
+  const std::string options = "mode=0755,size=" + std::to_string(RootBytes()) +
+                              ",nr_inodes=" + std::to_string(kMaxRootFiles);
+  // A file in few large pieces is written in half the time; not every kernel can.
+  const std::string large = options + ",huge=within_size";
+  constexpr unsigned long kFlags = MS_NOSUID | MS_NODEV | MS_SILENT;
+  return mount("sandbox", path, "tmpfs", kFlags, large.c_str()) == 0 ||
+         mount("sandbox", path, "tmpfs", kFlags, options.c_str()) == 0;
+}
+
 Error DeniedMount() {
   Error error = Error::FromErrno("mount");
   const std::string why = WhyNamespacesAreForbidden();
@@ -93,11 +104,8 @@ Result<RootFs> RootFs::Create() {
   if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE | MS_SILENT, nullptr) != 0) {
     return tl::unexpected(DeniedMount());
   }
-  const std::string options = "mode=0755,size=" + std::to_string(RootBytes()) +
-                              ",nr_inodes=" + std::to_string(kMaxRootFiles);
   // Any directory serves: what is mounted on it goes away with the old root.
-  if (mount("sandbox", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, options.c_str()) != 0 ||
-      chdir("/tmp") != 0) {
+  if (!MountTmpfs("/tmp") || chdir("/tmp") != 0) {
     return tl::unexpected(Error::FromErrno("tmpfs on /tmp"));
   }
   for (const char* directory : {"oldroot", "new", "up", "work", "low"}) {
