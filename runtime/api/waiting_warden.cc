@@ -3,7 +3,8 @@
 #include <sys/wait.h>
 
 #include <cerrno>
-#include <utility>
+
+#include "runtime/warden/launch.h"
 
 namespace sallyport {
 

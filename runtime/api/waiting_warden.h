@@ -1,15 +1,20 @@
 #pragma once
 
+#include <utility>
+
 #include "base/result.h"
 #include "runtime/api/files.h"
 #include "runtime/api/spawn.h"
-#include "runtime/warden/launch.h"
+
+namespace sallyport::runtime {
+struct LaunchMessage;
+}
 
 namespace sallyport {
 
 /// A warden that waits for its launch message. Its start takes about as long as putting that
-/// together, so it is started before anything is known of the sandbox. Destroyed unused, it ends and
-/// is waited for.
+/// together, so it is started before anything is known of the sandbox. Destroyed unused, it ends
+/// and is waited for.
 class WaitingWarden {
  public:
   /// kNotFound when the programs that belong to this one are not there.

@@ -23,7 +23,8 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   // Before anything else, even before the options are known to be right: it works meanwhile.
   std::optional<sallyport::Result<sallyport::WaitingWarden>> warden;
-  if (argc > 1 && std::strcmp(argv[1], "run") == 0) warden.emplace(sallyport::WaitingWarden::Start());
+  if (argc > 1 && std::strcmp(argv[1], "run") == 0)
+    warden.emplace(sallyport::WaitingWarden::Start());
   CLI::App app{"Runs programs in sandboxes whose only way out is a gate on the host.",
                "sandboxctl"};
   app.footer("Example:\n  sandboxctl run --policy policy.lua -- curl https://api.example.com/");

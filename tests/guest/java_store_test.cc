@@ -61,8 +61,7 @@ TEST_CASE("a certificate added to a Java store is its last entry, counted and se
 }
 
 TEST_CASE("a Java store of as many entries as there can be takes one certificate once") {
-  const auto full =
-      With(kEmpty.substr(0, 8) + "\xff\xff\xff\xfe" + kEmpty.substr(12), "gate");
+  const auto full = With(kEmpty.substr(0, 8) + "\xff\xff\xff\xfe" + kEmpty.substr(12), "gate");
   REQUIRE(full);
   CHECK(*With(*full, "gate") == *full);
   CHECK_FALSE(With(*full, "other"));

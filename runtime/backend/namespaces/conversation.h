@@ -22,7 +22,14 @@ namespace sallyport::runtime {
 ///     process   kFailed            code and message; instead of either, or after kReady
 ///     process   (end)              it has become the agent, as the socket closes on exec
 struct Packet {
-  enum class Kind : char { kEnd = 0, kMapped = 'm', kTools = 't', kPlan = 'p', kReady = 'r', kFailed = 'f' };
+  enum class Kind : char {
+    kEnd = 0,
+    kMapped = 'm',
+    kTools = 't',
+    kPlan = 'p',
+    kReady = 'r',
+    kFailed = 'f'
+  };
   Kind kind = Kind::kEnd;
   std::string text;
   std::vector<UniqueFd> fds;

@@ -115,8 +115,8 @@ const Jail::Step Jail::kSteps[] = {
     {"protecting /proc", &Jail::GuardProc},
     {"making /dev", &Jail::AddDevices},
     // All before is the same in every sandbox, so it is done while the launcher still reads what
-    // this one is to be. Settings of the network, and what /sys shows of it, belong to the namespace
-    // that is entered here.
+    // this one is to be. Here the network's namespace is entered, to which settings below /proc/sys
+    // and what /sys shows belong; before, they would be the host's.
     {"bringing up the network", &Jail::JoinNetwork},
     {"setting limits", &Jail::SetLimits},
     {"mounting /sys", &Jail::AddSysfs},
@@ -214,9 +214,9 @@ Status Jail::SetLimits() {
   auto done = WriteFile("user/max_user_namespaces", "0", proc_sys_.get());
   // ping without a raw socket, for each group that exists inside.
   if (done) {
-    done = WriteFile("net/ipv4/ping_group_range",
-                     in_.root ? "0 " + std::to_string(IdRange::kCount - 1) : "0 0",
-                     proc_sys_.get());
+    done =
+        WriteFile("net/ipv4/ping_group_range",
+                  in_.root ? "0 " + std::to_string(IdRange::kCount - 1) : "0 0", proc_sys_.get());
   }
   proc_sys_.reset();
   return done;
@@ -237,8 +237,8 @@ Result<bool> Jail::TrustAndPlan() {
 Status Jail::ReceivePlan() {
   auto packet = Expect(Packet::Kind::kPlan, kOwnerTimeout);
   if (!packet) return tl::unexpected(std::move(packet).error());
-  const size_t before_mounts = in_.root ? 2 : 1;
-  if (packet->fds.size() < before_mounts) return Fail(Code::kSystem, "the plan is missing");
+  const ptrdiff_t before_mounts = in_.root ? 2 : 1;
+  if (std::ssize(packet->fds) < before_mounts) return Fail(Code::kSystem, "the plan is missing");
   auto bytes = ReadAll(packet->fds[0].get(), kMaxPlan);
   if (!bytes) return tl::unexpected(std::move(bytes).error());
   auto plan = DecodePlan(*bytes);

@@ -17,7 +17,8 @@ struct JailInput {
   UniqueFd agent_socket;
 };
 
-/// Runs in the new namespaces, all but the network's, which it makes itself, in a process of its own; becomes the agent or ends.
+/// Runs in the new namespaces, all but the network's, which it makes itself, in a process of its
+/// own; becomes the agent or ends.
 [[noreturn]] void EnterJail(JailInput input);
 
 }  // namespace sallyport::runtime

@@ -48,8 +48,8 @@ namespace {
 constexpr std::chrono::seconds kStartTimeout{20};
 
 // The network's takes longer than all others together: the first process makes it, beside the rest.
-constexpr uint64_t kNamespaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC |
-                                 CLONE_NEWUTS | CLONE_NEWCGROUP;
+constexpr uint64_t kNamespaces =
+    CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
 
 struct SocketPair {
   UniqueFd ours;
@@ -212,8 +212,8 @@ Status Launch::OpenAgent() {
 Status Launch::SendPlan() {
   const UniqueFd file(memfd_create("sallyport-plan", MFD_CLOEXEC));
   const std::string bytes = EncodePlan(plan_);
-  if (!file.valid() || pwrite(file.get(), bytes.data(), bytes.size(), 0) !=
-                           static_cast<ssize_t>(bytes.size())) {
+  if (!file.valid() ||
+      pwrite(file.get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
     return tl::unexpected(Error::FromErrno("writing the plan"));
   }
   std::vector<int> fds{file.get()};

@@ -12,16 +12,17 @@
 
 namespace sallyport::runtime {
 
-/// The guest's network namespace, link and addresses, made by a thread of the sandbox's first process:
-/// the kernel takes as long for them as for the root file system, and neither needs the other.
+/// The guest's network namespace, link and addresses, made by a thread of the sandbox's first
+/// process: the kernel takes as long for them as for the root file system, and neither needs the
+/// other.
 ///
-/// The thread is started with the launcher's ids, which the tun node may ask for, and opens nothing by
-/// an absolute path, as the root changes below it. The process is in the host's network namespace
-/// until Join(). It must not outlive the object: what fails meanwhile ends the process.
+/// The thread is started with the launcher's ids, which the tun node may ask for, and opens nothing
+/// by an absolute path, as the root changes below it. The process is in the host's network
+/// namespace until Join(). It must not outlive the object: what fails meanwhile ends the process.
 class NetworkThread {
  public:
-  /// Says whether there is to be a network at all. Called in the thread, once, when the namespace is
-  /// made; it may wait, and work.
+  /// Says whether there is to be a network at all. Called in the thread, once, when the namespace
+  /// is made; it may wait, and work.
   using Wanted = std::function<Result<bool>()>;
 
   NetworkThread(const NamespaceOptions& options, Wanted wanted)

@@ -11,8 +11,8 @@
 
 namespace sallyport::runtime {
 
-/// A WorkloadSpec that was checked against the host. Made before anything of it is done, so that most
-/// mistakes are told in the words of the user.
+/// A WorkloadSpec that was checked against the host. Made before anything of it is done, so that
+/// most mistakes are told in the words of the user.
 struct Plan {
   struct Mount {
     std::string source;  ///< Resolved: no link in it.

@@ -52,8 +52,8 @@ Status CopyLink(const std::string& from, const std::string& to) {
 
 /// Bind-mounts FROM (opened) on TO (below DIRECTORY, and no link), read-only and harmless.
 Status BindReadOnly(const UniqueFd& from, int directory, const std::string& to) {
-  const UniqueFd tree(open_tree(from.get(), "",
-                                OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_EMPTY_PATH));
+  const UniqueFd tree(open_tree(
+      from.get(), "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_EMPTY_PATH));
   mount_attr attributes{};
   attributes.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
   if (!tree.valid() ||

@@ -15,8 +15,8 @@ namespace sallyport::runtime {
 /// shown read-only.
 Status AddSettings(RootFs& root);
 
-/// The host's CA certificates, at the same places, writable: the agent adds the gate's CA to them. May
-/// run beside AddSettings(), in another thread.
+/// The host's CA certificates, at the same places, writable: the agent adds the gate's CA to them.
+/// May run beside AddSettings(), in another thread.
 Status AddTrust(RootFs& root);
 
 /// Our own files for what the sandbox is called and for its resolver, in the same /etc.

@@ -194,6 +194,23 @@ TEST_CASE("a failed start says which step failed and leaves nothing behind") {
         "opening the agent " + spec.agent_path + ": No such file or directory");
 }
 
+TEST_CASE("a sandbox that is begun and never described leaves nothing behind") {
+  FOR_ROOT_AND_USER;
+  CHECK(As(who, []() -> std::string {
+          auto starting = NewNamespaceBackend({})->Begin();
+          if (!starting) return starting.error().message();
+          starting->reset();
+          return waitpid(-1, nullptr, WNOHANG) == -1 && errno == ECHILD ? "nothing" : "a process";
+        }) == "nothing");
+}
+
+TEST_CASE("a mistake in the description is told in the user's words, and nothing is left") {
+  FOR_ROOT_AND_USER;
+  WorkloadSpec spec = BasicSpec();
+  spec.hostname = "two words";
+  CHECK(As(who, [&] { return ErrorAndTraces(spec); }) == "\"two words\" is not a host name");
+}
+
 TEST_CASE("a host without user namespaces is told what to change") {
   if (!CanStart(Who::kRoot)) return;
   // Inside a sandbox more namespaces are forbidden: the very case, without changing the host.

@@ -151,8 +151,13 @@ TEST_CASE("a plan told to the first process is the same there, and half of one i
   plan.hostname = "box";
   plan.network = false;
   plan.agent_path = "/usr/libexec/agent";
-  plan.mounts = {{.source = "/a\nb", .target = "/t", .writable = true, .directory = true, .owner = 7,
-                  .group = 4294967294, .hidden = {"x", "y/z"}},
+  plan.mounts = {{.source = "/a\nb",
+                  .target = "/t",
+                  .writable = true,
+                  .directory = true,
+                  .owner = 7,
+                  .group = 4294967294,
+                  .hidden = {"x", "y/z"}},
                  {.source = "/c", .target = "/u", .hidden = {}}};
   plan.masked = {"/secret"};
   const std::string bytes = EncodePlan(plan);
