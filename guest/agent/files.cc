@@ -12,6 +12,9 @@
 namespace sallyport::guest {
 namespace {
 
+// What is added to a file that was read, a certificate for one, costs no copy of the rest.
+constexpr size_t kRoomToGrow = size_t{4} * 1024;
+
 bool IsRefusal(int error) {
   return error == EEXIST || error == EROFS || error == EACCES || error == EPERM;
 }
@@ -67,17 +70,23 @@ Status WriteAll(const UniqueFd& fd, std::string_view bytes, const char* path) {
 Result<std::string> ReadSmallFile(const char* path, size_t limit) {
   auto fd = OpenRegular(path, O_RDONLY);
   if (!fd) return tl::unexpected(std::move(fd).error());
-  constexpr size_t kStep = size_t{64} * 1024;
-  std::string content;
-  for (;;) {
-    const size_t before = content.size();
-    content.resize(before + kStep);
-    const ssize_t got = read(fd->get(), content.data() + before, kStep);
-    if (got < 0) return tl::unexpected(Error::FromErrno(path));
-    content.resize(before + static_cast<size_t>(got));
-    if (got == 0) return content;
-    if (content.size() > limit) return Fail(Code::kLimit, std::string(path) + ": too long");
+  const off_t length = lseek(fd->get(), 0, SEEK_END);
+  if (length < 0 || lseek(fd->get(), 0, SEEK_SET) < 0) {
+    return tl::unexpected(Error::FromErrno(path));
   }
+  if (static_cast<uint64_t>(length) > limit) {
+    return Fail(Code::kLimit, std::string(path) + ": too long");
+  }
+  std::string content;
+  content.reserve(static_cast<size_t>(length) + kRoomToGrow);
+  content.resize(static_cast<size_t>(length));
+  for (size_t size = 0; size < content.size();) {
+    const ssize_t got = read(fd->get(), content.data() + size, content.size() - size);
+    if (got < 0) return tl::unexpected(Error::FromErrno(path));
+    size += static_cast<size_t>(got);
+    if (got == 0) content.resize(size);  // Somebody cuts it while we read.
+  }
+  return content;
 }
 
 Status AppendOnce(const char* path, std::string_view lines) {

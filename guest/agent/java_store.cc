@@ -105,20 +105,19 @@ Result<std::string> CutCertificate(std::string_view& pem) {
 
 }  // namespace
 
-Result<std::string> AddToJavaStore(std::string_view store, std::string_view der) {
+Result<JavaStoreChange> AddToJavaStore(std::string& store, std::string_view der) {
   const bool known = store.size() >= kFirstEntry + kDigest && store.starts_with(kHeader);
   if (!known) return Fail(Code::kInvalid, "not a JKS trust store");
   const std::string entry = Entry(kAlias, der);
-  const std::string_view content = store.substr(0, store.size() - kDigest);
-  if (content.ends_with(entry)) return std::string(store);
+  const size_t end = store.size() - kDigest;
+  if (std::string_view(store).substr(0, end).ends_with(entry)) return JavaStoreChange::kNone;
   if (Count(store) == UINT32_MAX) return Fail(Code::kInvalid, "a JKS trust store that is full");
-  std::string extended;
-  extended.reserve(store.size() + entry.size());
-  extended.append(kHeader);
-  PutNumber(extended, uint64_t{Count(store)} + 1, 4);
-  extended.append(content.substr(kFirstEntry)).append(entry);
-  Seal(extended);
-  return extended;
+  std::string count;
+  PutNumber(count, uint64_t{Count(store)} + 1, 4);
+  store.replace(kCountAt, count.size(), count);
+  store.replace(end, kDigest, entry);
+  Seal(store);
+  return JavaStoreChange::kAdded;
 }
 
 Result<std::string> MakeJavaStore(std::string_view pem) {

@@ -13,10 +13,13 @@ namespace sallyport::guest {
 ///
 /// The password is "changeit", as everywhere: it guards nothing, the certificates are not secret.
 
-/// STORE, a JKS file, with the certificate DER added under the alias "sallyport"; the same bytes
-/// where it is the last entry already. kInvalid where STORE is something else, a PKCS #12 file for
-/// one. The entries are not looked at.
-Result<std::string> AddToJavaStore(std::string_view store, std::string_view der);
+enum class JavaStoreChange { kNone, kAdded };
+
+/// Adds the certificate DER to STORE, the bytes of a JKS file, under the alias "sallyport", unless
+/// it is the last entry already. kInvalid, and STORE as it was, where that is something else, a
+/// PKCS #12 file for one. The entries are not looked at. In place: a store has some hundred KiB,
+/// and no program starts before this is done.
+Result<JavaStoreChange> AddToJavaStore(std::string& store, std::string_view der);
 
 /// A JKS file of all certificates in PEM. kInvalid if there is none, or one that is not base64.
 Result<std::string> MakeJavaStore(std::string_view pem);

@@ -58,12 +58,11 @@ std::vector<std::string> FindStores() {
 }
 
 Status Extend(const char* path, const std::string& der) {
-  const auto store = ReadSmallFile(path, kMaxStore);
-  if (!store) return tl::unexpected(store.error());
-  const auto extended = AddToJavaStore(*store, der);
-  if (!extended) return tl::unexpected(extended.error());
-  if (*extended == *store) return {};
-  return Overwrite(path, *extended);
+  auto store = ReadSmallFile(path, kMaxStore);
+  if (!store) return tl::unexpected(std::move(store).error());
+  const auto change = AddToJavaStore(*store, der);
+  if (!change) return tl::unexpected(change.error());
+  return *change == JavaStoreChange::kNone ? Status() : Overwrite(path, *store);
 }
 
 Status MakeOwn(const char* bundle) {

@@ -112,10 +112,11 @@ bool IsAbsence(int error) {
 
 /// Executes FILE. Returns, with the errno that says most, only if that could not be done.
 int TryExecute(const Image& image, const std::string& file) {
+  // By itself, as an execve that finds nothing takes several times as long.
+  if (access(file.c_str(), F_OK) != 0 && IsAbsence(errno)) return errno;
   execve(file.c_str(), image.argv.data(), image.envp.data());
-  const int error = errno;
   // The file is there, so it was its interpreter that was not found.
-  return IsAbsence(error) && access(file.c_str(), F_OK) == 0 ? ELIBACC : error;
+  return IsAbsence(errno) ? ELIBACC : errno;
 }
 
 /// Searches as execvp() does: a name without '/' in each directory of the path. One file name at a

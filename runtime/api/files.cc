@@ -87,8 +87,9 @@ Result<Helpers> FindHelpers() {
   if (const char* folder = std::getenv("SALLYPORT_LIBEXEC_DIR");
       folder != nullptr && *folder != '\0') {
     folders.emplace_back(folder);
-  } else if (const auto self = ResolvePath("/proc/self/exe")) {
-    const std::string here = std::filesystem::path(*self).parent_path();
+  } else {
+    std::error_code ignored;  // Then the folder is "", and nothing is found in it.
+    const std::string here = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
     folders = {here, here + "/../libexec/sallyport"};
   }
   std::string looked;

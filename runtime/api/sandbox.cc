@@ -1,6 +1,6 @@
 // Starting a sandbox, as steps:
 //
-//     spawn the warden -> LoadPolicy -> Resolvers, Mounts, Roots, Masks -> OpenAudit -> Values -> Launch
+//     WaitingWarden -> LoadPolicy -> Resolvers, Mounts, Roots, Masks -> OpenAudit -> Values -> Launch
 //
 // The warden comes first, because its start takes as long as all the rest, and waits for its message.
 // All files are read here, with the user's own rights. The warden gets bytes and descriptors.
@@ -9,7 +9,6 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,7 +23,6 @@
 #include "policy/engine.h"
 #include "runtime/api/files.h"
 #include "runtime/api/policy_tools.h"
-#include "runtime/api/spawn.h"
 #include "runtime/warden/control_message.h"
 #include "runtime/warden/launch.h"
 
@@ -239,35 +237,6 @@ Result<UniqueFd> Values(const std::vector<SecretSource>& sources) {
   return read_end;
 }
 
-/// A warden that waits for its launch message. One that gets none ends, and is waited for.
-class WaitingWarden {
- public:
-  static Result<WaitingWarden> Start(const std::string& path) {
-    auto spawned = SpawnWarden(path);
-    if (!spawned) return tl::unexpected(std::move(spawned).error());
-    return WaitingWarden(*std::move(spawned));
-  }
-  WaitingWarden(WaitingWarden&&) noexcept = default;
-  WaitingWarden& operator=(WaitingWarden&&) = delete;
-  ~WaitingWarden() {
-    if (!spawned_.control.valid()) return;
-    spawned_.control.reset();
-    while (waitpid(spawned_.pid, nullptr, 0) < 0 && errno == EINTR) {
-    }
-  }
-
-  Result<SpawnedWarden> Launch(const runtime::LaunchMessage& message) && {
-    if (auto sent = runtime::SendLaunch(spawned_.control.get(), message); !sent) {
-      return tl::unexpected(std::move(sent).error());
-    }
-    return std::move(spawned_);
-  }
-
- private:
-  explicit WaitingWarden(SpawnedWarden spawned) : spawned_(std::move(spawned)) {}
-  SpawnedWarden spawned_;
-};
-
 Result<std::string> AuditFile(const SandboxConfig& config) {
   if (config.audit_file) return *config.audit_file;
   auto folder = StateFolder();
@@ -296,11 +265,12 @@ void WarnOfUnused(const policy::SandboxOptions& asked, std::vector<std::string>&
 }  // namespace
 
 Result<Sandbox> Sandbox::Start(const SandboxConfig& config) {
-  auto helpers = FindHelpers();
-  if (!helpers) return tl::unexpected(std::move(helpers).error());
-  auto warden = WaitingWarden::Start(helpers->warden);
+  auto warden = WaitingWarden::Start();
   if (!warden) return tl::unexpected(std::move(warden).error());
+  return Start(config, *std::move(warden));
+}
 
+Result<Sandbox> Sandbox::Start(const SandboxConfig& config, WaitingWarden warden) {
   auto policy = LoadPolicy(config);
   if (!policy) return tl::unexpected(std::move(policy).error());
   Engine& engine = *policy->engine;
@@ -337,8 +307,8 @@ Result<Sandbox> Sandbox::Start(const SandboxConfig& config) {
     return tl::unexpected(std::move(status).error());
   }
 
-  launch.agent_path = helpers->agent;
-  launch.broker_path = helpers->broker;
+  launch.agent_path = warden.helpers().agent;
+  launch.broker_path = warden.helpers().broker;
 
   Sandbox sandbox;
   sandbox.id = launch.sandbox;
@@ -356,10 +326,10 @@ Result<Sandbox> Sandbox::Start(const SandboxConfig& config) {
   if (!values) return tl::unexpected(std::move(values).error());
   auto commands = runtime::ListenForControl(launch.owner, launch.sandbox);
   if (!commands) return tl::unexpected(std::move(commands).error());
-  auto launched = (*std::move(warden)).Launch({.launch = std::move(launch),
-                                              .audit = *std::move(audit),
-                                              .values = *std::move(values),
-                                              .commands = *std::move(commands)});
+  auto launched = std::move(warden).Launch({.launch = std::move(launch),
+                                           .audit = *std::move(audit),
+                                           .values = *std::move(values),
+                                           .commands = *std::move(commands)});
   if (!launched) return tl::unexpected(std::move(launched).error());
   sandbox.control = std::move(launched->control);
   sandbox.warden = launched->pid;

@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "runtime/api/waiting_warden.h"
 
 namespace sallyport {
 
@@ -58,8 +59,10 @@ struct Sandbox {
   std::vector<std::string> warnings;  ///< Of the policy, for people.
 
   /// Reads the policy, opens what the warden may not open itself, and starts it. kInvalid with every
-  /// line that is wrong in the policy; nothing is started then.
+  /// line that is wrong in the policy; nothing is left of the start then.
   static Result<Sandbox> Start(const SandboxConfig& config);
+  /// The same with a warden that was started ahead.
+  static Result<Sandbox> Start(const SandboxConfig& config, WaitingWarden warden);
 };
 
 }  // namespace sallyport

@@ -68,32 +68,37 @@ struct Workload {
   UniqueFd ids;  ///< Holds the ids of this sandbox; kept as long as it runs.
 };
 
-/// A sandbox on its way up: its first process works by itself meanwhile. Destroyed before Await() it
-/// leaves nothing behind.
+/// A sandbox on its way up: its first process works by itself meanwhile. Destroyed before Await()
+/// it leaves nothing behind.
 class StartingWorkload {
  public:
   virtual ~StartingWorkload() = default;
   /// Workload::uid, which is known from the beginning.
   virtual uid_t uid() const = 0;
-  /// Waits, with a deadline, until the agent runs. Needs nothing that Confine() takes away. Once.
+  /// Says what the sandbox is to be. Once; the start may wait for it for as long as it takes.
+  virtual Status Describe(const WorkloadSpec& spec) = 0;
+  /// Waits, with a deadline, until the agent runs; after Describe(). Needs nothing that Confine()
+  /// takes away. Once.
   virtual Result<Workload> Await() = 0;
 };
 
-/// One way to isolate. Starting is plain blocking code with deadlines, before any loop runs; whoever
-/// begins it is single-threaded and holds no secret.
+/// One way to isolate. Starting is plain blocking code with deadlines, before any loop runs;
+/// whoever begins it is single-threaded and holds no secret.
 class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string_view name() const = 0;  ///< "namespace".
-  /// Begins to start a sandbox. kUnsupported, here or from Await(), when this host can't give the asked
-  /// isolation: the message says what to change. Never falls back to less. The workload dies with the
-  /// calling process.
-  virtual Result<std::unique_ptr<StartingWorkload>> Begin(const WorkloadSpec& spec) = 0;
+  /// Begins to start a sandbox with what is the same in all of them. kUnsupported, here or later,
+  /// when this host can't give the asked isolation: the message says what to change. Never falls
+  /// back to less. The workload dies with the calling process.
+  virtual Result<std::unique_ptr<StartingWorkload>> Begin() = 0;
 
-  /// Begin() and Await() in one.
+  /// Begin(), Describe() and Await() in one.
   Result<Workload> Start(const WorkloadSpec& spec) {
-    auto starting = Begin(spec);
+    auto starting = Begin();
     if (!starting) return tl::unexpected(std::move(starting).error());
+    auto described = (*starting)->Describe(spec);
+    if (!described) return tl::unexpected(std::move(described).error());
     return (*starting)->Await();
   }
 };

@@ -2,13 +2,18 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <optional>
+
+#include "base/result.h"
+#include "runtime/api/waiting_warden.h"
 
 namespace sallyport::cli {
 
 /// Each adds its command to APP and, when it was chosen, sets RUN to what does the work and returns the
 /// exit code.
 using Run = std::function<int()>;
-void AddRun(CLI::App& app, Run& run);
+/// WARDEN is what the sandbox is started with, where it was started ahead.
+void AddRun(CLI::App& app, Run& run, std::optional<Result<WaitingWarden>>& warden);
 void AddDoctor(CLI::App& app, Run& run);
 /// Below `doctor`.
 void AddDoctorTrust(CLI::App& doctor, Run& run);

@@ -1,6 +1,8 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
+#include <optional>
 
 #include "runtime/cli/commands.h"
 #include "sallyport_versions.h"
@@ -19,13 +21,17 @@ constexpr int kUsageError = 125;  // What fails before the program runs is the s
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
+  // Before anything else, even before the options are known to be right: it works meanwhile.
+  std::optional<sallyport::Result<sallyport::WaitingWarden>> warden;
+  if (argc > 1 && std::strcmp(argv[1], "run") == 0)
+    warden.emplace(sallyport::WaitingWarden::Start());
   CLI::App app{"Runs programs in sandboxes whose only way out is a gate on the host.",
                "sandboxctl"};
   app.footer("Example:\n  sandboxctl run --policy policy.lua -- curl https://api.example.com/");
   app.set_version_flag("--version", VersionText());
   app.require_subcommand(1);
   sallyport::cli::Run run;
-  sallyport::cli::AddRun(app, run);
+  sallyport::cli::AddRun(app, run, warden);
   sallyport::cli::AddDoctor(app, run);
   sallyport::cli::AddPolicy(app, run);
   sallyport::cli::AddLs(app, run);

@@ -188,7 +188,7 @@ class Signals {
   Loop::Handle watch_;
 };
 
-int RunProgram(const RunOptions& options) {
+int RunProgram(const RunOptions& options, Result<WaitingWarden> warden) {
   const sigset_t set = Signals::Set();
   sigprocmask(SIG_BLOCK, &set, nullptr);
   auto config = MakeConfig(options);
@@ -197,7 +197,8 @@ int RunProgram(const RunOptions& options) {
   if (!program) return Complain(program.error().message());
   auto loop = Loop::Create();
   if (!loop) return Complain(loop.error().message());
-  auto sandbox = Sandbox::Start(*config);
+  if (!warden) return Complain(warden.error().message());
+  auto sandbox = Sandbox::Start(*config, *std::move(warden));
   if (!sandbox) return Complain(sandbox.error().message());
   for (const auto& warning : sandbox->warnings)
     std::fprintf(stderr, "sandboxctl: %s\n", warning.c_str());
@@ -236,7 +237,7 @@ int RunProgram(const RunOptions& options) {
 
 }  // namespace
 
-void AddRun(CLI::App& app, Run& run) {
+void AddRun(CLI::App& app, Run& run, std::optional<Result<WaitingWarden>>& warden) {
   auto* command = app.add_subcommand("run", "Runs a program in a new sandbox");
   auto options = std::make_shared<RunOptions>();
   command->add_option("--backend", options->backend, "How to isolate: auto or namespace")
@@ -283,7 +284,12 @@ void AddRun(CLI::App& app, Run& run) {
       "Example:\n"
       "  sandboxctl run -f policy.lua --secret GITHUB_TOKEN@api.github.com -v .:/work -w /work \\\n"
       "    -- sh -c 'curl -H \"Authorization: Bearer $GITHUB_TOKEN\" https://api.github.com/user'");
-  command->callback([&run, options] { run = [options] { return RunProgram(*options); }; });
+  command->callback([&run, &warden, options] {
+    run = [&warden, options] {
+      if (!warden) warden.emplace(WaitingWarden::Start());
+      return RunProgram(*options, *std::move(warden));
+    };
+  });
 }
 
 }  // namespace sallyport::cli

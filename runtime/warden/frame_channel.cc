@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cerrno>
+#include <memory>
 
 namespace sallyport::runtime {
 
@@ -67,7 +68,10 @@ void FrameChannel::OnReady(uint32_t events) {
 void FrameChannel::ReadSome() {
   bool destroyed = false;
   destroyed_ = &destroyed;
-  static thread_local std::array<char, kReadSize> buffer;
+  // On the heap, as each thread's start fills its share of what is not.
+  static thread_local const auto memory =
+      std::make_unique_for_overwrite<std::array<char, kReadSize>>();
+  auto& buffer = *memory;
   while (!ended_ && !paused_) {
     if (!Deliver() || destroyed) break;
     if (paused_ || ended_ || !readable_) break;

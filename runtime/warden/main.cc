@@ -44,6 +44,7 @@ int main(int argc, char** argv) {
   if (!TieToOwner()) return 125;
   std::signal(SIGPIPE, SIG_IGN);
   fcntl(kControlFd, F_SETFD, FD_CLOEXEC);
+  auto begun = Warden::BeginWorkload();
   auto message = ReceiveLaunch(kControlFd);
   if (!message) {
     // An owner that found a mistake in the policy says so itself, and ends.
@@ -51,11 +52,11 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "sandbox-warden: %s\n", message.error().message().c_str());
     return 125;
   }
-  auto warden =
-      Warden::Start(std::move(message->launch), {.control = UniqueFd(kControlFd),
-                                                 .audit = std::move(message->audit),
-                                                 .values = std::move(message->values),
-                                                 .commands = std::move(message->commands)});
+  auto warden = Warden::Start(std::move(begun), std::move(message->launch),
+                              {.control = UniqueFd(kControlFd),
+                               .audit = std::move(message->audit),
+                               .values = std::move(message->values),
+                               .commands = std::move(message->commands)});
   if (!warden) return 125;
   const auto status = (*warden)->Run();
   // The sandbox's network goes with this process; its teardown holds nobody up.

@@ -1,9 +1,10 @@
 // The warden's life:
 //
-//     BeginWorkload -> LoadPolicy -> StartBroker -> ConfineSelf -> ReadSecrets -> MakeGate
+//     BeginWorkload … DescribeWorkload -> LoadPolicy -> StartBroker -> ConfineSelf -> ReadSecrets -> MakeGate
 //       -> AwaitWorkload -> OpenLink -> ConnectAgent -> ConnectOwner -> ServeCommands -> Run … -> End
 //
-// The workload makes its root and its network while this process does all up to AwaitWorkload.
+// The workload begins before the launch message is there, with what is the same in every sandbox, and
+// makes the rest while this process does all up to AwaitWorkload.
 // Any error before Run ends the process, and with it the broker and the workload, which die with their
 // parent. After that, exactly one End() tells the owner how it went. What the agent says is hostile: it
 // may only speak on the owner's stream, and its frames are relayed, never acted on, but for the last.
@@ -88,15 +89,28 @@ void Warden::OwnerChannel::OnChannelDrained() {
   if (warden_.agent_) warden_.agent_->channel->Resume();
 }
 
-Warden::Warden(Launch launch, Descriptors descriptors)
-    : launch_(std::move(launch)), descriptors_(std::move(descriptors)) {}
+Warden::Warden(std::string backend, Launch launch, Descriptors descriptors)
+    : launch_(std::move(launch)),
+      descriptors_(std::move(descriptors)),
+      backend_name_(std::move(backend)) {}
 
 Warden::~Warden() = default;
 
-Result<std::unique_ptr<Warden>> Warden::Start(Launch launch, Descriptors descriptors) {
-  std::unique_ptr<Warden> warden(new Warden(std::move(launch), std::move(descriptors)));
+Warden::Begun Warden::BeginWorkload() {
+  const auto backend = NewNamespaceBackend({});
+  return {std::string(backend->name()), backend->Begin()};
+}
+
+Result<std::unique_ptr<Warden>> Warden::Start(Begun begun, Launch launch, Descriptors descriptors) {
+  if (!begun.workload) {
+    TellOwner(descriptors.control.get(), begun.workload.error());
+    return tl::unexpected(std::move(begun.workload).error());
+  }
+  std::unique_ptr<Warden> warden(
+      new Warden(std::move(begun.backend), std::move(launch), std::move(descriptors)));
+  warden->starting_ = *std::move(begun.workload);
   using Step = Status (Warden::*)();
-  for (const Step step : {&Warden::BeginWorkload, &Warden::LoadPolicy, &Warden::StartBroker,
+  for (const Step step : {&Warden::DescribeWorkload, &Warden::LoadPolicy, &Warden::StartBroker,
                           &Warden::ConfineSelf, &Warden::ReadSecrets, &Warden::MakeGate,
                           &Warden::AwaitWorkload, &Warden::OpenLink, &Warden::ConnectAgent,
                           &Warden::ConnectOwner, &Warden::ServeCommands}) {
@@ -158,9 +172,7 @@ Status Warden::StartBroker() {
   return {};
 }
 
-Status Warden::BeginWorkload() {
-  const auto backend = NewNamespaceBackend({});
-  backend_name_ = backend->name();
+Status Warden::DescribeWorkload() {
   WorkloadSpec spec;
   spec.hostname = launch_.hostname;
   for (const auto& mount : launch_.mounts) {
@@ -169,10 +181,7 @@ Status Warden::BeginWorkload() {
   spec.network = launch_.network;
   spec.agent_path = launch_.agent_path;
   spec.masked = launch_.masked;
-  auto starting = backend->Begin(spec);
-  if (!starting) return tl::unexpected(std::move(starting).error());
-  starting_ = *std::move(starting);
-  return {};
+  return starting_->Describe(spec);
 }
 
 Status Warden::AwaitWorkload() {

@@ -44,8 +44,15 @@ class Warden {
     UniqueFd commands;
   };
 
-  /// Starts the sandbox of LAUNCH. On an error the owner has been told.
-  static Result<std::unique_ptr<Warden>> Start(Launch launch, Descriptors descriptors);
+  /// A workload on its way, which works by itself while the launch message is awaited.
+  struct Begun {
+    std::string backend;  ///< Its name.
+    Result<std::unique_ptr<StartingWorkload>> workload;
+  };
+  static Begun BeginWorkload();
+
+  /// Starts the sandbox of LAUNCH in BEGUN. On an error, also one of BEGUN, the owner has been told.
+  static Result<std::unique_ptr<Warden>> Start(Begun begun, Launch launch, Descriptors descriptors);
   ~Warden();
 
   /// Runs the loop until the sandbox has ended and its owner has heard how.
@@ -55,10 +62,10 @@ class Warden {
   class OwnerChannel;
   class AgentChannel;
 
-  explicit Warden(Launch launch, Descriptors descriptors);
+  Warden(std::string backend, Launch launch, Descriptors descriptors);
 
   // The steps of the start, in order.
-  Status BeginWorkload();
+  Status DescribeWorkload();
   Status LoadPolicy();
   Status StartBroker();
   Status ConfineSelf();
@@ -94,7 +101,7 @@ class Warden {
   std::optional<Broker> broker_;
   std::unique_ptr<StartingWorkload> starting_;
   Workload workload_;
-  std::string backend_name_;
+  const std::string backend_name_;
   std::unique_ptr<Loop> loop_;
   std::unique_ptr<AuditLog> audit_;
   secrets::Store secrets_;

@@ -34,37 +34,46 @@ std::string Entry(const std::string& alias, const std::string& der) {
          "\0\5X.509\0\0\0"s + static_cast<char>(der.size()) + der;
 }
 
+/// STORE after AddToJavaStore().
+Result<std::string> With(std::string store, std::string_view der) {
+  const std::string before = store;
+  const auto change = AddToJavaStore(store, der);
+  if (!change) CHECK(store == before);
+  if (!change) return tl::unexpected(change.error());
+  CHECK((*change == JavaStoreChange::kNone) == (store == before));
+  return store;
+}
+
 std::string WithoutDigest(const std::string& store) {
   return store.substr(0, store.size() - 20);
 }
 
 TEST_CASE("a certificate added to a Java store is its last entry, counted and sealed") {
-  const auto one = AddToJavaStore(kEmpty, "gate");
+  const auto one = With(kEmpty, "gate");
   REQUIRE(one);
   CHECK(WithoutDigest(*one) == "\xfe\xed\xfe\xed\0\0\0\2\0\0\0\1"s + Entry("sallyport", "gate"));
   // Of "changeit" in UTF-16, "Mighty Aphrodite" and what stands before it; by Python's hashlib.
   CHECK(Hex(one->substr(one->size() - 20)) == "b5669ce2887825c163ce69656fcb5a09da5b281b");
-  CHECK(*AddToJavaStore(*one, "gate") == *one);
-  const auto two = AddToJavaStore(*one, "other");
+  CHECK(*With(*one, "gate") == *one);
+  const auto two = With(*one, "other");
   REQUIRE(two);
   CHECK(two->substr(8, 4) == "\0\0\0\2"s);
 }
 
 TEST_CASE("a Java store of as many entries as there can be takes one certificate once") {
-  const auto full =
-      AddToJavaStore(kEmpty.substr(0, 8) + "\xff\xff\xff\xfe" + kEmpty.substr(12), "gate");
+  const auto full = With(kEmpty.substr(0, 8) + "\xff\xff\xff\xfe" + kEmpty.substr(12), "gate");
   REQUIRE(full);
-  CHECK(*AddToJavaStore(*full, "gate") == *full);
-  CHECK_FALSE(AddToJavaStore(*full, "other"));
+  CHECK(*With(*full, "gate") == *full);
+  CHECK_FALSE(With(*full, "other"));
 }
 
 TEST_CASE("what is not a JKS store is not extended") {
   for (size_t size = 0; size < kEmpty.size(); ++size) {
-    CHECK_FALSE(AddToJavaStore(kEmpty.substr(0, size), "gate"));
+    CHECK_FALSE(With(kEmpty.substr(0, size), "gate"));
   }
-  CHECK_FALSE(AddToJavaStore("\x30\x82" + kEmpty, "gate"));                    // PKCS #12
-  CHECK_FALSE(AddToJavaStore("\xce\xce\xce\xce" + kEmpty.substr(4), "gate"));  // JCEKS
-  CHECK_FALSE(AddToJavaStore(kEmpty.substr(0, 8) + "\xff\xff\xff\xff" + kEmpty.substr(12), "gate"));
+  CHECK_FALSE(With("\x30\x82" + kEmpty, "gate"));                    // PKCS #12
+  CHECK_FALSE(With("\xce\xce\xce\xce" + kEmpty.substr(4), "gate"));  // JCEKS
+  CHECK_FALSE(With(kEmpty.substr(0, 8) + "\xff\xff\xff\xff" + kEmpty.substr(12), "gate"));
 }
 
 TEST_CASE("a Java store is made of all certificates in a bundle") {

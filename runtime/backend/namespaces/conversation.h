@@ -15,12 +15,21 @@ namespace sallyport::runtime {
 /// one packet each over a sequential-packet socket:
 ///
 ///     launcher  kMapped            (as root) the id maps are written
-///     launcher  kTrees             (as root) detached mounts, in the order of the plan
+///     launcher  kTools             (as root) detached mounts of the tools, their names a line each
+///     launcher  kPlan + file       what the sandbox is to be (plan.h); as root also the agent's
+///                                  program and the plan's mounts, detached, in its order
 ///     process   kReady + link      everything is done; what is left is to become the agent
 ///     process   kFailed            code and message; instead of either, or after kReady
 ///     process   (end)              it has become the agent, as the socket closes on exec
 struct Packet {
-  enum class Kind : char { kEnd = 0, kMapped = 'm', kTrees = 't', kReady = 'r', kFailed = 'f' };
+  enum class Kind : char {
+    kEnd = 0,
+    kMapped = 'm',
+    kTools = 't',
+    kPlan = 'p',
+    kReady = 'r',
+    kFailed = 'f'
+  };
   Kind kind = Kind::kEnd;
   std::string text;
   std::vector<UniqueFd> fds;

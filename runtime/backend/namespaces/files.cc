@@ -25,8 +25,8 @@ UniqueFd OpenAt2(int root, const std::string& path, int flags, uint64_t resolve)
 
 }  // namespace
 
-Status WriteFile(const std::string& path, std::string_view text) {
-  const UniqueFd file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
+Status WriteFile(const std::string& path, std::string_view text, int directory) {
+  const UniqueFd file(openat(directory, path.c_str(), O_WRONLY | O_CLOEXEC));
   if (!file.valid()) return tl::unexpected(Error::FromErrno(path));
   if (write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
     return tl::unexpected(Error::FromErrno(path));

@@ -12,8 +12,8 @@
 
 namespace sallyport::runtime {
 
-/// Writes TEXT to an existing file (of /proc, mostly) in one write.
-Status WriteFile(const std::string& path, std::string_view text);
+/// Writes TEXT to an existing file (of /proc, mostly) in one write; PATH is relative to DIRECTORY.
+Status WriteFile(const std::string& path, std::string_view text, int directory = AT_FDCWD);
 
 /// At most LIMIT bytes of a file.
 Result<std::string> ReadFile(const std::string& path, size_t limit = 64 * 1024);

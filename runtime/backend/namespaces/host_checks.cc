@@ -63,7 +63,8 @@ Status TryTun(const Opened& opened) {
 Status TryPacketLink(const Opened&) {
   // The TAP before may have taken the name; this namespace is no longer needed with it.
   if (unshare(CLONE_NEWNET) != 0) return tl::unexpected(Error::FromErrno("network namespace"));
-  auto link = MakePacketLink();
+  const UniqueFd proc(open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  auto link = MakePacketLink(proc.get());
   if (!link) return tl::unexpected(std::move(link).error());
   return {};
 }
@@ -103,7 +104,7 @@ Status BecomeRoot(int control) {
 }
 
 [[noreturn]] void RunAttempts(UniqueFd control, uid_t uid, gid_t gid) {
-  const Opened opened{OpenTunNode(kTunNode)};
+  const Opened opened{OpenTunNode(AT_FDCWD, kTunNode)};
   auto root = uid == 0 ? BecomeRoot(control.get()) : MapOnlyRootTo(uid, gid);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   for (const Attempt& attempt : kAttempts) {

@@ -7,7 +7,6 @@
 #include "runtime/backend/namespaces/jail.h"
 
 #include <fcntl.h>
-#include <grp.h>
 #include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
@@ -15,12 +14,14 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <iterator>
+#include <latch>
 #include <optional>
 #include <span>
 #include <string>
@@ -33,7 +34,8 @@
 #include "runtime/backend/namespaces/files.h"
 #include "runtime/backend/namespaces/id_range.h"
 #include "runtime/backend/namespaces/mounts.h"
-#include "runtime/backend/namespaces/network.h"
+#include "runtime/backend/namespaces/network_thread.h"
+#include "runtime/backend/namespaces/plan.h"
 #include "runtime/backend/namespaces/root_fs.h"
 #include "runtime/backend/namespaces/settings.h"
 
@@ -43,6 +45,10 @@ namespace {
 constexpr int kAgentSocket = 3;  // Where the agent looks for it.
 // The launcher's own deadline ends us sooner.
 constexpr std::chrono::seconds kLauncherTimeout{30};
+// The owner may take its time to say what it wants; the launcher's end is seen at once.
+constexpr std::chrono::hours kOwnerTimeout{24};
+// kMaxMounts with their two paths, and what is hidden.
+constexpr size_t kMaxPlan = size_t{16} << 20;
 // A sandbox's processes and files, where no cgroup says less. They bound it, they don't share out.
 constexpr rlim_t kMaxProcesses = 16384;
 constexpr rlim_t kMaxFiles = 65536;
@@ -61,19 +67,20 @@ class Jail {
   };
   static const Step kSteps[];
 
-  Status OpenTun();
+  Status StartNetwork() { return network_.Start(); }
   Status BecomeRoot();
   Status TieToLauncher();
-  Status OpenAgent();
-  Status BringUpNetwork();
   Status StartRoot();
   Status AddTools();
-  Status AddEtc() { return AddSettings(*root_, in_.spec); }
+  Status AddEtc() { return AddSettings(*root_); }
   Status AddProc() { return MountProc(); }
-  Status LimitNamespaces();
-  Status GuardProc() { return ProtectProc(); }
+  Status JoinNetwork() { return network_.Join(); }
+  Status SetLimits();
+  Status GuardProc();
   Status AddDevices() { return AddDev(*root_); }
   Status AddSysfs() { return AddSys(); }
+  Status OpenAgent();
+  Status SetNames();
   Status AddUserMounts();
   Status LeaveHost();
   Status ReportReady();
@@ -81,32 +88,40 @@ class Jail {
   Status KeepOnlyOurFds();
   Status BecomeAgent();
 
-  Status Expect(Packet::Kind kind, Packet& packet) const;
+  Result<bool> TrustAndPlan();
+  Status ReceivePlan();
+  Result<Packet> Expect(Packet::Kind kind, std::chrono::seconds timeout = kLauncherTimeout) const;
 
   JailInput in_;
-  UniqueFd tun_;
-  UniqueFd link_;
-  LinkKind link_kind_ = LinkKind::kNone;
+  Plan plan_;
+  UniqueFd agent_program_;
   std::optional<RootFs> root_;
+  UniqueFd proc_sys_;  // Ours, writable.
   std::vector<UniqueFd> mount_trees_;
+  std::latch directories_made_{1};  // And the tools received, behind which the plan comes.
+  NetworkThread network_{in_.options, [this] { return TrustAndPlan(); }};
 };
 
 const Jail::Step Jail::kSteps[] = {
-    // In the new network namespace, but still with the launcher's id, which the node may ask for.
-    {"opening the tun node", &Jail::OpenTun},
+    // Still with the launcher's id, which the tun node may ask for.
+    {"starting on the network", &Jail::StartNetwork},
     {"becoming root inside", &Jail::BecomeRoot},
     // After the last change of ids, which would undo it.
     {"tying the sandbox's life to ours", &Jail::TieToLauncher},
-    {"opening the agent", &Jail::OpenAgent},
-    {"bringing up the network", &Jail::BringUpNetwork},
     {"making a root file system", &Jail::StartRoot},
     {"showing the host's tools", &Jail::AddTools},
     {"making /etc", &Jail::AddEtc},
     {"mounting /proc", &Jail::AddProc},
-    {"forbidding more namespaces", &Jail::LimitNamespaces},
     {"protecting /proc", &Jail::GuardProc},
     {"making /dev", &Jail::AddDevices},
+    // All before is the same in every sandbox, so it is done while the launcher still reads what
+    // this one is to be. Here the network's namespace is entered, to which settings below /proc/sys
+    // and what /sys shows belong; before, they would be the host's.
+    {"bringing up the network", &Jail::JoinNetwork},
+    {"setting limits", &Jail::SetLimits},
     {"mounting /sys", &Jail::AddSysfs},
+    {"opening the agent", &Jail::OpenAgent},
+    {"setting names", &Jail::SetNames},
     {"mounting", &Jail::AddUserMounts},
     {"leaving the host's root", &Jail::LeaveHost},
     {"dropping privileges", &Jail::DropPrivileges},
@@ -126,38 +141,27 @@ void Jail::Enter() {
   _exit(1);
 }
 
-Status Jail::Expect(Packet::Kind kind, Packet& packet) const {
-  auto received =
-      ReceivePacket(in_.control.get(), std::chrono::steady_clock::now() + kLauncherTimeout);
-  if (!received) return tl::unexpected(std::move(received).error());
-  if (received->kind != kind) return Fail(Code::kSystem, "the launcher is gone");
-  packet = std::move(*received);
-  return {};
+Result<Packet> Jail::Expect(Packet::Kind kind, std::chrono::seconds timeout) const {
+  auto received = ReceivePacket(in_.control.get(), std::chrono::steady_clock::now() + timeout);
+  if (received && received->kind != kind) return Fail(Code::kSystem, "the launcher is gone");
+  return received;
 }
 
-Status Jail::OpenTun() {
-  if (!in_.spec.network || in_.options.link == NamespaceOptions::Link::kPacket) return {};
-  auto tun = OpenTunNode(in_.options.tun_node);
-  if (tun) {
-    tun_ = std::move(*tun);
-    return {};
-  }
-  if (in_.options.link == NamespaceOptions::Link::kTap) {
-    return Fail(Code::kUnsupported,
-                tun.error().message() + "; make the node readable, or use the packet link");
+/// Of the calling thread; the C library would change those of all threads.
+Status TakeRootsIds() {
+  if (syscall(SYS_setgroups, 0, nullptr) != 0 || syscall(SYS_setresgid, 0, 0, 0) != 0 ||
+      syscall(SYS_setresuid, 0, 0, 0) != 0) {
+    return tl::unexpected(Error::FromErrno("changing ids"));
   }
   return {};
 }
 
 Status Jail::BecomeRoot() {
   if (!in_.root) return MapOnlyRootTo(in_.outer_uid, in_.outer_gid);
-  Packet packet;
-  auto mapped = Expect(Packet::Kind::kMapped, packet);
-  if (!mapped) return mapped;
-  if (setgroups(0, nullptr) != 0 || setresgid(0, 0, 0) != 0 || setresuid(0, 0, 0) != 0) {
-    return tl::unexpected(Error::FromErrno("changing ids"));
+  if (auto mapped = Expect(Packet::Kind::kMapped); !mapped) {
+    return tl::unexpected(std::move(mapped).error());
   }
-  return {};
+  return TakeRootsIds();
 }
 
 Status Jail::TieToLauncher() {
@@ -172,40 +176,6 @@ Status Jail::TieToLauncher() {
   return {};
 }
 
-/// A plain user's agent may belong to the same id as the guest's root. Executed from a read-only
-/// mount, its file can't be opened for writing through /proc/1/exe.
-Status Jail::OpenAgent() {
-  if (in_.root) return {};
-  const UniqueFd tree(
-      open_tree(AT_FDCWD, in_.spec.agent_path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
-  mount_attr attributes{};
-  attributes.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
-  if (!tree.valid() ||
-      mount_setattr(tree.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0) {
-    return tl::unexpected(Error::FromErrno(in_.spec.agent_path));
-  }
-  const std::string path = "/proc/self/fd/" + std::to_string(tree.get());
-  in_.agent_program = UniqueFd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!in_.agent_program.valid()) return tl::unexpected(Error::FromErrno(in_.spec.agent_path));
-  return {};
-}
-
-Status Jail::BringUpNetwork() {
-  if (!in_.spec.network) return ConfigureLoopback();
-  if (tun_.valid()) {
-    auto made = MakeTap(tun_.get());
-    if (!made) return made;
-    link_ = std::move(tun_);
-    link_kind_ = LinkKind::kTap;
-  } else {
-    auto made = MakePacketLink();
-    if (!made) return tl::unexpected(std::move(made).error());
-    link_ = std::move(*made);
-    link_kind_ = LinkKind::kPacket;
-  }
-  return ConfigureGuestNetwork();
-}
-
 Status Jail::StartRoot() {
   auto root = RootFs::Create();
   if (!root) return tl::unexpected(std::move(root).error());
@@ -213,47 +183,105 @@ Status Jail::StartRoot() {
   return {};
 }
 
-/// As root, the launcher has been cloning mounts while we made the network.
+/// As root, the launcher has been cloning them while we made the root.
 Status Jail::AddTools() {
-  std::vector<Trees::Tool> tools;
+  std::vector<ToolTree> tools;
   if (in_.root) {
-    Packet packet;
-    auto received = Expect(Packet::Kind::kTrees, packet);
-    if (!received) return received;
-    // One word per tool directory, then the mounts.
-    size_t next = 0;
-    for (size_t start = 0; start < packet.text.size() && next < packet.fds.size();) {
-      const size_t end = packet.text.find('\n', start);
-      tools.push_back({packet.text.substr(start, end - start), std::move(packet.fds[next++])});
+    auto packet = Expect(Packet::Kind::kTools);
+    if (!packet) return tl::unexpected(std::move(packet).error());
+    size_t start = 0;
+    for (UniqueFd& tree : packet->fds) {
+      const size_t end = packet->text.find('\n', start);
+      tools.push_back({packet->text.substr(start, end - start), std::move(tree)});
       start = end + 1;
     }
-    std::move(packet.fds.begin() + static_cast<ptrdiff_t>(next), packet.fds.end(),
-              std::back_inserter(mount_trees_));
-    if (mount_trees_.size() != in_.plan.mounts.size())
-      return Fail(Code::kSystem, "mounts are missing");
   }
   auto done = root_->AddTools(std::move(tools));
   if (done) done = root_->AddEmptyDirectories();
+  if (done) directories_made_.count_down();
   return done;
 }
 
-/// Through our own /proc: a container may have its /proc/sys read-only.
-Status Jail::LimitNamespaces() {
-  auto done = WriteFile("/new/proc/sys/user/max_user_namespaces", "0");
+/// What is set below still goes through our own /proc as it is now: a container may have its
+/// /proc/sys read-only, as ours is from here on.
+Status Jail::GuardProc() {
+  proc_sys_ = UniqueFd(open("/new/proc/sys", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!proc_sys_.valid()) return tl::unexpected(Error::FromErrno("/proc/sys"));
+  return ProtectProc();
+}
+
+Status Jail::SetLimits() {
+  auto done = WriteFile("user/max_user_namespaces", "0", proc_sys_.get());
   // ping without a raw socket, for each group that exists inside.
   if (done) {
-    done = WriteFile("/new/proc/sys/net/ipv4/ping_group_range",
-                     in_.root ? "0 " + std::to_string(IdRange::kCount - 1) : "0 0");
+    done =
+        WriteFile("net/ipv4/ping_group_range",
+                  in_.root ? "0 " + std::to_string(IdRange::kCount - 1) : "0 0", proc_sys_.get());
   }
-  if (done && sethostname(in_.spec.hostname.data(), in_.spec.hostname.size()) != 0) {
+  proc_sys_.reset();
+  return done;
+}
+
+/// In the network thread: what else takes long, then whether there is to be a network.
+Result<bool> Jail::TrustAndPlan() {
+  directories_made_.wait();
+  auto ids = in_.root ? TakeRootsIds() : Status();
+  if (!ids) return tl::unexpected(std::move(ids).error());
+  auto trust = AddTrust(*root_);
+  if (!trust) return tl::unexpected(std::move(trust).error().In("adding CA certificates"));
+  auto received = ReceivePlan();
+  if (!received) return tl::unexpected(std::move(received).error());
+  return plan_.network;
+}
+
+Status Jail::ReceivePlan() {
+  auto packet = Expect(Packet::Kind::kPlan, kOwnerTimeout);
+  if (!packet) return tl::unexpected(std::move(packet).error());
+  const ptrdiff_t before_mounts = in_.root ? 2 : 1;
+  if (std::ssize(packet->fds) < before_mounts) return Fail(Code::kSystem, "the plan is missing");
+  auto bytes = ReadAll(packet->fds[0].get(), kMaxPlan);
+  if (!bytes) return tl::unexpected(std::move(bytes).error());
+  auto plan = DecodePlan(*bytes);
+  if (!plan) return tl::unexpected(std::move(plan).error());
+  plan_ = std::move(*plan);
+  if (!in_.root) return {};
+  agent_program_ = std::move(packet->fds[1]);
+  mount_trees_.assign(std::make_move_iterator(packet->fds.begin() + before_mounts),
+                      std::make_move_iterator(packet->fds.end()));
+  if (mount_trees_.size() != plan_.mounts.size()) {
+    return Fail(Code::kSystem, "mounts are missing");
+  }
+  return {};
+}
+
+/// A plain user's agent may belong to the same id as the guest's root. Executed from a read-only
+/// mount, its file can't be opened for writing through /proc/1/exe.
+Status Jail::OpenAgent() {
+  if (in_.root) return {};
+  const UniqueFd tree(open_tree(AT_FDCWD, ("/oldroot" + plan_.agent_path).c_str(),
+                                OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+  mount_attr attributes{};
+  attributes.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+  if (!tree.valid() ||
+      mount_setattr(tree.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0) {
+    return tl::unexpected(Error::FromErrno(plan_.agent_path));
+  }
+  const std::string path = "/oldroot/proc/self/fd/" + std::to_string(tree.get());
+  agent_program_ = UniqueFd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!agent_program_.valid()) return tl::unexpected(Error::FromErrno(plan_.agent_path));
+  return {};
+}
+
+Status Jail::SetNames() {
+  if (sethostname(plan_.hostname.data(), plan_.hostname.size()) != 0) {
     return tl::unexpected(Error::FromErrno("hostname"));
   }
-  return done;
+  return AddNames(*root_, plan_.hostname, plan_.network);
 }
 
 Status Jail::AddUserMounts() {
-  auto done = HideMasked(*root_, in_.plan);
-  if (done) done = AddMounts(*root_, in_.plan, std::move(mount_trees_));
+  auto done = HideMasked(*root_, plan_);
+  if (done) done = AddMounts(*root_, plan_, std::move(mount_trees_));
   return done;
 }
 
@@ -287,25 +315,25 @@ Status Jail::DropPrivileges() {
 }
 
 Status Jail::ReportReady() {
-  const char kind = static_cast<char>(link_kind_);
-  const int link = link_.get();
+  const char kind = static_cast<char>(network_.link_kind());
+  const int link = network_.link().get();
   return SendPacket(in_.control.get(), Packet::Kind::kReady, {&kind, 1},
-                    std::span(&link, link_.valid() ? 1 : 0));
+                    std::span(&link, network_.link().valid() ? 1 : 0));
 }
 
 /// 0 to 2 are /dev/null, 3 the socket; everything else closes at exec, whoever left it open.
 Status Jail::KeepOnlyOurFds() {
-  link_.reset();
+  network_.link().reset();
   const UniqueFd opened(open("/dev/null", O_RDWR | O_CLOEXEC));
   // Out of the way of the numbers that are assigned below; closed at exec, as all are.
   const int null = fcntl(opened.get(), F_DUPFD_CLOEXEC, 10);
   const int socket = fcntl(in_.agent_socket.get(), F_DUPFD_CLOEXEC, 10);
-  const int program = fcntl(in_.agent_program.get(), F_DUPFD_CLOEXEC, 10);
+  const int program = fcntl(agent_program_.get(), F_DUPFD_CLOEXEC, 10);
   const int control = fcntl(in_.control.get(), F_DUPFD_CLOEXEC, 10);
   if (null < 0 || socket < 0 || program < 0 || control < 0) {
     return tl::unexpected(Error::FromErrno("descriptors"));
   }
-  in_.agent_program = UniqueFd(program);
+  agent_program_ = UniqueFd(program);
   in_.control = UniqueFd(control);
   for (int fd = 0; fd < kAgentSocket; ++fd) {
     if (dup2(null, fd) < 0) return tl::unexpected(Error::FromErrno("/dev/null"));
@@ -321,8 +349,8 @@ Status Jail::BecomeAgent() {
   char name[] = "sandbox-agent";
   char* const arguments[] = {name, nullptr};
   char* const environment[] = {nullptr};
-  fexecve(in_.agent_program.get(), arguments, environment);
-  return tl::unexpected(Error::FromErrno(in_.spec.agent_path));
+  fexecve(agent_program_.get(), arguments, environment);
+  return tl::unexpected(Error::FromErrno(plan_.agent_path));
 }
 
 }  // namespace

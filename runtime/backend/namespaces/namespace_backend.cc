@@ -2,10 +2,13 @@
 // it; a launcher that is root helps with what needs the host's root:
 //
 //     launcher                              first process
-//     plan, open the agent, reserve ids
-//     clone ------------------------------> open the tun node
-//     write the id maps ------ kMapped ---> become root inside, make the network
-//     clone mounts with mapped ids kTrees-> build the root file system
+//     reserve ids
+//     clone ------------------------------> start a thread for the network
+//     write the id maps ------ kMapped ---> become root inside
+//     clone the tools -------- kTools ----> build the root file system
+//       … Describe() …
+//     plan, open the agent,
+//     clone the mounts ------- kPlan -----> make the link and the mounts
 //     <-------------------------- kReady -- drop privileges
 //     <---------------------------- end --- become the agent
 
@@ -13,6 +16,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -23,7 +27,11 @@
 #include <csignal>
 #include <initializer_list>
 #include <optional>
+#include <span>
+#include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "runtime/backend/namespaces/conversation.h"
 #include "runtime/backend/namespaces/files.h"
@@ -39,8 +47,9 @@ namespace {
 // Some milliseconds are normal; a machine that swaps may need seconds.
 constexpr std::chrono::seconds kStartTimeout{20};
 
-constexpr uint64_t kNamespaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET |
-                                 CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+// The network's takes longer than all others together: the first process makes it, beside the rest.
+constexpr uint64_t kNamespaces =
+    CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
 
 struct SocketPair {
   UniqueFd ours;
@@ -58,13 +67,19 @@ Result<SocketPair> MakeSocketPair(int type) {
 /// One start on its way. Destroyed before Finish() it leaves nothing behind.
 class Launch final : public StartingWorkload {
  public:
-  Launch(NamespaceOptions options, WorkloadSpec spec)
-      : options_(std::move(options)), spec_(std::move(spec)), root_(uid_ == 0) {}
+  explicit Launch(NamespaceOptions options) : options_(std::move(options)), root_(uid_ == 0) {}
 
   Status Begin() {
-    return Run({&Launch::MakeThePlan, &Launch::OpenAgent, &Launch::ReserveIdRange,
-                &Launch::OpenSockets, &Launch::CloneFirstProcess, &Launch::MapIds,
-                &Launch::SendTrees});
+    return Run({&Launch::ReserveIdRange, &Launch::OpenSockets, &Launch::CloneFirstProcess,
+                &Launch::MapIds, &Launch::SendTools});
+  }
+
+  Status Describe(const WorkloadSpec& spec) override {
+    deadline_ = std::chrono::steady_clock::now() + kStartTimeout;
+    auto plan = MakePlan(spec);
+    if (!plan) return tl::unexpected(std::move(plan).error());
+    plan_ = std::move(*plan);
+    return Run({&Launch::OpenAgent, &Launch::SendPlan});
   }
 
   uid_t uid() const override { return ids_.base; }
@@ -86,13 +101,13 @@ class Launch final : public StartingWorkload {
     return {};
   }
 
-  Status MakeThePlan();
-  Status OpenAgent();
   Status ReserveIdRange();
   Status OpenSockets();
   Status CloneFirstProcess();
   Status MapIds();
-  Status SendTrees();
+  Status SendTools();
+  Status OpenAgent();
+  Status SendPlan();
   Status AwaitReady();
   Status AwaitAgent();
   Workload Finish();
@@ -100,17 +115,16 @@ class Launch final : public StartingWorkload {
   std::string Proc(const char* file) const {
     return "/proc/" + std::to_string(child_->pid()) + "/" + file;
   }
+  void Send(Packet::Kind kind, std::string_view text, std::span<const int> fds);
   Result<Packet> Receive();
   Error RealReason(Error ours);
   Error Died() const;
 
   const NamespaceOptions options_;
-  const WorkloadSpec spec_;
   const uid_t uid_ = geteuid();
   const gid_t gid_ = getegid();
   const bool root_;
-  const std::chrono::steady_clock::time_point deadline_ =
-      std::chrono::steady_clock::now() + kStartTimeout;
+  std::chrono::steady_clock::time_point deadline_;
   Plan plan_;
   UniqueFd agent_program_;
   IdRange ids_;
@@ -120,25 +134,6 @@ class Launch final : public StartingWorkload {
   UniqueFd link_;
   LinkKind link_kind_ = LinkKind::kNone;
 };
-
-Status Launch::MakeThePlan() {
-  auto plan = MakePlan(spec_);
-  if (!plan) return tl::unexpected(std::move(plan).error());
-  plan_ = std::move(*plan);
-  return {};
-}
-
-Status Launch::OpenAgent() {
-  agent_program_ = UniqueFd(open(spec_.agent_path.c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat info;
-  if (!agent_program_.valid() || fstat(agent_program_.get(), &info) != 0) {
-    return tl::unexpected(Error::FromErrno("opening the agent " + spec_.agent_path));
-  }
-  if (!S_ISREG(info.st_mode)) {
-    return Fail(Code::kInvalid, "the agent " + spec_.agent_path + " is not a program");
-  }
-  return {};
-}
 
 Status Launch::ReserveIdRange() {
   if (!root_) return {};
@@ -164,15 +159,12 @@ Status Launch::CloneFirstProcess() {
   if (child->pid() == 0) {
     control_.ours.reset();
     agent_.ours.reset();
-    EnterJail({.spec = spec_,
-               .plan = plan_,
-               .options = options_,
+    EnterJail({.options = options_,
                .root = root_,
                .outer_uid = uid_,
                .outer_gid = gid_,
                .control = std::move(control_.theirs),
-               .agent_socket = std::move(agent_.theirs),
-               .agent_program = std::move(agent_program_)});
+               .agent_socket = std::move(agent_.theirs)});
   }
   child_.emplace(std::move(*child));
   control_.theirs.reset();
@@ -190,22 +182,56 @@ Status Launch::MapIds() {
   return {};
 }
 
-Status Launch::SendTrees() {
+Status Launch::SendTools() {
   if (!root_) return {};
   const UniqueFd userns(open(Proc("ns/user").c_str(), O_RDONLY | O_CLOEXEC));
   if (!userns.valid()) return tl::unexpected(Error::FromErrno(Proc("ns/user")));
-  auto trees = MakeTrees(plan_, userns.get(), ids_.base);
-  if (!trees) return tl::unexpected(std::move(trees).error());
+  const std::vector<ToolTree> tools = MakeToolTrees(userns.get());
   std::string names;
   std::vector<int> fds;
-  for (const Trees::Tool& tool : trees->tools) {
+  for (const ToolTree& tool : tools) {
     names += tool.directory + "\n";
     fds.push_back(tool.tree.get());
   }
-  for (const UniqueFd& mount : trees->mounts) fds.push_back(mount.get());
-  // A process that failed meanwhile has said why; AwaitReady() reads it.
-  (void)SendPacket(control_.ours.get(), Packet::Kind::kTrees, names, fds).has_value();
+  Send(Packet::Kind::kTools, names, fds);
   return {};
+}
+
+Status Launch::OpenAgent() {
+  agent_program_ = UniqueFd(open(plan_.agent_path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat info;
+  if (!agent_program_.valid() || fstat(agent_program_.get(), &info) != 0) {
+    return tl::unexpected(Error::FromErrno("opening the agent " + plan_.agent_path));
+  }
+  if (!S_ISREG(info.st_mode)) {
+    return Fail(Code::kInvalid, "the agent " + plan_.agent_path + " is not a program");
+  }
+  return {};
+}
+
+Status Launch::SendPlan() {
+  const UniqueFd file(memfd_create("sallyport-plan", MFD_CLOEXEC));
+  const std::string bytes = EncodePlan(plan_);
+  if (!file.valid() ||
+      pwrite(file.get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+    return tl::unexpected(Error::FromErrno("writing the plan"));
+  }
+  std::vector<int> fds{file.get()};
+  std::vector<UniqueFd> mounts;
+  if (root_) {
+    fds.push_back(agent_program_.get());
+    auto made = MakeMountTrees(plan_, ids_.base);
+    if (!made) return tl::unexpected(std::move(made).error());
+    mounts = std::move(*made);
+    for (const UniqueFd& mount : mounts) fds.push_back(mount.get());
+  }
+  Send(Packet::Kind::kPlan, "", fds);
+  return {};
+}
+
+/// A process that failed meanwhile has said why; AwaitReady() reads it.
+void Launch::Send(Packet::Kind kind, std::string_view text, std::span<const int> fds) {
+  (void)SendPacket(control_.ours.get(), kind, text, fds).has_value();
 }
 
 /// The next packet that is not a failure.
@@ -269,8 +295,8 @@ class NamespaceBackend final : public Backend {
  public:
   explicit NamespaceBackend(NamespaceOptions options) : options_(std::move(options)) {}
   std::string_view name() const override { return "namespace"; }
-  Result<std::unique_ptr<StartingWorkload>> Begin(const WorkloadSpec& spec) override {
-    auto launch = std::make_unique<Launch>(options_, spec);
+  Result<std::unique_ptr<StartingWorkload>> Begin() override {
+    auto launch = std::make_unique<Launch>(options_);
     if (auto begun = launch->Begin(); !begun) return tl::unexpected(std::move(begun).error());
     return Result<std::unique_ptr<StartingWorkload>>(std::move(launch));
   }

@@ -1,5 +1,6 @@
 #include "runtime/backend/namespaces/network.h"
 
+#include <fcntl.h>
 #include <net/if.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -17,14 +18,6 @@ constexpr unsigned kLoopback = 1;  // In every network namespace.
 // badly from losses in this queue. It costs 80 KiB a sandbox.
 constexpr unsigned kQueueLength = 10000;
 
-/// Whether this kernel has IPv6, which may be switched off for new network namespaces.
-bool EnableIpv6() {
-  constexpr const char* kDisabled = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
-  const auto disabled = ReadFile(kDisabled);
-  if (!disabled) return false;
-  return disabled->starts_with('0') || WriteFile(kDisabled, "0").has_value();
-}
-
 void AddFamily(NetlinkBatch& batch, unsigned index, int family, const char* address,
                uint8_t prefix_length, const char* gateway) {
   batch.AddAddress(index, family, address, prefix_length);
@@ -34,10 +27,19 @@ void AddFamily(NetlinkBatch& batch, unsigned index, int family, const char* addr
 
 }  // namespace
 
-Status ConfigureGuestNetwork() {
+bool EnableIpv6(int proc) {
+  constexpr const char* kDisabled = "sys/net/ipv6/conf/all/disable_ipv6";
+  const UniqueFd file(openat(proc, kDisabled, O_RDONLY | O_CLOEXEC));
+  const auto disabled = ReadAll(file.get(), 16);
+  if (!disabled) return false;
+  if (disabled->starts_with('0')) return true;
+  const UniqueFd change(openat(proc, kDisabled, O_WRONLY | O_CLOEXEC));
+  return write(change.get(), "0", 1) == 1;
+}
+
+Status ConfigureGuestNetwork(bool ipv6) {
   const unsigned index = if_nametoindex(GuestNetwork::kInterface);
   if (index == 0) return tl::unexpected(Error::FromErrno(GuestNetwork::kInterface));
-  const bool ipv6 = EnableIpv6();
   NetlinkBatch batch;
   batch.ConfigureLink(index, GuestNetwork::kMtu, GuestNetwork::kGuestMac, kQueueLength);
   if (ipv6) batch.SetNoLinkLocal(index);

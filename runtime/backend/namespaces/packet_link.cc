@@ -28,7 +28,7 @@ constexpr int kReceiveBuffer = 8 << 20;  // As far as net.core.rmem_max lets it.
 constexpr unsigned kFarQueueLength = 1000;
 
 /// Makes the pair and the socket, in F.
-Result<UniqueFd> MakeFarEnd(int guest_namespace) {
+Result<UniqueFd> MakeFarEnd(int guest_namespace, int proc) {
   NetlinkBatch pair;
   pair.AddVethPair(kFarEnd, GuestNetwork::kInterface, guest_namespace);
   auto made = pair.Send();
@@ -53,7 +53,7 @@ Result<UniqueFd> MakeFarEnd(int guest_namespace) {
   }
   NetlinkBatch up;
   up.ConfigureLink(index, GuestNetwork::kMtu, GuestNetwork::kGatewayMac, kFarQueueLength);
-  if (access("/proc/sys/net/ipv6", F_OK) == 0) up.SetNoLinkLocal(index);
+  if (faccessat(proc, "sys/net/ipv6", F_OK, 0) == 0) up.SetNoLinkLocal(index);
   up.SetUp(index);
   made = up.Send();
   if (!made) return tl::unexpected(std::move(made).error());
@@ -62,13 +62,13 @@ Result<UniqueFd> MakeFarEnd(int guest_namespace) {
 
 }  // namespace
 
-Result<UniqueFd> MakePacketLink() {
-  const UniqueFd guest(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
-  if (!guest.valid()) return tl::unexpected(Error::FromErrno("/proc/self/ns/net"));
+Result<UniqueFd> MakePacketLink(int proc) {
+  const UniqueFd guest(openat(proc, "thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+  if (!guest.valid()) return tl::unexpected(Error::FromErrno("the network namespace"));
   if (unshare(CLONE_NEWNET) != 0) {
     return tl::unexpected(Error::FromErrno("creating the far end's network namespace"));
   }
-  auto socket = MakeFarEnd(guest.get());
+  auto socket = MakeFarEnd(guest.get(), proc);
   if (setns(guest.get(), CLONE_NEWNET) != 0) {
     return tl::unexpected(Error::FromErrno("returning to the guest's network namespace"));
   }

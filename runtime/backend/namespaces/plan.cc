@@ -130,6 +130,10 @@ Result<Plan> MakePlan(const WorkloadSpec& spec) {
     return Fail(Code::kInvalid, "\"" + spec.hostname + "\" is not a host name");
   }
   Plan plan;
+  plan.hostname = spec.hostname;
+  plan.network = spec.network;
+  const std::string agent = Resolve(spec.agent_path);
+  plan.agent_path = agent.empty() ? spec.agent_path : agent;
   for (const std::string& path : spec.masked) {
     const std::string resolved = ResolveExisting(path);
     if (!IsCleanPath(resolved)) return Fail(Code::kInvalid, "\"" + path + "\" can't be hidden");

@@ -50,25 +50,19 @@ Status CopyLink(const std::string& from, const std::string& to) {
   return {};
 }
 
-/// Bind-mounts FROM on TO, neither of which may be a link, read-only and harmless.
-Status BindReadOnly(const std::string& from, const std::string& to) {
-  const UniqueFd tree(
-      open_tree(AT_FDCWD, from.c_str(),
-                OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_SYMLINK_NOFOLLOW));
+/// Bind-mounts FROM (opened) on TO (below DIRECTORY, and no link), read-only and harmless.
+Status BindReadOnly(const UniqueFd& from, int directory, const std::string& to) {
+  const UniqueFd tree(open_tree(
+      from.get(), "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_EMPTY_PATH));
   mount_attr attributes{};
   attributes.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
   if (!tree.valid() ||
       mount_setattr(tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes, sizeof attributes) !=
           0 ||
-      move_mount(tree.get(), "", AT_FDCWD, to.c_str(), MOVE_MOUNT_F_EMPTY_PATH) != 0) {
-    return tl::unexpected(Error::FromErrno(from));
+      move_mount(tree.get(), "", directory, to.c_str(), MOVE_MOUNT_F_EMPTY_PATH) != 0) {
+    return tl::unexpected(Error::FromErrno("/" + to));
   }
   return {};
-}
-
-bool IsDirectory(const std::string& path) {
-  struct stat info;
-  return lstat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
 }
 
 bool IsEmptyDirectory(const std::string& path) {
@@ -86,6 +80,17 @@ bool IsPlainName(std::string_view path) {
   return path.find_first_of(":,\\") == std::string_view::npos;
 }
 
+/// Mounts the tmpfs that holds everything on PATH.
+bool MountTmpfs(const char* path) {
+  const std::string options = "mode=0755,size=" + std::to_string(RootBytes()) +
+                              ",nr_inodes=" + std::to_string(kMaxRootFiles);
+  // A file in few large pieces is written in half the time; not every kernel can.
+  const std::string large = options + ",huge=within_size";
+  constexpr unsigned long kFlags = MS_NOSUID | MS_NODEV | MS_SILENT;
+  return mount("sandbox", path, "tmpfs", kFlags, large.c_str()) == 0 ||
+         mount("sandbox", path, "tmpfs", kFlags, options.c_str()) == 0;
+}
+
 Error DeniedMount() {
   Error error = Error::FromErrno("mount");
   const std::string why = WhyNamespacesAreForbidden();
@@ -99,11 +104,8 @@ Result<RootFs> RootFs::Create() {
   if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE | MS_SILENT, nullptr) != 0) {
     return tl::unexpected(DeniedMount());
   }
-  const std::string options = "mode=0755,size=" + std::to_string(RootBytes()) +
-                              ",nr_inodes=" + std::to_string(kMaxRootFiles);
   // Any directory serves: what is mounted on it goes away with the old root.
-  if (mount("sandbox", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, options.c_str()) != 0 ||
-      chdir("/tmp") != 0) {
+  if (!MountTmpfs("/tmp") || chdir("/tmp") != 0) {
     return tl::unexpected(Error::FromErrno("tmpfs on /tmp"));
   }
   for (const char* directory : {"oldroot", "new", "up", "work", "low"}) {
@@ -122,7 +124,7 @@ Result<RootFs> RootFs::Create() {
   return root;
 }
 
-Status RootFs::AddTools(std::vector<Trees::Tool> tools) {
+Status RootFs::AddTools(std::vector<ToolTree> tools) {
   for (const char* directory : kToolDirectories) {
     auto added = AddToolTree(directory, tools);
     if (!added) return added;
@@ -130,14 +132,14 @@ Status RootFs::AddTools(std::vector<Trees::Tool> tools) {
   return AddToolTree("/opt", tools);
 }
 
-Status RootFs::AddToolTree(const std::string& directory, const std::vector<Trees::Tool>& tools) {
+Status RootFs::AddToolTree(const std::string& directory, const std::vector<ToolTree>& tools) {
   const std::string on_host = "/oldroot" + directory;
   struct stat info;
   if (lstat(on_host.c_str(), &info) != 0) return {};
   if (S_ISLNK(info.st_mode)) return CopyLink(on_host, "/new" + directory);
   if (!S_ISDIR(info.st_mode)) return {};
   if (IsEmptyDirectory(on_host)) return MakeDirectory("/new" + directory, 0755);
-  for (const Trees::Tool& tool : tools) {
+  for (const ToolTree& tool : tools) {
     if (tool.directory != directory) continue;
     const std::string low = "/low" + directory;
     auto made = MakeDirectory(low, 0755);
@@ -206,8 +208,9 @@ Status RootFs::Mirror(const std::string& lower, const std::string& target, int d
       if (!mounted) return tl::unexpected(std::move(mounted).error());
       if (!*mounted) shown = Mirror(from, inside, depth + 1);
     } else if (S_ISREG(info.st_mode)) {
-      shown = CreateFile(AT_FDCWD, "/new" + inside, "");
-      if (shown) shown = BindReadOnly(from, "/new" + inside);
+      const UniqueFd file(open(from.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+      shown = CreateFile(root_.get(), inside.substr(1), "");
+      if (shown) shown = BindReadOnly(file, root_.get(), inside.substr(1));
     }
     if (!shown) return shown;
   }
@@ -215,11 +218,15 @@ Status RootFs::Mirror(const std::string& lower, const std::string& target, int d
 }
 
 Status RootFs::AddReadOnly(const std::string& source, const std::string& target) {
-  const std::string on_host = "/oldroot" + source;
-  if (!IsDirectory(on_host)) return {};
-  auto made = MakeDirectories(AT_FDCWD, "/new" + target);
+  const UniqueFd directory = OpenInRoot(host_.get(), source, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+  return directory.valid() ? AddReadOnly(directory, target) : Status();
+}
+
+Status RootFs::AddReadOnly(const UniqueFd& source, const std::string& target) {
+  const std::string place = target.substr(1);
+  auto made = MakeDirectories(root_.get(), place);
   if (!made) return made;
-  return BindReadOnly(on_host, "/new" + target);
+  return BindReadOnly(source, root_.get(), place);
 }
 
 Status RootFs::AddEmptyDirectories() {

@@ -28,7 +28,7 @@ class RootFs {
 
   /// The host's tools: /usr and /opt, and /bin, /lib and so on as links or directories; from TOOLS
   /// where they have mapped ids. Nothing else of the host's root: it may hold anything.
-  Status AddTools(std::vector<Trees::Tool> tools);
+  Status AddTools(std::vector<ToolTree> tools);
   /// The directories that every program expects, empty and owned by the guest's root.
   Status AddEmptyDirectories();
   /// Shows the host's directory LOWER (below /oldroot) at TARGET (absolute inside), with what is in
@@ -39,6 +39,8 @@ class RootFs {
   /// Shows the host's directory SOURCE (absolute on the host) read-only at TARGET: for root's own
   /// folders of settings, where nobody else can put a socket.
   Status AddReadOnly(const std::string& source, const std::string& target);
+  /// The same for the opened directory SOURCE.
+  Status AddReadOnly(const UniqueFd& source, const std::string& target);
 
   /// /new becomes the root; nothing of the host stays in reach.
   Status Leave();
@@ -48,7 +50,7 @@ class RootFs {
 
  private:
   RootFs() = default;
-  Status AddToolTree(const std::string& directory, const std::vector<Trees::Tool>& tools);
+  Status AddToolTree(const std::string& directory, const std::vector<ToolTree>& tools);
   Status Mirror(const std::string& lower, const std::string& target, int depth);
   /// False when the kernel can't make one of LOWER.
   Result<bool> MountOverlay(const std::string& lower, const std::string& target);

@@ -63,14 +63,18 @@ bool IsSystemId(std::string_view text) {
   return id < kFirstPerson || id == kNobody;
 }
 
+Status MakeOwn(const RootFs& root, const char* name, std::string_view text) {
+  return CreateFile(root.root(), std::string("etc/") + name, text);
+}
+
 class Settings {
  public:
-  Settings(RootFs& root, const WorkloadSpec& spec) : root_(root), spec_(spec) {}
+  explicit Settings(RootFs& root) : root_(root) {}
 
   Status Add() {
     using Step = Status (Settings::*)();
     for (const Step step : {&Settings::AddListed, &Settings::AddFamilies, &Settings::AddAccounts,
-                            &Settings::AddNames, &Settings::AddTrust, &Settings::AddVar}) {
+                            &Settings::AddVar}) {
       auto done = (this->*step)();
       if (!done) return done;
     }
@@ -81,36 +85,32 @@ class Settings {
   Status AddListed();
   Status AddFamilies();
   Status AddAccounts();
-  Status AddNames();
-  Status AddTrust();
-  Status AddTrustDirectory(const std::string& directory);
-  Status AddTrustBundle(const std::string& bundle);
   Status AddVar();
   Status Show(const std::string& name);
   Status ShowLink(const std::string& name);
-  Status ShowFile(const std::string& name);
-  Status Own(const char* name, std::string_view text) {
-    return CreateFile(root_.root(), std::string("etc/") + name, text);
-  }
+  Status Own(const char* name, std::string_view text) { return MakeOwn(root_, name, text); }
   std::string ReadHost(const char* path);
 
   RootFs& root_;
-  const WorkloadSpec& spec_;
 };
 
 /// Shows NAME of the host's /etc as what it is. What this user can't read is not there.
 Status Settings::Show(const std::string& name) {
   const std::string path = "etc/" + name;
-  struct stat info;
-  if (fstatat(root_.host(), path.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return {};
+  // O_NONBLOCK: nothing waits for the other end of a FIFO, which is not shown.
+  const UniqueFd entry = OpenPlain(root_.host(), path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+  const bool link = !entry.valid() && errno == ELOOP;
+  if (!entry.valid() && !link) return {};
   const size_t slash = path.rfind('/');
   if (slash != 3) {
     auto made = MakeDirectories(root_.root(), path.substr(0, slash));
     if (!made) return made;
   }
-  if (S_ISLNK(info.st_mode)) return ShowLink(path);
-  if (S_ISREG(info.st_mode)) return ShowFile(path);
-  if (S_ISDIR(info.st_mode)) return root_.AddReadOnly("/" + path, "/" + path);
+  if (link) return ShowLink(path);
+  struct stat info;
+  if (fstat(entry.get(), &info) != 0) return tl::unexpected(Error::FromErrno("/" + path));
+  if (S_ISREG(info.st_mode)) return CopyToFile(entry.get(), root_.root(), path, kMaxSettingsFile);
+  if (S_ISDIR(info.st_mode)) return root_.AddReadOnly(entry, "/" + path);
   return {};
 }
 
@@ -123,12 +123,6 @@ Status Settings::ShowLink(const std::string& path) {
     return tl::unexpected(Error::FromErrno("/" + path));
   }
   return {};
-}
-
-Status Settings::ShowFile(const std::string& path) {
-  const UniqueFd file = OpenPlain(root_.host(), path, O_RDONLY);
-  if (!file.valid()) return {};
-  return CopyToFile(file.get(), root_.root(), path, kMaxSettingsFile);
 }
 
 Status Settings::AddListed() {
@@ -168,66 +162,10 @@ Status Settings::AddAccounts() {
                "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\n"
                "protocols: files\nservices: files\nethers: files\nrpc: files\n");
   }
-  return done;
-}
-
-Status Settings::AddNames() {
-  auto done = Own("hostname", spec_.hostname + "\n");
-  if (done) {
-    done = Own("hosts",
-               "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
-               "127.0.1.1 " +
-                   spec_.hostname + "\n");
-  }
-  if (done) {
-    done = Own("resolv.conf",
-               spec_.network ? std::string("nameserver ") + GuestNetwork::kGatewayV4 + "\n" : "");
-  }
   if (done && symlinkat("../proc/self/mounts", root_.root(), "etc/mtab") != 0) {
     return tl::unexpected(Error::FromErrno("/etc/mtab"));
   }
   return done;
-}
-
-Status Settings::AddTrustDirectory(const std::string& directory) {
-  // The overlay is over what the name leads to; openSUSE's is a link into /var.
-  const UniqueFd real = OpenInRoot(root_.host(), directory, O_PATH | O_DIRECTORY);
-  if (!real.valid()) return {};
-  char path[4096];
-  const std::string link = "/oldroot/proc/self/fd/" + std::to_string(real.get());
-  const ssize_t size = readlink(link.c_str(), path, sizeof path - 1);
-  if (size < 0) return tl::unexpected(Error::FromErrno(directory));
-  return root_.AddOverlay(std::string(path, static_cast<size_t>(size)), directory);
-}
-
-/// A copy that the guest's root may change, in the overlay's upper layer where there is an overlay.
-Status Settings::AddTrustBundle(const std::string& bundle) {
-  const UniqueFd file = OpenInRoot(root_.host(), bundle, O_RDONLY);
-  if (!file.valid()) return {};
-  const std::string directory = bundle.substr(0, bundle.rfind('/'));
-  auto upper = root_.Upper(directory);
-  auto made = MakeDirectories(AT_FDCWD, "/new" + directory);
-  if (!upper) return tl::unexpected(std::move(upper).error());
-  if (!made) return made;
-  const bool overlaid = !directory.ends_with("/ssl");
-  const std::string place = overlaid ? *upper : "/new" + directory;
-  return CopyToFile(file.get(), AT_FDCWD, place + bundle.substr(bundle.rfind('/')),
-                    kMaxTrustBundle);
-}
-
-Status Settings::AddTrust() {
-  for (const char* bundle : kTrustBundles) {
-    auto added = AddTrustBundle(bundle);
-    if (!added) return added;
-  }
-  for (const char* directory : {"/etc/ssl/certs", "/etc/pki/tls/certs", "/etc/pki/ca-trust"}) {
-    auto added = AddTrustDirectory(directory);
-    if (!added) return added;
-  }
-  if (faccessat(root_.root(), "etc/ssl/certs", F_OK, AT_SYMLINK_NOFOLLOW) == 0) return {};
-  auto made = MakeDirectories(root_.root(), "etc/ssl/certs");
-  if (made) made = Own("ssl/certs/ca-certificates.crt", "");
-  return made;
 }
 
 Status Settings::AddVar() {
@@ -237,6 +175,32 @@ Status Settings::AddVar() {
     if (!shown) return shown;
   }
   return {};
+}
+
+Status AddTrustDirectory(RootFs& root, const std::string& directory) {
+  // The overlay is over what the name leads to; openSUSE's is a link into /var.
+  const UniqueFd real = OpenInRoot(root.host(), directory, O_PATH | O_DIRECTORY);
+  if (!real.valid()) return {};
+  char path[4096];
+  const std::string link = "/oldroot/proc/self/fd/" + std::to_string(real.get());
+  const ssize_t size = readlink(link.c_str(), path, sizeof path - 1);
+  if (size < 0) return tl::unexpected(Error::FromErrno(directory));
+  return root.AddOverlay(std::string(path, static_cast<size_t>(size)), directory);
+}
+
+/// A copy that the guest's root may change, in the overlay's upper layer where there is an overlay.
+Status AddTrustBundle(RootFs& root, const std::string& bundle) {
+  const UniqueFd file = OpenInRoot(root.host(), bundle, O_RDONLY);
+  if (!file.valid()) return {};
+  const std::string directory = bundle.substr(0, bundle.rfind('/'));
+  auto upper = root.Upper(directory);
+  auto made = MakeDirectories(AT_FDCWD, "/new" + directory);
+  if (!upper) return tl::unexpected(std::move(upper).error());
+  if (!made) return made;
+  const bool overlaid = !directory.ends_with("/ssl");
+  const std::string place = overlaid ? *upper : "/new" + directory;
+  return CopyToFile(file.get(), AT_FDCWD, place + bundle.substr(bundle.rfind('/')),
+                    kMaxTrustBundle);
 }
 
 }  // namespace
@@ -268,8 +232,38 @@ std::string GuestGroup(std::string_view host) {
   return guest;
 }
 
-Status AddSettings(RootFs& root, const WorkloadSpec& spec) {
-  return Settings(root, spec).Add();
+Status AddSettings(RootFs& root) {
+  return Settings(root).Add();
+}
+
+Status AddTrust(RootFs& root) {
+  for (const char* bundle : kTrustBundles) {
+    auto added = AddTrustBundle(root, bundle);
+    if (!added) return added;
+  }
+  for (const char* directory : {"/etc/ssl/certs", "/etc/pki/tls/certs", "/etc/pki/ca-trust"}) {
+    auto added = AddTrustDirectory(root, directory);
+    if (!added) return added;
+  }
+  if (faccessat(root.root(), "etc/ssl/certs", F_OK, AT_SYMLINK_NOFOLLOW) == 0) return {};
+  auto made = MakeDirectories(root.root(), "etc/ssl/certs");
+  if (made) made = MakeOwn(root, "ssl/certs/ca-certificates.crt", "");
+  return made;
+}
+
+Status AddNames(const RootFs& root, const std::string& hostname, bool network) {
+  auto done = MakeOwn(root, "hostname", hostname + "\n");
+  if (done) {
+    done = MakeOwn(root, "hosts",
+                   "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
+                   "127.0.1.1 " +
+                       hostname + "\n");
+  }
+  if (done) {
+    done = MakeOwn(root, "resolv.conf",
+                   network ? std::string("nameserver ") + GuestNetwork::kGatewayV4 + "\n" : "");
+  }
+  return done;
 }
 
 }  // namespace sallyport::runtime

@@ -10,11 +10,17 @@
 namespace sallyport::runtime {
 
 /// Fills the sandbox's /etc and /var: what programs need of the host's settings, by a list of names
-/// (settings.cc), and our own files for accounts, names and the resolver. Nothing that is not on
+/// (settings.cc), and our own files for accounts. Nothing that is not on
 /// the list is ever visible. Files are copied, so the guest's root may change them; folders are
-/// shown read-only. The files of CA certificates, and /etc/ssl/certs, are writable: the agent adds
-/// the gate's CA to them.
-Status AddSettings(RootFs& root, const WorkloadSpec& spec);
+/// shown read-only.
+Status AddSettings(RootFs& root);
+
+/// The host's CA certificates, at the same places, writable: the agent adds the gate's CA to them.
+/// May run beside AddSettings(), in another thread.
+Status AddTrust(RootFs& root);
+
+/// Our own files for what the sandbox is called and for its resolver, in the same /etc.
+Status AddNames(const RootFs& root, const std::string& hostname, bool network);
 
 /// The host's accounts as the sandbox has them: those of programs and root, with nothing about
 /// people (ids from 1000 on, except nobody), no password field and no member lists.

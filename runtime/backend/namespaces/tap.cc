@@ -16,9 +16,9 @@ constexpr unsigned kOffloads = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_
 
 }  // namespace
 
-Result<UniqueFd> OpenTunNode(const std::string& path) {
-  UniqueFd tun(open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
-  if (!tun.valid()) return tl::unexpected(Error::FromErrno(path));
+Result<UniqueFd> OpenTunNode(int folder, const std::string& file) {
+  UniqueFd tun(openat(folder, file.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
+  if (!tun.valid()) return tl::unexpected(Error::FromErrno(file));
   return tun;
 }
 

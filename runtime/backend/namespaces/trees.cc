@@ -54,30 +54,21 @@ bool SetAttributes(int tree, uint64_t attributes, int userns) {
   return mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, &change, sizeof change) == 0;
 }
 
-class TreeMaker {
+class MountMaker {
  public:
-  TreeMaker(const Plan& plan, int userns, uid_t base) : plan_(plan), userns_(userns), base_(base) {}
+  MountMaker(const Plan& plan, uid_t base) : plan_(plan), base_(base) {}
 
-  Result<Trees> Make() {
-    Trees trees;
-    for (const char* directory : kToolDirectories) AddTool(directory, trees);
+  Result<std::vector<UniqueFd>> Make() {
+    std::vector<UniqueFd> trees;
     for (const Plan::Mount& mount : plan_.mounts) {
       auto tree = MakeMount(mount);
       if (!tree) return tl::unexpected(std::move(tree).error());
-      trees.mounts.push_back(std::move(*tree));
+      trees.push_back(std::move(*tree));
     }
     return trees;
   }
 
  private:
-  void AddTool(const char* directory, Trees& trees) const {
-    struct stat info;
-    if (lstat(directory, &info) != 0 || !S_ISDIR(info.st_mode)) return;
-    UniqueFd tree = CloneTree(directory, 0);
-    if (!tree.valid() || !SetAttributes(tree.get(), kSafe | MOUNT_ATTR_RDONLY, userns_)) return;
-    trees.tools.push_back({directory, std::move(tree)});
-  }
-
   Result<int> OwnerNamespaceOf(const Plan::Mount& mount) {
     UniqueFd& known = owners_[{mount.owner, mount.group}];
     if (!known.valid()) {
@@ -106,15 +97,26 @@ class TreeMaker {
   }
 
   const Plan& plan_;
-  int userns_;
   uid_t base_;
   std::map<std::pair<uid_t, gid_t>, UniqueFd> owners_;
 };
 
 }  // namespace
 
-Result<Trees> MakeTrees(const Plan& plan, int userns, uid_t base) {
-  return TreeMaker(plan, userns, base).Make();
+std::vector<ToolTree> MakeToolTrees(int userns) {
+  std::vector<ToolTree> tools;
+  for (const char* directory : kToolDirectories) {
+    struct stat info;
+    if (lstat(directory, &info) != 0 || !S_ISDIR(info.st_mode)) continue;
+    UniqueFd tree = CloneTree(directory, 0);
+    if (!tree.valid() || !SetAttributes(tree.get(), kSafe | MOUNT_ATTR_RDONLY, userns)) continue;
+    tools.push_back({directory, std::move(tree)});
+  }
+  return tools;
+}
+
+Result<std::vector<UniqueFd>> MakeMountTrees(const Plan& plan, uid_t base) {
+  return MountMaker(plan, base).Make();
 }
 
 }  // namespace sallyport::runtime

@@ -14,26 +14,25 @@ namespace sallyport::runtime {
 /// Detached mounts, made by a launcher that is root for a sandbox whose ids are others. The
 /// sandbox's first process puts them into its own root; it could not even look into most of their
 /// sources.
-struct Trees {
-  struct Tool {
-    std::string directory;  ///< "/usr"
-    UniqueFd tree;
-  };
-  std::vector<Tool> tools;       ///< The host's tool directories whose ids could be mapped.
-  std::vector<UniqueFd> mounts;  ///< One for each mount of the plan.
+struct ToolTree {
+  std::string directory;  ///< "/usr"
+  UniqueFd tree;
 };
 
-/// Makes them for the guest ids BASE.. of the user namespace USERNS.
+/// The host's tool directories, for the guest ids of the user namespace USERNS.
 ///
-/// The tool directories map every id to the guest's of the same number: guest root may then change
+/// They map every id to the guest's of the same number: guest root may then change
 /// its own copy of them. That makes root's private files in them readable, so only directories that
 /// hold programs are mapped: never /etc, /var or /opt. Where the file system can't map ids, the
 /// directory is left out, and the sandbox takes the unmapped one.
+std::vector<ToolTree> MakeToolTrees(int userns);
+
+/// One for each mount of PLAN, for the guest ids from BASE on.
 ///
 /// A mount maps one id only: its source's owner is guest root. Nothing in it can be given to
 /// another id, so no file of another host user appears. A writable mount on a file system that
 /// can't map ids is kUnsupported.
-Result<Trees> MakeTrees(const Plan& plan, int userns, uid_t base);
+Result<std::vector<UniqueFd>> MakeMountTrees(const Plan& plan, uid_t base);
 
 /// The directories of the host's root that hold programs, where they are directories: elsewhere
 /// they are links into /usr.

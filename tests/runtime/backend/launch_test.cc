@@ -86,7 +86,7 @@ TEST_CASE("a TAP that was asked for is an error where there is no tun node") {
   options.link = Link::kTap;
   options.tun_node = "/dev/does-not-exist";
   CHECK_THAT(As(who, [&] { return StartError(BasicSpec(), options); }),
-             StartsWith("opening the tun node: /dev/does-not-exist: No such file or directory"));
+             StartsWith("bringing up the network: /dev/does-not-exist: No such file or directory"));
 }
 
 TEST_CASE("without a network there is lo and nothing else") {
@@ -192,6 +192,23 @@ TEST_CASE("a failed start says which step failed and leaves nothing behind") {
   spec.agent_path = dir / "missing";
   CHECK(As(who, [&] { return ErrorAndTraces(spec); }) ==
         "opening the agent " + spec.agent_path + ": No such file or directory");
+}
+
+TEST_CASE("a sandbox that is begun and never described leaves nothing behind") {
+  FOR_ROOT_AND_USER;
+  CHECK(As(who, []() -> std::string {
+          auto starting = NewNamespaceBackend({})->Begin();
+          if (!starting) return starting.error().message();
+          starting->reset();
+          return waitpid(-1, nullptr, WNOHANG) == -1 && errno == ECHILD ? "nothing" : "a process";
+        }) == "nothing");
+}
+
+TEST_CASE("a mistake in the description is told in the user's words, and nothing is left") {
+  FOR_ROOT_AND_USER;
+  WorkloadSpec spec = BasicSpec();
+  spec.hostname = "two words";
+  CHECK(As(who, [&] { return ErrorAndTraces(spec); }) == "\"two words\" is not a host name");
 }
 
 TEST_CASE("a host without user namespaces is told what to change") {

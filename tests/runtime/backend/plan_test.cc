@@ -146,5 +146,35 @@ TEST_CASE("an error survives its way out of the sandbox") {
   CHECK(DecodeError("\x7fx").code() == Code::kSystem);
 }
 
+TEST_CASE("a plan told to the first process is the same there, and half of one is none") {
+  Plan plan;
+  plan.hostname = "box";
+  plan.network = false;
+  plan.agent_path = "/usr/libexec/agent";
+  plan.mounts = {{.source = "/a\nb",
+                  .target = "/t",
+                  .writable = true,
+                  .directory = true,
+                  .owner = 7,
+                  .group = 4294967294,
+                  .hidden = {"x", "y/z"}},
+                 {.source = "/c", .target = "/u", .hidden = {}}};
+  plan.masked = {"/secret"};
+  const std::string bytes = EncodePlan(plan);
+  const auto same = DecodePlan(bytes);
+  REQUIRE(same);
+  CHECK(same->hostname == "box");
+  CHECK_FALSE(same->network);
+  CHECK(same->agent_path == plan.agent_path);
+  CHECK(same->masked == plan.masked);
+  REQUIRE(same->mounts.size() == 2);
+  const Plan::Mount& mount = same->mounts[0];
+  CHECK((mount.source == "/a\nb" && mount.target == "/t" && mount.writable && mount.directory));
+  CHECK((mount.owner == 7 && mount.group == 4294967294));
+  CHECK(mount.hidden == plan.mounts[0].hidden);
+  CHECK((same->mounts[1].source == "/c" && !same->mounts[1].writable));
+  for (size_t size = 0; size < bytes.size(); ++size) CHECK_FALSE(DecodePlan(bytes.substr(0, size)));
+}
+
 }  // namespace
 }  // namespace sallyport::runtime
