@@ -240,4 +240,10 @@ Answer Decide(Engine& engine, Question question) {
   return Decision(engine, std::move(question)).Make();
 }
 
+void GivePlaceholders(Engine& engine) {
+  for (const SecretSpec& secret : engine.secrets()) {
+    engine.SetPlaceholder(secret.name, "placeholder-of-" + secret.name);
+  }
+}
+
 }  // namespace sallyport::policy

@@ -35,4 +35,8 @@ struct Answer {
 /// and nobody can know before, is left open and said in the steps: the addresses of a name.
 Answer Decide(Engine& engine, Question question);
 
+/// Gives each secret of ENGINE a placeholder that only looks like one, so that callbacks which use
+/// a secret can be asked about outside of a sandbox.
+void GivePlaceholders(Engine& engine);
+
 }  // namespace sallyport::policy
