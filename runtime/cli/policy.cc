@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/api/policy_reload.h"
 #include "runtime/api/policy_tests.h"
 #include "runtime/api/policy_tools.h"
 #include "runtime/cli/commands.h"
@@ -59,6 +60,14 @@ int Test(const PolicyTestPlan& plan) {
                     kMistake);
   }
   return Report(TestPolicy(plan));
+}
+
+int Reload(const std::string& sandbox, const std::optional<std::string>& file) {
+  const auto report = ReloadPolicy(sandbox, file);
+  if (!report) return Complain(report.error(), 1);
+  for (const auto& warning : report->warnings) std::fprintf(stderr, "%s\n", warning.c_str());
+  std::printf("%s\n", report->text.c_str());
+  return 0;
 }
 
 void AddCheck(CLI::App& policy, Run& run) {
@@ -135,6 +144,22 @@ void AddDiff(CLI::App& policy, Run& run) {
   });
 }
 
+void AddReload(CLI::App& policy, Run& run) {
+  auto* reload = policy.add_subcommand(
+      "reload", "Gives a running sandbox its policy anew; one with a mistake changes nothing");
+  reload->footer(
+      "Connections that the policy denies now are cut, secrets that it does not declare any more "
+      "are revoked.\nExits with 1 when nothing was changed.\n\n"
+      "Examples:\n  sandboxctl policy reload sp-h2k\n"
+      "  sandboxctl policy reload sp-h2k narrower.lua");
+  auto sandbox = std::make_shared<std::string>();
+  auto file = std::make_shared<std::optional<std::string>>();
+  reload->add_option("SANDBOX", *sandbox, "Its id, or the beginning of it")->required();
+  reload->add_option("FILE", *file, "The policy; by default the file that it runs on");
+  reload->callback(
+      [&run, sandbox, file] { run = [sandbox, file] { return Reload(*sandbox, *file); }; });
+}
+
 void AddPreset(CLI::App& policy, Run& run) {
   auto* preset = policy.add_subcommand(
       "preset", "Shows what `use \"NAME\"` stands for; without a name, lists the presets");
@@ -154,6 +179,7 @@ void AddPolicy(CLI::App& app, Run& run) {
   AddExplain(*policy, run);
   AddTest(*policy, run);
   AddDiff(*policy, run);
+  AddReload(*policy, run);
   AddPreset(*policy, run);
 }
 

@@ -33,7 +33,10 @@ class ProxyDecisions final : public mitm::ProxyDecider {
   /// says why it is refused before the policy is asked.
   using Attribute = std::function<std::optional<Refusal>(policy::Facts&)>;
 
-  ProxyDecisions(const Services& services, Attribute attribute);
+  /// Told of the facts of each flow or request that is granted.
+  using Granted = std::function<void(const policy::Facts&)>;
+
+  ProxyDecisions(const Services& services, Attribute attribute, Granted granted = {});
   ~ProxyDecisions() override;
 
   Pending Decide(const mitm::ProxyQuestion& question,
@@ -44,6 +47,7 @@ class ProxyDecisions final : public mitm::ProxyDecider {
 
   const Services services_;
   const Attribute attribute_;
+  const Granted granted_;
   uint64_t next_id_ = 1;
   std::map<uint64_t, std::unique_ptr<Decision>> decisions_;
 };
