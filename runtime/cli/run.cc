@@ -217,6 +217,8 @@ int RunProgram(const RunOptions& options) {
   });
   if (!watched) return Complain(watched.error().message());
 
+  std::optional<AuditRenewal> audit;
+  if (sandbox->audit) audit.emplace(**loop, sandbox->id, *sandbox->audit);
   std::optional<RawTerminal> raw;
   if (options.tty) raw.emplace();
   while (!outcome) {

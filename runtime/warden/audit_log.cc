@@ -268,6 +268,10 @@ void AuditLog::Flush(Clock::time_point now) {
   }
 }
 
+void AuditLog::Continue(UniqueFd fd) {
+  if (healthy()) fd_ = std::move(fd);
+}
+
 void AuditLog::Emit(const Kind& occurrence) {
   std::string line = Head(occurrence.time);
   AppendField(line, "flow", occurrence.flow);

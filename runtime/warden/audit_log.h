@@ -51,6 +51,9 @@ class AuditLog : public AuditSink {
   /// What records that don't say it are taken to be decided by: the policy's GENERATION, 1 at first.
   void SetGeneration(uint64_t generation) { generation_ = generation; }
 
+  /// Goes on in FD, opened as the first one, unless the log has failed already.
+  void Continue(UniqueFd fd);
+
   /// Writes the counts whose window or second is over at NOW. Call it from a timer, about once a
   /// second; with Clock::time_point::max() it writes all of them.
   void Flush(Clock::time_point now);

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -418,6 +419,18 @@ size_t Warden::PutInForce(const std::function<void()>& replace) {
   return cut;
 }
 
+/// The owner has found that the log's file was renamed, and gives the new one.
+ControlReply Warden::ContinueAudit(UniqueFd file) {
+  struct stat info {};
+  const int flags = file.valid() ? fcntl(file.get(), F_GETFL) : -1;
+  if (flags < 0 || (flags & O_APPEND) == 0 || (flags & O_ACCMODE) != O_WRONLY ||
+      fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
+    return {.done = false, .text = "an audit log is a file that is open for appending", .rows = {}};
+  }
+  audit_->Continue(std::move(file));
+  return {.done = true, .text = "", .rows = {}};
+}
+
 ControlReply Warden::OnCommand(const ControlRequest& request, UniqueFd attached) {
   if (request.verb == "info") {
     return {.done = true,
@@ -426,6 +439,7 @@ ControlReply Warden::OnCommand(const ControlRequest& request, UniqueFd attached)
                       std::string(ToString(workload_.link_kind))}}};
   }
   if (ApprovalCommands::Knows(request.verb)) return approval_commands_->Run(request);
+  if (request.verb == "audit file") return ContinueAudit(std::move(attached));
   if (request.verb == "policy file") {
     return {.done = true, .text = launch_.policy_folder + "/" + launch_.policy_name, .rows = {}};
   }

@@ -81,6 +81,7 @@ class Warden {
   void FlushAuditLater();
   /// Calls REPLACE, which replaces the policy, and cuts what the new one denies.
   size_t PutInForce(const std::function<void()>& replace);
+  ControlReply ContinueAudit(UniqueFd file);
   ControlReply OnCommand(const ControlRequest& request, UniqueFd attached);
 
   /// The sandbox is over: what flows is closed, the audit log written, then the owner hears LAST.
