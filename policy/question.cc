@@ -195,6 +195,7 @@ class Decision {
 
   /// Nothing is waited for here: what would be decided depends on what comes of it.
   void Wait(const policy::Wait& wait, const std::string& rule) {
+    answer_.waits = true;
     answer_.reason = ToString(Reason::kApprovalPending);
     answer_.rule = rule;
     const auto* question = std::get_if<AskWait>(&wait);

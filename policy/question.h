@@ -25,6 +25,8 @@ struct Answer {
   std::string rule;    ///< What decided: "policy.lua:12", or a rule's name. Empty for the default.
   std::string reason;  ///< Stable code ("denied_by_rule"); "allowed".
   std::string detail;  ///< One sentence.
+  /// Not known here: the user is asked, or a callback waits.
+  bool waits = false;
   std::string how_to_allow;  ///< The smallest change that would allow it; may be empty.
   std::vector<std::string>
       steps;  ///< What was looked at, in order: "name: …", "flow: …", "request: …".

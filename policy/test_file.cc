@@ -152,7 +152,10 @@ void Miss(lua_State* lua, const Asked& asked, const std::string& expected) {
   TestFailure failure;
   failure.line = CurrentLine(lua);
   failure.expected = Printable(asked.words, 300) + " to be " + expected;
-  failure.got = (asked.answer->allowed ? "allowed: " : "denied (" + asked.answer->reason + "): ") +
+  const std::string verdict = asked.answer->allowed ? "allowed"
+                              : asked.answer->waits ? "waiting"
+                                                    : "denied";
+  failure.got = verdict + (asked.answer->allowed ? "" : " (" + asked.answer->reason + ")") + ": " +
                 asked.answer->detail;
   failure.rule = asked.answer->rule;
   failure.rule_line = SourceLine(host.policies[host.test->policy], failure.rule);
@@ -189,9 +192,15 @@ int Denied(lua_State* lua) {
   if (!text && !lua_isnoneornil(lua, 2)) return luaL_error(lua, "denied takes a text, or nothing");
   const bool said = !text || asked.answer->reason == *text ||
                     asked.answer->detail.find(*text) != std::string::npos;
-  if (asked.answer->allowed || !said) {
+  if (asked.answer->allowed || asked.answer->waits || !said) {
     Miss(lua, asked, text ? "denied with " + Quoted(*text) : "denied");
   }
+  return Again(lua);
+}
+
+int Asks(lua_State* lua) {
+  const Asked& asked = CheckKind(lua, About::kFlow);
+  if (!asked.answer->waits) Miss(lua, asked, "asked about");
   return Again(lua);
 }
 
@@ -225,8 +234,9 @@ int UnknownCheck(lua_State* lua) {
   const std::string name = ReadString(lua, 2).value_or("?");
   lua_pushvalue(lua, 2);
   if (lua_rawget(lua, lua_upvalueindex(1)) != LUA_TNIL) return 1;
-  return luaL_error(lua, "there is no check '%s'%s", Printable(name, 60).c_str(),
-                    DidYouMean(name, {"allowed", "denied", "by", "resolves", "refused"}).c_str());
+  return luaL_error(
+      lua, "there is no check '%s'%s", Printable(name, 60).c_str(),
+      DidYouMean(name, {"allowed", "denied", "asks", "by", "resolves", "refused"}).c_str());
 }
 
 // ---- The file's own statements.
@@ -275,7 +285,7 @@ void DefineKind(lua_State* lua, const char* kind, const luaL_Reg* methods) {
 void DefineTests(lua_State* lua) {
   static constexpr luaL_Reg kNone[] = {{nullptr, nullptr}};
   static constexpr luaL_Reg kChecks[] = {
-      {"allowed", &Allowed}, {"denied", &Denied}, {"resolves", &Resolves},
+      {"allowed", &Allowed}, {"denied", &Denied}, {"asks", &Asks},   {"resolves", &Resolves},
       {"refused", &Refused}, {"by", &By},         {nullptr, nullptr}};
   DefineKind(lua, kQuestion, kNone);
   DefineKind(lua, kExpectation, kChecks);

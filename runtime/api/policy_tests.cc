@@ -82,7 +82,8 @@ class Tester {
     size_t different = 0;
     for (const Recorded& recorded : recording.decisions) {
       const auto answer = policy::Decide(**engine, recorded.question);
-      if (answer.allowed == recorded.allowed) continue;
+      // What the user, or a callback that waits, would say is not known.
+      if (answer.allowed == recorded.allowed || answer.waits) continue;
       ++different;
       Add("FAIL  " + recorded.words + "\n  was " + (recorded.allowed ? "allowed" : "denied") +
           (recorded.rule.empty() ? "" : " by " + recorded.rule) + ", is " +
@@ -105,8 +106,14 @@ class Tester {
 };
 
 std::string Verdict(const policy::Answer& answer) {
-  return (answer.allowed ? "allowed" : "denied (" + answer.reason + ")") +
+  const std::string verdict = answer.allowed ? "allowed" : answer.waits ? "asked" : "denied";
+  return verdict + (answer.allowed || answer.waits ? "" : " (" + answer.reason + ")") +
          (answer.rule.empty() ? "" : " by " + answer.rule);
+}
+
+/// How much is granted.
+int Rank(const policy::Answer& answer) {
+  return answer.allowed ? 2 : answer.waits ? 1 : 0;
 }
 
 Result<std::unique_ptr<policy::Engine>> LoadFile(const std::string& file) {
@@ -138,9 +145,9 @@ PolicyTestReport DiffPolicies(const std::string& old_policy, const std::string& 
     if (!seen.insert(recorded.words).second) continue;
     const auto was = policy::Decide(**before, recorded.question);
     const auto is = policy::Decide(**after, recorded.question);
-    if (was.allowed == is.allowed) continue;
+    if (was.allowed == is.allowed && was.waits == is.waits) continue;
     ++report.failed;
-    report.text += std::string(is.allowed ? "+ " : "- ") + recorded.words + "\n    was " +
+    report.text += std::string(Rank(is) > Rank(was) ? "+ " : "- ") + recorded.words + "\n    was " +
                    Verdict(was) + "\n    is  " + Verdict(is) + "\n";
   }
   report.text +=

@@ -70,6 +70,22 @@ expect(dns "evil.example"):resolves())");
       Contains(text, "5: expected dns evil.example to be resolved but denied (name_not_granted)"));
 }
 
+TEST_CASE("what waits for the user is neither allowed nor denied") {
+  const Engine::Source asking{"ask.http { host = 'api.github.com', message = 'really?' }", "p.lua",
+                              "/"};
+  const auto failures = [&](const std::string& check) {
+    const auto run =
+        RunFile("test('x', function() expect(http 'GET https://api.github.com/')" + check + " end)",
+                asking);
+    REQUIRE(run.tests.size() == 1);
+    return run.tests[0].failures.size();
+  };
+  CHECK(failures(":asks():by 'p.lua:1'") == 0);
+  CHECK(failures(":allowed()") == 1);
+  CHECK(failures(":denied()") == 1);
+  CHECK(Failures("expect(tcp 'db.internal:5432'):asks()") != "");
+}
+
 TEST_CASE("callbacks run in a test, see its headers, and start anew in each") {
   const auto run = RunFile(R"(policy "policy.lua"
     for i = 1, 2 do
