@@ -14,6 +14,7 @@ namespace sallyport {
 /// One decision, as the audit log tells it (docs/audit.md). Never holds a secret's value: only names.
 struct AuditRecord {
   uint64_t flow = 0;           ///< Identifies the flow within its sandbox; requests of one connection share it.
+  uint64_t generation = 0;     ///< Of the policy that decided (Engine::generation()); 0: the latest.
   std::string transport;       ///< "tcp", "udp", "icmp", "dns", "http", "https".
   std::string name;            ///< Canonical host name; empty when the flow has none.
   std::optional<IpAddress> address;  ///< The address dialled or refused, as far as known.
@@ -25,6 +26,7 @@ struct AuditRecord {
   bool allowed = false;
   Reason reason = Reason::kAllowed;
   std::string detail;          ///< One sentence for people; bounded, without secrets.
+  std::string how_to_allow;    ///< Of a refusal: what would allow it; may be empty.
   std::vector<std::string> secrets;  ///< Names of the secrets that were used.
   uint64_t bytes_up = 0;
   uint64_t bytes_down = 0;

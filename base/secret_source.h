@@ -15,11 +15,13 @@ namespace sallyport {
 /// A variable of the user's environment.
 struct EnvSource {
   std::string variable;
+  bool operator==(const EnvSource&) const = default;
 };
 
 /// A file, without its last newline.
 struct FileSource {
   std::string path;  ///< Absolute.
+  bool operator==(const FileSource&) const = default;
 };
 
 /// What a program of the user's prints, without its last newline.
@@ -27,6 +29,7 @@ struct CommandSource {
   std::vector<std::string> argv;          ///< Never empty, never joined: no shell sees it.
   std::string folder;                     ///< Where it runs: the policy's.
   std::chrono::milliseconds lifetime{0};  ///< How long its output is good; 0: until it is refused.
+  bool operator==(const CommandSource&) const = default;
 };
 
 /// A source that needs no server: what a secret, or a part of one below, is read from.
@@ -47,6 +50,7 @@ struct OAuth2Source {
   std::vector<std::string> scopes;
   std::optional<std::string> audience;
   bool private_network = false;  ///< The endpoint may have a private address, or be on loopback.
+  bool operator==(const OAuth2Source&) const = default;
 };
 
 /// A GitHub App's installation token.
@@ -58,6 +62,7 @@ struct GitHubAppSource {
   std::vector<std::string> repositories;  ///< Empty: all of the installation.
   std::vector<std::pair<std::string, std::string>> permissions;  ///< Empty: all of the app.
   bool private_network = false;
+  bool operator==(const GitHubAppSource&) const = default;
 };
 
 /// Where a secret's value comes from. Read by the broker, never by the warden.

@@ -227,6 +227,7 @@ Refusal Exchange::Refused(Reason reason, int status, std::string detail) {
 void Exchange::Refuse(const Refusal& refusal) {
   reason_ = refusal.reason;
   detail_ = refusal.detail;
+  record_.how_to_allow = refusal.how_to_allow;
   if (!refusal.rule.empty()) record_.rule = refusal.rule;
   Refusal told = refusal;
   if (told.rule.empty() && reason_ == Reason::kDeniedByRule) told.rule = record_.rule;

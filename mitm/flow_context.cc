@@ -69,6 +69,7 @@ const std::string& FlowContext::target_key() {
 AuditRecord FlowContext::Record() const {
   AuditRecord record;
   record.flow = facts().flow;
+  record.generation = gate_.engine.generation();
   record.transport = tls.encrypted ? "https" : "http";
   if (facts().name) {
     record.name = facts().name->text();
@@ -83,6 +84,7 @@ void FlowContext::Write(AuditRecord record, Reason reason, std::string_view deta
   record.reason = reason;
   record.allowed = reason == Reason::kAllowed || reason == Reason::kAnsweredByGate;
   record.detail = gate_.secrets.Redact(detail).substr(0, kMaxAuditDetail);
+  record.how_to_allow = gate_.secrets.Redact(record.how_to_allow).substr(0, kMaxAuditDetail);
   gate_.audit.Write(record);
 }
 

@@ -4,6 +4,7 @@
 
 #include "policy/explain.h"
 #include "policy/flow_decision.h"
+#include "policy/flow_terms.h"
 #include "policy/http_grant.h"
 #include "policy/load.h"
 #include "policy/request_decision.h"
@@ -43,6 +44,7 @@ class EngineImpl final : public Engine {
   }
   ResponseVerdict DecideResponse(const Facts& facts, const TlsFacts& tls,
                                  const RequestHead& request, ResponseHead& response) override;
+  std::string FlowTerms(const Facts& facts) override;
 
  private:
   const Declarations& declared() const { return script_->declared; }
@@ -52,6 +54,8 @@ class EngineImpl final : public Engine {
   const Rule* Permit(const HttpGrant& grant, const Facts& facts, const RequestHead& request,
                      std::string_view path, RequestVerdict& verdict) const;
   bool MayDiffer(const HttpGrant& grant, bool has_functions) const;
+  std::optional<RequestVerdict> Renew(HttpGrant& grant, const Facts& facts);
+
   const std::shared_ptr<LoadedScript> script_;
 };
 
@@ -203,8 +207,45 @@ bool EngineImpl::MayDiffer(const HttpGrant& grant, bool has_functions) const {
   return has_functions || LooksAtPaths(rules(), grant);
 }
 
+RequestVerdict Denied(Refusal refusal) {
+  RequestVerdict verdict;
+  verdict.rule = refusal.rule;
+  verdict.refusal = std::move(refusal);
+  return verdict;
+}
+
+// GRANT is of a policy that this one replaced: it becomes what this one grants. The connection was
+// opened on the earlier one's terms, so one that goes elsewhere now is of no use; such are cut at
+// the reload, and what gets here is refused.
+std::optional<RequestVerdict> EngineImpl::Renew(HttpGrant& grant, const Facts& facts) {
+  FlowVerdict flow = DecideFlow(facts);
+  if (flow.action == FlowVerdict::Action::kDeny) return Denied(std::move(flow.refusal));
+  if (!flow.http || flow.passthrough || !SameTarget(flow.to, grant.target)) {
+    Refusal refusal;
+    refusal.status = 421;
+    refusal.detail = "the policy was reloaded, and this connection is not what it grants; open another";
+    return Denied(std::move(refusal));
+  }
+  grant.Swap(*flow.http);
+  return std::nullopt;
+}
+
+std::string EngineImpl::FlowTerms(const Facts& facts) {
+  const FlowVerdict flow = DecideFlow(facts);
+  // What a callback or the user would say is not known: as if it were denied.
+  if (flow.action != FlowVerdict::Action::kRaw && flow.action != FlowVerdict::Action::kHttp) return {};
+  std::string terms = DescribeTerms(flow, rules());
+  if (flow.http && (HasRequestFunctions(*script_, *flow.http, facts) || SeesResponses(facts))) {
+    terms += " callbacks of " + std::to_string(reinterpret_cast<uintptr_t>(script_->state.get()));
+  }
+  return terms;
+}
+
 RequestVerdict EngineImpl::DecideRequest(HttpGrant& grant, const Facts& facts, const TlsFacts& tls,
                                          RequestHead& request) {
+  if (!grant.BelongsTo(script_->state)) {
+    if (auto refused = Renew(grant, facts)) return *std::move(refused);
+  }
   RequestVerdict verdict;
   const Rule* rule = Permit(grant, facts, request, request.path, verdict);
   const bool has_functions = HasRequestFunctions(*script_, grant, facts);
@@ -245,6 +286,10 @@ ResponseVerdict EngineImpl::DecideResponse(const Facts& facts, const TlsFacts& t
 }
 
 }  // namespace
+
+std::string Engine::FlowTerms(const Facts&) {
+  return {};
+}
 
 Engine::Loaded LoadWithBudget(const Engine::Source& source, const Budget& budget) {
   Engine::Loaded loaded;

@@ -231,7 +231,8 @@ class Engine {
   /// Rules, on.request in file order, the function given to accept, the question of an `ask` rule.
   /// Hooks may change REQUEST; it is left alone unless the verdict is kForward. kBadRequest for a
   /// path that servers may normalise to another which rules or hooks would decide differently.
-  /// GRANT outlives a verdict that waits.
+  /// GRANT outlives a verdict that waits. One of a policy that this one has replaced becomes what this
+  /// one grants to FACTS, or the request is denied.
   virtual RequestVerdict DecideRequest(HttpGrant& grant, const Facts& facts, const TlsFacts& tls,
                                        RequestHead& request) = 0;
   /// Whether on.response functions are to see the answers of a flow with FACTS.
@@ -240,6 +241,14 @@ class Engine {
   /// Functions may change RESPONSE; it is left alone unless the verdict is kForward.
   virtual ResponseVerdict DecideResponse(const Facts& facts, const TlsFacts& tls,
                                          const RequestHead& request, ResponseHead& response) = 0;
+
+  /// Which loading of a sandbox's policy this is (LiveEngine): 1, and one more at each reload.
+  virtual uint64_t generation() const { return 1; }
+  /// What decides over a connection with FACTS once it is open, as a text to be compared with what
+  /// another policy says; empty where it is denied, or waits for the user or in a callback. Callbacks
+  /// that see its requests make the text unlike that of every other policy: what they would say now
+  /// can't be known.
+  virtual std::string FlowTerms(const Facts& facts);
 };
 
 }  // namespace sallyport::policy

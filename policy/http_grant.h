@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "policy/lua_state.h"
@@ -21,6 +22,17 @@ class HttpGrant {
   }
   HttpGrant(const HttpGrant&) = delete;
   HttpGrant& operator=(const HttpGrant&) = delete;
+
+  /// Whether it was made by the policy of STATE; the numbers in `rules` are that policy's.
+  bool BelongsTo(const std::shared_ptr<LuaState>& state) const { return state_ == state; }
+  /// Becomes what OTHER is; OTHER becomes what this was.
+  void Swap(HttpGrant& other) {
+    std::swap(rules, other.rules);
+    std::swap(accepted, other.accepted);
+    std::swap(function, other.function);
+    std::swap(target, other.target);
+    std::swap(state_, other.state_);
+  }
 
   std::vector<uint32_t> rules;
   std::optional<Rule> accepted;     ///< By on.connect; asked after `rules`.

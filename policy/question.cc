@@ -195,6 +195,7 @@ class Decision {
 
   /// Nothing is waited for here: what would be decided depends on what comes of it.
   void Wait(const policy::Wait& wait, const std::string& rule) {
+    answer_.waits = true;
     answer_.reason = ToString(Reason::kApprovalPending);
     answer_.rule = rule;
     const auto* question = std::get_if<AskWait>(&wait);
@@ -238,6 +239,12 @@ Result<Question> Question::Parse(const std::vector<std::string>& words) {
 
 Answer Decide(Engine& engine, Question question) {
   return Decision(engine, std::move(question)).Make();
+}
+
+void GivePlaceholders(Engine& engine) {
+  for (const SecretSpec& secret : engine.secrets()) {
+    engine.SetPlaceholder(secret.name, "placeholder-of-" + secret.name);
+  }
 }
 
 }  // namespace sallyport::policy

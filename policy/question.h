@@ -25,6 +25,8 @@ struct Answer {
   std::string rule;    ///< What decided: "policy.lua:12", or a rule's name. Empty for the default.
   std::string reason;  ///< Stable code ("denied_by_rule"); "allowed".
   std::string detail;  ///< One sentence.
+  /// Not known here: the user is asked, or a callback waits.
+  bool waits = false;
   std::string how_to_allow;  ///< The smallest change that would allow it; may be empty.
   std::vector<std::string>
       steps;  ///< What was looked at, in order: "name: …", "flow: …", "request: …".
@@ -34,5 +36,9 @@ struct Answer {
 /// Decides QUESTION as a running gate would, callbacks included. What a running gate also looks at,
 /// and nobody can know before, is left open and said in the steps: the addresses of a name.
 Answer Decide(Engine& engine, Question question);
+
+/// Gives each secret of ENGINE a placeholder that only looks like one, so that callbacks which use
+/// a secret can be asked about outside of a sandbox.
+void GivePlaceholders(Engine& engine);
 
 }  // namespace sallyport::policy

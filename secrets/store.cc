@@ -1,6 +1,7 @@
 #include "secrets/store.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "secrets/body_plan.h"
@@ -47,6 +48,10 @@ struct Store::Impl {
   Status AddPlaceholder(const PlaceholderShape& shape, const ToFind& value, Scope scope);
   Result<ToFind> PrepareValue(std::string_view value) const;
   Result<size_t> IdOf(std::string_view name) const;
+
+  Status RedeclareOne(SecretSpec spec, std::map<std::string, Secret>& values,
+                      const std::map<std::string, size_t>& known);
+  Status CheckRedeclared(const Entry& before, const SecretSpec& spec, const Secret* value) const;
 };
 
 /// Everything else that can fail comes before the placeholder, whose id is the entry's place.
@@ -226,6 +231,88 @@ Status Store::Rotate(std::string_view name, Secret value) {
   if (!known) return fail(std::move(known).error());
   entry.value = std::move(value);
   entry.unavailable.clear();
+  return {};
+}
+
+Status Store::Impl::CheckRedeclared(const Entry& before, const SecretSpec& spec,
+                                    const Secret* value) const {
+  if (before.spec.scrub != spec.scrub) {
+    return Fail(Code::kInvalid, "scrub can't change while the sandbox runs");
+  }
+  if (value == nullptr) return {};
+  if (Status checked = CheckValue(value->Reveal(), spec); !checked) return checked;
+  return CheckValueFits(spec, value->Reveal());
+}
+
+/// Puts SPEC in the place that KNOWN has for its name, or behind all. The declarations before it are
+/// in their places, those behind it are blank.
+Status Store::Impl::RedeclareOne(SecretSpec spec, std::map<std::string, Secret>& values,
+                                 const std::map<std::string, size_t>& known) {
+  const auto given = values.find(spec.name);
+  const auto place = known.find(spec.name);
+  if (place == known.end()) {
+    if (given == values.end()) return Fail(Code::kNotFound, "its value is missing");
+    return Declare(std::move(spec), std::move(given->second), {});
+  }
+  if (Status checked = CheckSpec(spec, entries); !checked) return checked;
+  Result<Entry> made = MakeEntry(std::move(spec));
+  if (!made) return tl::unexpected(std::move(made).error());
+  Entry& entry = entries[place->second];
+  entry.spec = std::move(made->spec);
+  entry.paths = std::move(made->paths);
+  return {};
+}
+
+Status Store::Redeclare(std::vector<SecretSpec> specs, std::map<std::string, Secret> values) {
+  Entries& entries = impl_->entries;
+  std::map<std::string, size_t> known;
+  std::vector<std::pair<SecretSpec, std::vector<PathGlob>>> before;
+  for (size_t id = 0; id < entries.size(); ++id) known.emplace(entries[id].spec.name, id);
+  for (const SecretSpec& spec : specs) {
+    const auto place = known.find(spec.name);
+    if (place == known.end()) continue;
+    const Entry& entry = entries[place->second];
+    const auto given = values.find(spec.name);
+    const Secret* value = given != values.end() ? &given->second : entry.value ? &*entry.value : nullptr;
+    if (Status fits = impl_->CheckRedeclared(entry, spec, value); !fits) {
+      return tl::unexpected(std::move(fits).error().In("secret " + spec.name));
+    }
+  }
+  for (Entry& entry : entries) before.emplace_back(std::exchange(entry.spec, {}), std::move(entry.paths));
+  const auto undo = [&](const std::string& name, Error why) {
+    for (size_t id = 0; id < entries.size(); ++id) {
+      if (id >= before.size()) {  // Added just now; its placeholder is known to nobody.
+        (void)Revoke(entries[id].spec.name);
+        entries[id].spec.hosts.clear();
+        entries[id].spec.inject.clear();
+        continue;
+      }
+      std::tie(entries[id].spec, entries[id].paths) = std::move(before[id]);
+    }
+    return tl::unexpected(std::move(why).In("secret " + name));
+  };
+  std::vector<std::string> declared;
+  for (SecretSpec& spec : specs) {
+    declared.push_back(spec.name);
+    if (Status done = impl_->RedeclareOne(std::move(spec), values, known); !done) {
+      return undo(declared.back(), std::move(done).error());
+    }
+  }
+  for (size_t id = 0; id < before.size(); ++id) {
+    Entry& entry = entries[id];
+    if (!entry.spec.name.empty()) continue;
+    entry.spec = std::move(before[id].first);
+    entry.spec.hosts.clear();
+    entry.spec.inject.clear();
+    (void)Revoke(entry.spec.name);
+    entry.unavailable = "the policy does not declare it any more";
+  }
+  for (auto& [name, value] : values) {
+    if (!known.contains(name)) continue;  // Declare() took it.
+    if (Status rotated = Rotate(name, std::move(value)); !rotated) {
+      (void)MakeUnavailable(name, "its new value can't be used: " + rotated.error().message());
+    }
+  }
   return {};
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -136,6 +137,13 @@ class Store {
   /// From now on, until Rotate(), the use of NAME is refused (kSecretUnavailable); its values are
   /// still scrubbed, as after Rotate(). kNotFound.
   Status Revoke(std::string_view name);
+
+  /// Makes SPECS, which a policy that was loaded anew declares, the declarations of this store; VALUES
+  /// has a value for each that is new, or gets another one. All of them, or on an error (as of
+  /// Add(); and kNotFound for a new one without a value) nothing. What is declared still keeps its
+  /// placeholder and, without one in VALUES, its value; `scrub` can't change then. What is not
+  /// declared any more is revoked, and belongs to no host.
+  Status Redeclare(std::vector<SecretSpec> specs, std::map<std::string, Secret> values);
 
   /// TEXT with every rendering of a value replaced, as Scrubber() does, also of secrets that are
   /// not scrubbed (unless shorter than 8 bytes): for messages and logs.

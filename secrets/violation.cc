@@ -86,6 +86,8 @@ std::optional<Refusal> Unplaced(const Entry& entry, const Place& place) {
 
 std::optional<Refusal> ViolationOf(const Entry& entry, const RequestTarget& target,
                                    const RequestHead& request, const Place& place) {
+  // Without hosts, it was withdrawn.
+  if (entry.spec.hosts.empty()) return Unavailable(entry);
   if (!target.host || !MayReceive(entry, *target.host)) return WrongHost(entry, target);
   if (auto refusal = Unplaced(entry, place)) return refusal;
   const std::optional<std::string> out = OutOfScope(entry, target, request);

@@ -237,7 +237,7 @@ Result<UniqueFd> Values(const std::vector<SecretSource>& sources) {
   return read_end;
 }
 
-Result<std::string> AuditFile(const SandboxConfig& config) {
+Result<std::string> AuditPath(const SandboxConfig& config) {
   if (config.audit_file) return *config.audit_file;
   auto folder = StateFolder();
   if (!folder) return tl::unexpected(std::move(folder).error().In("audit log"));
@@ -245,10 +245,17 @@ Result<std::string> AuditFile(const SandboxConfig& config) {
   return *folder + "/audit.jsonl";
 }
 
-Result<UniqueFd> OpenAudit(const std::string& path) {
-  UniqueFd file(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600));
-  if (!file.valid()) return tl::unexpected(Error::FromErrno("audit log " + path));
-  return file;
+/// Hidden from a sandbox that sees its folder is the one file that is there at the start.
+AuditFile::Rotates RotatesFor(const std::string& path, const Launch& launch) {
+  const auto folder = ResolvePath(std::filesystem::absolute(path).parent_path());
+  if (!folder) return AuditFile::Rotates::kNo;
+  const auto state = StateFolder();
+  if (state && *folder == *state) return AuditFile::Rotates::kYes;  // Hidden as a whole.
+  for (const auto& mount : launch.mounts) {
+    const std::string below = mount.source == "/" ? "/" : mount.source + "/";
+    if ((*folder + "/").starts_with(below)) return AuditFile::Rotates::kNo;
+  }
+  return AuditFile::Rotates::kYes;
 }
 
 /// What the policy asks for and this backend doesn't give. None of it isolates, so it is said and not
@@ -315,10 +322,11 @@ Result<Sandbox> Sandbox::Start(const SandboxConfig& config, WaitingWarden warden
   sandbox.warnings = std::move(policy->warnings);
   WarnOfUnused(engine.sandbox(), sandbox.warnings);
   sandbox.workdir = engine.sandbox().workdir.value_or("/");
-  auto audit_file = AuditFile(config);
+  auto audit_file = AuditPath(config);
   if (!audit_file) return tl::unexpected(std::move(audit_file).error());
   sandbox.audit_file = *std::move(audit_file);
-  auto audit = OpenAudit(sandbox.audit_file);
+  sandbox.audit.emplace(sandbox.audit_file, RotatesFor(sandbox.audit_file, launch));
+  auto audit = sandbox.audit->Open();
   if (!audit) return tl::unexpected(std::move(audit).error());
   AddMasks(config, engine, sandbox.audit_file, launch);
 

@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "runtime/api/audit_file.h"
 #include "runtime/api/waiting_warden.h"
 
 namespace sallyport {
@@ -55,6 +56,7 @@ struct Sandbox {
   UniqueFd control;  ///< To the warden; see session.h.
   pid_t warden = -1;
   std::string audit_file;
+  std::optional<AuditFile> audit;  ///< The same, to be renewed while the sandbox runs (AuditRenewal).
   std::string workdir;
   std::vector<std::string> warnings;  ///< Of the policy, for people.
 

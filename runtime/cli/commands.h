@@ -18,6 +18,8 @@ void AddDoctor(CLI::App& app, Run& run);
 /// Below `doctor`.
 void AddDoctorTrust(CLI::App& doctor, Run& run);
 void AddPolicy(CLI::App& app, Run& run);
+void AddAudit(CLI::App& app, Run& run);
+void AddWhy(CLI::App& app, Run& run);
 void AddLs(CLI::App& app, Run& run);
 void AddSecret(CLI::App& app, Run& run);
 void AddApprovals(CLI::App& app, Run& run);

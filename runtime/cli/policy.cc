@@ -3,6 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "runtime/api/policy_reload.h"
+#include "runtime/api/policy_tests.h"
 #include "runtime/api/policy_tools.h"
 #include "runtime/cli/commands.h"
 
@@ -46,6 +48,30 @@ int Show(const std::string& name, std::vector<std::string> (*names)(),
   return 0;
 }
 
+int Report(const PolicyTestReport& report) {
+  std::fputs(report.text.c_str(), stdout);
+  if (!report.mistakes.empty()) {
+    return Complain({Code::kInvalid, report.mistakes}, kMistake);
+  }
+  return report.failed == 0 ? 0 : kDenied;
+}
+
+int Test(const PolicyTestPlan& plan) {
+  if (plan.files.empty() && !plan.audit) {
+    return Complain({Code::kInvalid, "name a test file, or an --audit log with a --policy"},
+                    kMistake);
+  }
+  return Report(TestPolicy(plan));
+}
+
+int Reload(const std::string& sandbox, const std::optional<std::string>& file) {
+  const auto report = ReloadPolicy(sandbox, file);
+  if (!report) return Complain(report.error(), 1);
+  for (const auto& warning : report->warnings) std::fprintf(stderr, "%s\n", warning.c_str());
+  std::printf("%s\n", report->text.c_str());
+  return 0;
+}
+
 void AddCheck(CLI::App& policy, Run& run) {
   auto* check =
       policy.add_subcommand("check", "Reports every mistake in a policy file; reads no secret");
@@ -79,6 +105,63 @@ void AddExplain(CLI::App& policy, Run& run) {
       [&run, file, words] { run = [file, words] { return Explain(*file, *words); }; });
 }
 
+void AddTest(CLI::App& policy, Run& run) {
+  auto* test = policy.add_subcommand(
+      "test", "Runs tests of policies, files of Lua; or holds a policy to a recorded audit log");
+  test->footer(
+      "Starts nothing, resolves nothing and reads no secret. Exits with 0 when all is as expected, "
+      "1 when not,\n2 when a file has a mistake. A test file:\n\n"
+      "  policy \"policy.lua\"\n"
+      "  test(\"reads only\", function()\n"
+      "    expect(http \"GET https://api.github.com/user\"):allowed()\n"
+      "    expect(http \"DELETE https://api.github.com/user\"):denied \"this agent only reads\"\n"
+      "    expect(dns \"example.com\"):refused()\n"
+      "  end)\n\nExamples:\n  sandboxctl policy test policy_test.lua\n"
+      "  sandboxctl policy test --policy new.lua --audit audit.jsonl");
+  auto plan = std::make_shared<PolicyTestPlan>();
+  test->add_option("FILE", plan->files, "Test files");
+  test->add_option("--policy", plan->policy, "The policy to test, whatever the files say");
+  test->add_option("--audit", plan->audit,
+                   "An audit log: each decision in it must be the same again");
+  test->callback([&run, plan] { run = [plan] { return Test(*plan); }; });
+}
+
+void AddDiff(CLI::App& policy, Run& run) {
+  auto* diff = policy.add_subcommand(
+      "diff", "Says what of a recorded audit log two policies decide differently");
+  diff->footer(
+      "Exits with 0 when nothing, 1 when something, 2 when a file has a mistake.\n\n"
+      "Example:\n  sandboxctl policy diff policy.lua new.lua --over audit.jsonl");
+  struct Files {
+    std::string before;
+    std::string after;
+    std::string audit;
+  };
+  auto files = std::make_shared<Files>();
+  diff->add_option("OLD", files->before, "A policy")->required();
+  diff->add_option("NEW", files->after, "Another")->required();
+  diff->add_option("--over", files->audit, "The audit log")->required();
+  diff->callback([&run, files] {
+    run = [files] { return Report(DiffPolicies(files->before, files->after, files->audit)); };
+  });
+}
+
+void AddReload(CLI::App& policy, Run& run) {
+  auto* reload = policy.add_subcommand(
+      "reload", "Gives a running sandbox its policy anew; one with a mistake changes nothing");
+  reload->footer(
+      "Connections that the policy denies now are cut, secrets that it does not declare any more "
+      "are revoked.\nExits with 1 when nothing was changed.\n\n"
+      "Examples:\n  sandboxctl policy reload sp-h2k\n"
+      "  sandboxctl policy reload sp-h2k narrower.lua");
+  auto sandbox = std::make_shared<std::string>();
+  auto file = std::make_shared<std::optional<std::string>>();
+  reload->add_option("SANDBOX", *sandbox, "Its id, or the beginning of it")->required();
+  reload->add_option("FILE", *file, "The policy; by default the file that it runs on");
+  reload->callback(
+      [&run, sandbox, file] { run = [sandbox, file] { return Reload(*sandbox, *file); }; });
+}
+
 void AddPreset(CLI::App& policy, Run& run) {
   auto* preset = policy.add_subcommand(
       "preset", "Shows what `use \"NAME\"` stands for; without a name, lists the presets");
@@ -106,6 +189,9 @@ void AddPolicy(CLI::App& app, Run& run) {
   policy->footer("Example:\n  sandboxctl policy check policy.lua");
   AddCheck(*policy, run);
   AddExplain(*policy, run);
+  AddTest(*policy, run);
+  AddDiff(*policy, run);
+  AddReload(*policy, run);
   AddPreset(*policy, run);
   AddProfile(*policy, run);
 }

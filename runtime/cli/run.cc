@@ -220,6 +220,8 @@ int RunProgram(const RunOptions& options, Result<WaitingWarden> warden) {
   });
   if (!watched) return Complain(watched.error().message());
 
+  std::optional<AuditRenewal> audit;
+  if (sandbox->audit) audit.emplace(**loop, sandbox->id, *sandbox->audit);
   std::optional<RawTerminal> raw;
   if (options.tty) raw.emplace();
   while (!outcome) {

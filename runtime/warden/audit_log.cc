@@ -13,7 +13,7 @@ namespace sallyport::runtime {
 namespace {
 
 // Bounds of the strings of a line, in bytes as they are written. A host name has at most 253; a
-// path or a sentence that is longer says no more to a reader. A line is at most about 4 KiB, and
+// path or a sentence that is longer says no more to a reader. A line is at most about 5 KiB, and
 // 256 kinds of denials hold at most 1 MiB.
 constexpr size_t kMaxWord = 32;   // transport, method
 constexpr size_t kMaxName = 256;  // name, rule, sandbox
@@ -148,8 +148,9 @@ void AppendSecrets(std::string& out, const std::vector<std::string>& secrets) {
 }
 
 // What a decision was, without when and how much: denials with the same body are the same.
-std::string BodyOf(const AuditRecord& record) {
+std::string BodyOf(const AuditRecord& record, uint64_t latest) {
   std::string out;
+  AppendField(out, "generation", record.generation > 0 ? record.generation : latest);
   AppendField(out, "transport", record.transport, kMaxWord);
   AppendField(out, "name", record.name, kMaxName);
   if (record.address) AppendField(out, "address", record.address->ToString(), kMaxName);
@@ -161,6 +162,7 @@ std::string BodyOf(const AuditRecord& record) {
   AppendField(out, "verdict", record.allowed ? "allow" : "deny", kMaxWord);
   AppendField(out, "reason", ToString(record.reason), kMaxWord);
   AppendField(out, "detail", record.detail, kMaxText);
+  AppendField(out, "how_to_allow", record.how_to_allow, kMaxText);
   AppendSecrets(out, record.secrets);
   return out;
 }
@@ -203,7 +205,7 @@ void AuditLog::Write(const AuditRecord& record) {
     ++suppressed_allow_;
     return;
   }
-  std::string body = BodyOf(record);
+  std::string body = BodyOf(record, generation_);
   if (!record.allowed) {
     if (Absorb(record, body, now)) return;
     if (!TakeSlot(now)) {
@@ -266,6 +268,10 @@ void AuditLog::Flush(Clock::time_point now) {
   }
 }
 
+void AuditLog::Continue(UniqueFd fd) {
+  if (healthy()) fd_ = std::move(fd);
+}
+
 void AuditLog::Emit(const Kind& occurrence) {
   std::string line = Head(occurrence.time);
   AppendField(line, "flow", occurrence.flow);
@@ -295,6 +301,7 @@ void AuditLog::WriteSuppressed(Clock::time_point now) {
   const uint64_t deny = std::exchange(suppressed_deny_, 0);
   if (allow + deny == 0) return;
   std::string line = Head(options_.wall());
+  AppendField(line, "generation", generation_);
   AppendField(line, "reason", ToString(Reason::kLimit), kMaxWord);
   AppendField(line, "detail",
               "More than " + std::to_string(options_.max_lines_per_second) +

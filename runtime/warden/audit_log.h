@@ -48,6 +48,12 @@ class AuditLog : public AuditSink {
   void Write(const AuditRecord& record) override;
   bool healthy() const override { return failure_.empty(); }
 
+  /// What records that don't say it are taken to be decided by: the policy's GENERATION, 1 at first.
+  void SetGeneration(uint64_t generation) { generation_ = generation; }
+
+  /// Goes on in FD, opened as the first one, unless the log has failed already.
+  void Continue(UniqueFd fd);
+
   /// Writes the counts whose window or second is over at NOW. Call it from a timer, about once a
   /// second; with Clock::time_point::max() it writes all of them.
   void Flush(Clock::time_point now);
@@ -78,6 +84,7 @@ class AuditLog : public AuditSink {
   void Append(std::string line);
 
   UniqueFd fd_;
+  uint64_t generation_ = 1;
   const Options options_;
   std::string sandbox_json_;  // "sandbox":"…", or empty.
   std::string failure_;

@@ -35,6 +35,9 @@ namespace {
 
 constexpr uint16_t kDnsPort = 53;
 constexpr uint16_t kProxyPort = 3128;
+// Hosts that one connection to the proxy port may ask for before a reload no longer looks at each,
+// but cuts it.
+constexpr size_t kMaxDecided = 64;
 
 bool IsWeb(const FlowInfo& flow) {
   return flow.transport == Transport::kTcp && (flow.destination.port == 80 || flow.destination.port == 443);
@@ -93,6 +96,7 @@ class Gate::Opening {
  private:
   void OnTurn() {
     Next next;
+    generation_ = gate_.services_.engine.generation();
     auto verdict = gate_.DecideNow(flow_, facts_, next);
     GoOn(std::move(verdict), std::move(next));
   }
@@ -108,6 +112,8 @@ class Gate::Opening {
   void Await(std::shared_ptr<policy::SuspendedFlow> suspended) {
     waiting_ = gate_.services_.waits.Begin(
         suspended->wait(), {.facts = facts_}, [this, suspended](policy::WaitResult result) {
+          // Reloaded meanwhile: the question was another policy's.
+          if (gate_.services_.engine.generation() != generation_) return OnTurn();
           Next next;
           auto verdict =
               gate_.Judge(flow_, facts_, suspended->Resume(std::move(result)), next);
@@ -126,6 +132,7 @@ class Gate::Opening {
   const FlowInfo flow_;
   std::function<void(FlowVerdict)> done_;
   policy::Facts facts_;
+  uint64_t generation_ = 0;  // Of the policy that decides.
   Loop::Handle posted_;
   Pending waiting_;
   Pending dialing_;
@@ -145,7 +152,8 @@ Gate::Gate(const Services& services)
                  [this](policy::Facts& facts) { return Attribute(facts); },
                  [this](const HostName& name, const policy::NameVerdict& verdict) {
                    return AdmitName(name, verdict);
-                 }),
+                 },
+                 [this](const policy::Facts& facts) { OnProxyGrant(facts); }),
       proxy_({services.loop, services.interceptor, decisions_, services.audit}) {}
 
 Gate::~Gate() {
@@ -215,6 +223,7 @@ FlowVerdict Gate::Judge(const FlowInfo& flow, const policy::Facts& facts, policy
   open.record.allowed = true;
   open.record.rule = verdict.rule;
   open.pinned = facts.name;
+  open.decided.push_back(facts);
   KeepOpen(flow.id, std::move(open));
   return DenyFlow{};
 }
@@ -235,7 +244,11 @@ std::optional<Refusal> Gate::Attribute(policy::Facts& facts) {
     }
   }
   if (!services_.audit.healthy()) return AuditUnavailable();
-  if (entry && entry->kind == NameTable::Kind::kUnlisted) return NameNotGranted(entry->name);
+  // Asked again, because a policy may have been loaded that grants it.
+  if (entry && entry->kind == NameTable::Kind::kUnlisted &&
+      !services_.engine.DecideName(entry->name).grantable) {
+    return NameNotGranted(entry->name);
+  }
   // A guest's loopback is its own; a packet to it never gets here, but the proxy can be asked for it.
   if (IsOwn(address)) {
     return Refuse(Reason::kAddressRefused, address.ToString() + " would be the host itself",
@@ -258,6 +271,7 @@ FlowVerdict Gate::Deny(const FlowInfo& flow, const policy::Facts& facts, const R
   record.reason = refusal.reason;
   record.rule = refusal.rule;
   record.detail = refusal.detail;
+  record.how_to_allow = refusal.how_to_allow;
   services_.audit.Write(record);
   return DenyFlow{DenyFlow::As::kProhibited};
 }
@@ -266,6 +280,8 @@ FlowVerdict Gate::Intercept(const FlowInfo& flow, mitm::HttpFlow http) {
   Open open;
   open.audited_elsewhere = true;
   open.pinned = http.facts.name;
+  open.refused = http.refusal.has_value();
+  open.decided.push_back(http.facts);
   KeepOpen(flow.id, std::move(open));
   auto kept = std::make_shared<mitm::HttpFlow>(std::move(http));
   return AcceptFlow{[this, kept](std::unique_ptr<Stream> stream) {
@@ -275,6 +291,7 @@ FlowVerdict Gate::Intercept(const FlowInfo& flow, mitm::HttpFlow http) {
 
 FlowVerdict Gate::OnDialed(const FlowInfo& flow, Result<Dialed> dialed) {
   Open& open = open_[flow.id];
+  if (open.cut) dialed = sallyport::Fail(Code::kAddressRefused, "the policy was reloaded meanwhile");
   if (dialed) {
     open.record.address = dialed->peer.address;
     return SpliceFlow{std::move(dialed->socket), MeterOf(flow.id, open)};
@@ -330,11 +347,49 @@ void Gate::OnFlowEnd(const FlowInfo& flow, const FlowStats& stats) {
 AuditRecord Gate::RecordOf(const FlowInfo& flow, const policy::Facts& facts) const {
   AuditRecord record;
   record.flow = flow.id;
+  record.generation = services_.engine.generation();
   record.transport = ToString(flow.transport);
   if (facts.name) record.name = facts.name->text();
   if (!names_.IsSynthetic(facts.destination.address)) record.address = facts.destination.address;
   record.port = flow.destination.port;
   return record;
+}
+
+/// Nothing of Attribute(): a name keeps its name, an address its address.
+Gate::Terms Gate::OpenTerms() {
+  Terms terms;
+  for (const auto& [id, open] : open_) {
+    auto& of_flow = terms[id];
+    for (const auto& facts : open.decided) of_flow.push_back(services_.engine.FlowTerms(facts));
+  }
+  return terms;
+}
+
+std::vector<uint64_t> Gate::Changed(const Terms& before) {
+  std::vector<uint64_t> changed;
+  const Terms now = OpenTerms();
+  for (auto& [id, open] : open_) {
+    const auto known = before.find(id);
+    const auto& terms = now.at(id);
+    const bool denied = std::find(terms.begin(), terms.end(), "") != terms.end();
+    const bool same = known != before.end() && known->second == terms && denied == open.refused;
+    if (same && open.decided.size() < kMaxDecided) continue;
+    open.cut = true;
+    open.record.detail = "cut, because the policy was reloaded";
+    changed.push_back(id);
+  }
+  return changed;
+}
+
+void Gate::OnProxyGrant(const policy::Facts& facts) {
+  const auto found = open_.find(facts.flow);
+  if (found == open_.end()) return;
+  auto& decided = found->second.decided;
+  const auto same = [&facts](const policy::Facts& other) {
+    return other.name == facts.name && other.destination == facts.destination;
+  };
+  if (decided.size() >= kMaxDecided || std::any_of(decided.begin(), decided.end(), same)) return;
+  decided.push_back(facts);
 }
 
 void Gate::KeepOpen(uint64_t flow, Open open) {

@@ -41,6 +41,14 @@ class Gate : public netstack::FlowDecider {
   /// Writes the records of flows that are still open.
   ~Gate() override;
 
+  /// What is granted to each flow that is open: FlowTerms() of each decision about it.
+  using Terms = std::map<uint64_t, std::vector<std::string>>;
+  Terms OpenTerms();
+  /// The policy was replaced, and BEFORE is OpenTerms() of the one until then: the flows that are to be
+  /// cut, because they are denied now or granted on other terms; also those which were told a refusal
+  /// that would not be told any more. They end as ever, and their records say why.
+  std::vector<uint64_t> Changed(const Terms& before);
+
   Pending Decide(const netstack::FlowInfo& flow, std::function<void(netstack::FlowVerdict)> done) override;
   void OnFlowEnd(const netstack::FlowInfo& flow, const netstack::FlowStats& stats) override;
 
@@ -57,6 +65,10 @@ class Gate : public netstack::FlowDecider {
     bool audited_elsewhere = false;  ///< HTTP: each request has its own record.
     std::shared_ptr<policy::Spending> spending;  ///< Of its rule's budget; null for none.
     Loop::Handle lifetime;
+    bool refused = false;            ///< Open only to tell a refusal.
+    bool cut = false;                ///< By a reload.
+    /// What the policy was asked about it: once, but for clients of the proxy port.
+    std::vector<policy::Facts> decided;
   };
 
   /// What a flow needs before it has a verdict. At most one is set.
@@ -76,6 +88,7 @@ class Gate : public netstack::FlowDecider {
   std::unique_ptr<FlowMeter> MeterOf(uint64_t flow, Open& open);
   std::optional<Refusal> AdmitName(const HostName& name, const policy::NameVerdict& verdict);
   AuditRecord RecordOf(const netstack::FlowInfo& flow, const policy::Facts& facts) const;
+  void OnProxyGrant(const policy::Facts& facts);
   void KeepOpen(uint64_t flow, Open open);
   void Close(uint64_t flow);
   bool IsGateway(const IpAddress& address) const;

@@ -95,11 +95,18 @@ class ProxyDecisions::Decision {
     Judge();
   }
 
-  void Judge() { Act(owner_.services_.engine.DecideFlow(facts_)); }
+  void Judge() {
+    generation_ = owner_.services_.engine.generation();
+    Act(owner_.services_.engine.DecideFlow(facts_));
+  }
+
+  /// Reloaded meanwhile: another policy began or granted this.
+  bool IsOutdated() const { return owner_.services_.engine.generation() != generation_; }
 
   void Await(std::shared_ptr<policy::SuspendedFlow> suspended) {
     waiting_ = owner_.services_.waits.Begin(
         suspended->wait(), {.facts = facts_}, [this, suspended](policy::WaitResult result) {
+          if (IsOutdated()) return Judge();
           Act(suspended->Resume(std::move(result)));
         });
   }
@@ -112,6 +119,7 @@ class ProxyDecisions::Decision {
       case FlowVerdict::Action::kDeny:
         return Reject(verdict_.refusal);
       case FlowVerdict::Action::kHttp:
+        if (owner_.granted_) owner_.granted_(facts_);
         return Finish(
             mitm::HttpFlow{.facts = facts_, .verdict = std::move(verdict_), .refusal = {}});
       case FlowVerdict::Action::kRaw:
@@ -128,11 +136,14 @@ class ProxyDecisions::Decision {
   }
 
   void OnDialed(Result<Dialed> dialed) {
+    if (IsOutdated()) return Judge();
     if (!dialed) {
       return Reject(Unreachable(ReasonOf(dialed.error().code()), dialed.error().message()));
     }
+    if (owner_.granted_) owner_.granted_(facts_);
     AuditRecord record;
     record.flow = facts_.flow;
+    record.generation = generation_;
     record.transport = ToString(Transport::kTcp);
     if (facts_.name) record.name = facts_.name->text();
     record.address = dialed->peer.address;
@@ -164,14 +175,19 @@ class ProxyDecisions::Decision {
   policy::Facts facts_;
   FlowVerdict verdict_;
   policy::Spending spending_;
+  uint64_t generation_ = 0;  // Of the policy that gave it.
   Loop::Handle posted_;
   Pending resolving_;
   Pending waiting_;
   Pending dialing_;
 };
 
-ProxyDecisions::ProxyDecisions(const Services& services, Attribute attribute, Admit admit)
-    : services_(services), attribute_(std::move(attribute)), admit_(std::move(admit)) {}
+ProxyDecisions::ProxyDecisions(const Services& services, Attribute attribute, Admit admit,
+                               Granted granted)
+    : services_(services),
+      attribute_(std::move(attribute)),
+      admit_(std::move(admit)),
+      granted_(std::move(granted)) {}
 ProxyDecisions::~ProxyDecisions() = default;
 
 Pending ProxyDecisions::Decide(const ProxyQuestion& question,

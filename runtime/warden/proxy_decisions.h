@@ -38,8 +38,10 @@ class ProxyDecisions final : public mitm::ProxyDecider {
   /// Why a granted name may not be resolved now.
   using Admit =
       std::function<std::optional<Refusal>(const HostName&, const policy::NameVerdict&)>;
+  /// Told of the facts of each flow or request that is granted.
+  using Granted = std::function<void(const policy::Facts&)>;
 
-  ProxyDecisions(const Services& services, Attribute attribute, Admit admit);
+  ProxyDecisions(const Services& services, Attribute attribute, Admit admit, Granted granted = {});
   ~ProxyDecisions() override;
 
   Pending Decide(const mitm::ProxyQuestion& question,
@@ -51,6 +53,7 @@ class ProxyDecisions final : public mitm::ProxyDecider {
   const Services services_;
   const Attribute attribute_;
   const Admit admit_;
+  const Granted granted_;
   uint64_t next_id_ = 1;
   std::map<uint64_t, std::unique_ptr<Decision>> decisions_;
 };

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -131,7 +132,7 @@ Status Warden::LoadPolicy() {
                                                ? "the policy does not load"
                                                : loaded.diagnostics.front().ToString());
   }
-  engine_ = std::move(loaded.engine);
+  engine_ = std::make_unique<policy::LiveEngine>(std::move(loaded.engine));
   for (const auto& named : launch_.secrets) {
     SecretSpec spec;
     spec.name = named.name;
@@ -207,13 +208,9 @@ Status Warden::ConfineSelf() {
     resolver_ = *std::move(resolver);
   }
   // Libraries that read a file at their first use do so now: the time zone, and the public suffixes
-  // that secrets with wildcard hosts are held against.
+  // that wildcards are held against, also those of a policy that is loaded later.
   tzset();
-  for (const auto& secret : engine_->secrets()) {
-    for (const auto& host : secret.hosts) {
-      if (host.is_wildcard()) (void)IsPublicSuffix(*host.name());
-    }
-  }
+  (void)IsPublicSuffix(*HostName::Parse("example.com"));
   auto confined = Confine(
       {.role = ConfineOptions::Role::kWarden, .readable = {}, .uid = starting_->uid()});
   if (!confined) return tl::unexpected(std::move(confined).error().In("confining the warden"));
@@ -411,6 +408,12 @@ Status Warden::ConnectOwner() {
 Status Warden::ServeCommands() {
   secret_commands_.emplace(secrets_, *engine_, *audit_);
   approval_commands_.emplace(*loop_, *approvals_, *audit_);
+  reload_.emplace(PolicyReload::Services{
+      .engine = *engine_,
+      .secrets = secrets_,
+      .launch = launch_,
+      .forget = [this](const std::string& name) { if (keeper_) keeper_->Forget(name); },
+      .in_force = [this](const std::function<void()>& replace) { return PutInForce(replace); }});
   auto server = ControlServer::Create(*loop_, std::move(descriptors_.commands), launch_.owner,
                                       [this](const ControlRequest& request, UniqueFd attached) {
                                         return OnCommand(request, std::move(attached));
@@ -418,6 +421,34 @@ Status Warden::ServeCommands() {
   if (!server) return tl::unexpected(std::move(server).error());
   control_server_ = *std::move(server);
   return {};
+}
+
+size_t Warden::PutInForce(const std::function<void()>& replace) {
+  const auto before = gate_ ? gate_->OpenTerms() : Gate::Terms();
+  replace();
+  audit_->SetGeneration(engine_->generation());
+  AuditRecord record;
+  record.transport = "control";
+  record.method = "policy reload";
+  record.allowed = true;
+  record.detail = launch_.policy_name + " is in force";
+  audit_->Write(record);
+  if (!gate_ || !stack_) return 0;
+  size_t cut = 0;
+  for (const uint64_t flow : gate_->Changed(before)) cut += stack_->CutFlow(flow) ? 1 : 0;
+  return cut;
+}
+
+/// The owner has found that the log's file was renamed, and gives the new one.
+ControlReply Warden::ContinueAudit(UniqueFd file) {
+  struct stat info {};
+  const int flags = file.valid() ? fcntl(file.get(), F_GETFL) : -1;
+  if (flags < 0 || (flags & O_APPEND) == 0 || (flags & O_ACCMODE) != O_WRONLY ||
+      fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
+    return {.done = false, .text = "an audit log is a file that is open for appending", .rows = {}};
+  }
+  audit_->Continue(std::move(file));
+  return {.done = true, .text = "", .rows = {}};
 }
 
 ControlReply Warden::OnCommand(const ControlRequest& request, UniqueFd attached) {
@@ -428,6 +459,11 @@ ControlReply Warden::OnCommand(const ControlRequest& request, UniqueFd attached)
                       std::string(ToString(workload_.link_kind))}}};
   }
   if (ApprovalCommands::Knows(request.verb)) return approval_commands_->Run(request);
+  if (request.verb == "audit file") return ContinueAudit(std::move(attached));
+  if (request.verb == "policy file") {
+    return {.done = true, .text = launch_.policy_folder + "/" + launch_.policy_name, .rows = {}};
+  }
+  if (request.verb == "policy reload") return reload_->Run(attached);
   ControlReply reply = secret_commands_->Run(request, std::move(attached));
   const bool by_hand = request.verb == "secret revoke" || request.verb == "secret rotate";
   if (reply.done && by_hand && keeper_) keeper_->Forget(request.arguments.front());

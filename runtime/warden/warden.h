@@ -10,7 +10,7 @@
 #include "mitm/interceptor.h"
 #include "netstack/stack.h"
 #include "policy/budget_book.h"
-#include "policy/engine.h"
+#include "policy/live_engine.h"
 #include "runtime/backend/backend.h"
 #include "runtime/broker/broker.h"
 #include "runtime/broker/wiped.h"
@@ -25,6 +25,7 @@
 #include "runtime/warden/frame_channel.h"
 #include "runtime/warden/gate.h"
 #include "runtime/warden/launch.h"
+#include "runtime/warden/policy_reload.h"
 #include "runtime/warden/secret_commands.h"
 #include "runtime/warden/secret_keeper.h"
 #include "secrets/store.h"
@@ -86,6 +87,9 @@ class Warden {
   void OnExec(const guest::Frame& frame);
   void OnBroker();
   void FlushAuditLater();
+  /// Calls REPLACE, which replaces the policy, and cuts what the new one denies.
+  size_t PutInForce(const std::function<void()>& replace);
+  ControlReply ContinueAudit(UniqueFd file);
   ControlReply OnCommand(const ControlRequest& request, UniqueFd attached);
 
   /// The sandbox is over: what flows is closed, the audit log written, then the owner hears LAST.
@@ -97,7 +101,7 @@ class Warden {
   Launch launch_;
   Descriptors descriptors_;
   UniqueFd system_roots_;  // The bundle's file, read when it is first needed.
-  std::unique_ptr<policy::Engine> engine_;
+  std::unique_ptr<policy::LiveEngine> engine_;
   std::optional<Broker> broker_;
   std::unique_ptr<StartingWorkload> starting_;
   Workload workload_;
@@ -121,6 +125,7 @@ class Warden {
   std::unique_ptr<OwnerChannel> owner_;
   std::optional<SecretCommands> secret_commands_;
   std::optional<ApprovalCommands> approval_commands_;
+  std::optional<PolicyReload> reload_;
   std::unique_ptr<ControlServer> control_server_;
   Loop::Handle timeout_;
   Loop::Handle audit_timer_;

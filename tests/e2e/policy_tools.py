@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """`policy explain` says what the gate then does; `use` allows what a preset's own text says."""
 
+import pathlib
+
 from harness import World, main, test
 
 POLICY = """
@@ -67,6 +69,43 @@ def _(world):
     assert shown.code == 0 and 'host = "pypi.org"' in shown.text, shown
     unknown = world.sandboxctl("policy", "preset", "pipy")
     assert unknown.code == 2 and "pypi@1" in unknown.errors, unknown
+
+
+@test("a recorded audit log is decided again as it was, and a changed policy's differences are listed")
+def _(world):
+    lines = "\n".join(f'curl -s -o /dev/null -X {method} "{url}"' for method, url, _ in QUESTIONS
+                      if "secretly" not in url)  # The log has no queries.
+    got = world.run(lines + "\ncurl -s --connect-timeout 5 http://db.example.test:5432/ || true", policy=POLICY)
+    file, audit = got.argv[got.argv.index("-f") + 1], str(got.audit_path)
+    same = world.sandboxctl("policy", "test", "--policy", file, "--audit", audit)
+    assert same.code == 0 and " 0 different" in same.text, same
+    assert int(same.text.split()[0]) >= 10, same
+    narrow = pathlib.Path(file).with_name("narrow.lua")
+    narrow.write_text('allow.http { host = "api.example.test", method = "GET", path = "/large" }\n')
+    differs = world.sandboxctl("policy", "test", "--policy", str(narrow), "--audit", audit)
+    assert differs.code == 1, differs
+    assert "FAIL  GET https://api.example.test:443/small.txt\n  was allowed by policy.lua:3, is denied" in differs.text, differs
+    assert "GET https://api.example.test:443/large\n  was denied by policy.lua:3, is allowed" in differs.text, differs
+    diff = world.sandboxctl("policy", "diff", file, str(narrow), "--over", audit)
+    assert diff.code == 1 and "- GET https://api.example.test:443/small.txt" in diff.text, diff
+    assert "+ GET https://api.example.test:443/large" in diff.text, diff
+    assert world.sandboxctl("policy", "diff", file, file, "--over", audit).code == 0
+
+
+@test("policy test runs the tests of the examples, and tells failures by exit code and line")
+def _(world):
+    example = pathlib.Path(__file__).resolve().parents[2] / "examples/github-reader/policy_test.lua"
+    good = world.sandboxctl("policy", "test", str(example))
+    assert good.code == 0 and good.text.endswith(", 0 failed\n"), good
+    folder = world.folder_for(0)
+    (folder / "p.lua").write_text(POLICY)
+    bad = folder / "bad_test.lua"
+    bad.write_text('policy "p.lua"\ntest("wrong", function()\n  expect(dns "pypi.org"):refused()\nend)\n')
+    failed = world.sandboxctl("policy", "test", str(bad))
+    assert failed.code == 1 and f"{bad}:3: expected dns pypi.org to be refused" in failed.text, failed
+    bad.write_text('policy "none.lua"\n')
+    assert world.sandboxctl("policy", "test", str(bad)).code == 2
+    assert world.sandboxctl("policy", "test").code == 2
 
 
 main(World)

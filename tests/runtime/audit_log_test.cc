@@ -35,6 +35,7 @@ class Desk {
 
   AuditLog& log() { return *log_; }
   void Close() { log_.reset(); }
+  UniqueFd Duplicate() const { return UniqueFd(dup(file_.get())); }
   void Advance(milliseconds by) { passed_ += by; }
   void Flush() { log_->Flush(Now()); }
 
@@ -118,11 +119,42 @@ TEST_CASE("a record is one line with its keys in order") {
   desk.Advance(milliseconds(7));
   desk.log().Write(Allowance());
   CHECK(desk.Text() ==
-        R"({"time":"2023-11-14T22:13:20.007Z","sandbox":"s-1","flow":9,"transport":"https",)"
+        R"({"time":"2023-11-14T22:13:20.007Z","sandbox":"s-1","flow":9,"generation":1,"transport":"https",)"
         R"("name":"api.example","address":"192.0.2.7","port":443,"method":"GET","path":"/user",)"
         R"("status":200,"rule":"policy.lua:3","verdict":"allow","reason":"allowed",)"
         R"("secrets":["TOKEN","KEY"],"bytes_up":120,"bytes_down":4096,"duration_us":1500})"
         "\n");
+}
+
+TEST_CASE("a record says which policy decided, and equal denials by two are two kinds") {
+  Desk desk;
+  AuditRecord denied;
+  desk.log().Write(denied);
+  desk.log().SetGeneration(2);
+  desk.log().Write(denied);
+  denied.generation = 1;
+  desk.log().Write(denied);
+  REQUIRE(desk.Lines().size() == 2);
+  CHECK(desk.Lines()[0].find("\"generation\":1") != std::string::npos);
+  CHECK(desk.Lines()[1].find("\"generation\":2") != std::string::npos);
+}
+
+TEST_CASE("a log that goes on in another file leaves what it wrote, but not once it has failed") {
+  Desk first;
+  Desk second;
+  AuditRecord record;
+  record.allowed = true;
+  first.log().Write(record);
+  first.log().Continue(second.Duplicate());
+  first.log().Write(record);
+  CHECK(first.Lines().size() == 1);
+  CHECK(second.Lines().size() == 1);
+  Desk full(UniqueFd(open("/dev/full", O_WRONLY | O_APPEND | O_CLOEXEC)), {});
+  full.log().Write(record);
+  full.log().Continue(second.Duplicate());
+  full.log().Write(record);
+  CHECK_FALSE(full.log().healthy());
+  CHECK(second.Lines().size() == 1);
 }
 
 TEST_CASE("fields that are empty or unknown are left out") {
@@ -130,7 +162,7 @@ TEST_CASE("fields that are empty or unknown are left out") {
   AuditRecord record;
   record.reason = Reason::kLimit;
   desk.log().Write(record);
-  CHECK(desk.Text() == R"({"time":"2023-11-14T22:13:20.000Z","sandbox":"s-1","verdict":"deny",)"
+  CHECK(desk.Text() == R"({"time":"2023-11-14T22:13:20.000Z","sandbox":"s-1","generation":1,"verdict":"deny",)"
                        R"("reason":"limit"})"
                        "\n");
 }

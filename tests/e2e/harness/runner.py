@@ -73,6 +73,10 @@ def main(world_factory):
         sys.exit(77)
     try:
         verdicts = [_run_one(sentence, function, world) for sentence, function in chosen]
+        broken = world.audit_violations()
+        if broken:
+            print("\n".join(broken[:20]) + "\nFAIL  every line of the audit logs is as docs/audit.schema.json says")
+            verdicts.append("FAIL")
     finally:
         world.close()
     failed = verdicts.count("FAIL")

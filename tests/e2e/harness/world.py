@@ -23,7 +23,7 @@ import stat
 import subprocess
 import tempfile
 
-from . import sandbox
+from . import sandbox, schema
 from .dns_server import DnsServer
 from .nginx import Nginx
 from .origin import Origin
@@ -77,6 +77,7 @@ class World:
         self._count = 0
         self._homes = {}
         self._closing = []
+        self._audits = set()
         self._build()
         self._known_files = {folder: sandbox.files_below(folder) for folder in self.state_folders()}
         self._known_mounts = sandbox.mounts()
@@ -202,6 +203,7 @@ class World:
                  **popen}
         process = subprocess.Popen(argv, env=self.environment(user, env),
                                    cwd=cwd or self.home(user), **popen)
+        self._audits.add(audit)
         return Running(argv, process, audit)
 
     def run(self, command, policy=None, user=ROOT, options=(), env=None, stdin=b"", timeout=60,
@@ -222,6 +224,10 @@ class World:
                                    cwd=cwd or self.home(user),
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         return Running(argv, process, self.folder / "none").finish()
+
+    def audit_violations(self):
+        """What the audit logs of all sandboxes so far break of docs/audit.schema.json."""
+        return [what for path in sorted(self._audits) if path.is_file() for what in schema.audit_violations(path)]
 
     def leftovers(self):
         """Processes, mounts and files that the sandboxes so far left behind; waits for the late."""
