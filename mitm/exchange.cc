@@ -317,6 +317,7 @@ void Exchange::Finish() {
   }
   upstream_.reset();
   again_ = {};
+  pause_ = {};
   deadline_.Clear();
   if (upload_.filter != nullptr) {
     for (const std::string& name : upload_.filter->found().used) AddOnce(record_.secrets, name);

@@ -91,6 +91,8 @@ class Exchange final : public UpstreamSide::Listener {
   void Send();
   void AwaitGuest();
   void AwaitServer();
+  void AwaitPause();
+  void OnPause();
   void Relay();
   void PumpRequest(size_t& budget);
   void PumpResponse(size_t& budget);
@@ -170,6 +172,7 @@ class Exchange final : public UpstreamSide::Listener {
   std::string detail_;
   const Clock::time_point began_;
   Loop::Handle again_;
+  Loop::Handle pause_;  // Of the request's body, which secrets are put into.
 };
 
 }  // namespace sallyport::mitm

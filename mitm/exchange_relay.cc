@@ -80,6 +80,18 @@ void Exchange::AwaitServer() {
   deadline_.Set(head_sent_ ? kResponseBodyTimeout : kResponseHeadTimeout);
 }
 
+/// What the body ends with for now may have begun a placeholder, and a server may be waiting for it.
+void Exchange::AwaitPause() {
+  if (pause_ || !upload_.body || !upload_.filter->holds()) return;
+  pause_ = flow_.gate().loop.After(kHeldPlaceholderTimeout, [this] { OnPause(); });
+}
+
+void Exchange::OnPause() {
+  pause_ = {};
+  upload_.body->Pause();
+  guest_.Resume();  // May destroy this.
+}
+
 void Exchange::Relay() {
   if (!request_sent_ && !GatherRequest()) return;
   size_t budget = kTurnBudget;
@@ -106,6 +118,7 @@ void Exchange::PumpRequest(size_t& budget) {
         if (event.piece.empty()) return PumpAgain();  // A filter is at work.
         upstream_->WriteBody(event.piece);
         body_begun_ = true;
+        pause_ = {};
         record_.bytes_up += event.piece.size();
         budget -= event.piece.size();
         AwaitServer();
@@ -117,7 +130,7 @@ void Exchange::PumpRequest(size_t& budget) {
         return;
       case Kind::kWouldBlock:
         if (!head_sent_) AwaitGuest();
-        return;
+        return AwaitPause();
       case Kind::kHead:
       case Kind::kBroken:
         return Abandon();

@@ -127,6 +127,16 @@ Refusal MisplacedInBody(const Entry& entry) {
   return WrongBody(entry);
 }
 
+Refusal TornInBody(const Entry& entry) {
+  Refusal refusal;
+  refusal.reason = Reason::kSecretWrongPlace;
+  refusal.rule = entry.spec.declared_at;
+  refusal.detail = "The placeholder of " + SecretOf(entry) +
+                   " came in pieces, with a pause in it that was too long.";
+  refusal.how_to_allow = "send it in one piece";
+  return refusal;
+}
+
 Refusal Unavailable(const Entry& entry) {
   Refusal refusal;
   refusal.reason = Reason::kSecretUnavailable;

@@ -44,6 +44,10 @@ void RecordViolation(const Entry& entry, const Place& place, Refusal refusal,
 /// spelled so that its value would change a length that is announced.
 Refusal MisplacedInBody(const Entry& entry);
 
+/// The refusal of a body in which ENTRY's placeholder came in two pieces, with so long a pause that
+/// the first was sent on.
+Refusal TornInBody(const Entry& entry);
+
 /// The refusal of a use of ENTRY, which has no value.
 Refusal Unavailable(const Entry& entry);
 
