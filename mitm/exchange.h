@@ -100,6 +100,7 @@ class Exchange final : public UpstreamSide::Listener {
   MessageEvent ReadRequestBody(size_t max);
   MessageEvent ReadScrubbed(size_t max);
   MessageEvent ReadResponse(size_t max);
+  void OnRequestEnd();
   void OnRequestFailed();
   void OnResponseHead();
   void ForwardHead();

@@ -7,7 +7,9 @@
 #include <utility>
 
 #include "mitm/head_check.h"
+#include "mitm/http1/fields.h"
 #include "mitm/limits.h"
+#include "secrets/body_integrity.h"
 
 namespace sallyport::mitm {
 namespace {
@@ -124,10 +126,7 @@ void Exchange::PumpRequest(size_t& budget) {
         AwaitServer();
         break;
       case Kind::kEnd:
-        upstream_->WriteEnd();
-        request_done_ = true;
-        AwaitServer();
-        return;
+        return OnRequestEnd();
       case Kind::kWouldBlock:
         if (!head_sent_) AwaitGuest();
         return AwaitPause();
@@ -139,6 +138,26 @@ void Exchange::PumpRequest(size_t& budget) {
     }
   }
   PumpAgain();
+}
+
+/// Trailers are passed on as far as they may be, without a value put in.
+void Exchange::OnRequestEnd() {
+  const secrets::Store& store = flow_.gate().secrets;
+  // Those of a body that a hook replaced belong to nothing.
+  Headers trailers = gathered_.replaced() ? Headers() : guest_.trailers();
+  if (!trailers.fields().empty() && !store.empty()) {
+    const secrets::Examination found =
+        store.ExamineTrailers(SecretsTarget(), request_.head, trailers);
+    if (found.terminate) TerminateSandbox();
+    if (found.refusal && head_sent_) return CutOff(found.refusal->reason, found.refusal->detail);
+    if (found.refusal) return Refuse(*found.refusal);
+  }
+  http1::CleanRequestTrailers(trailers);
+  if (upload_.body && !upload_.filter->only_looks()) secrets::DropBodyDigests(trailers);
+  record_.bytes_up += SizeOf(trailers);
+  upstream_->WriteEnd(trailers);
+  request_done_ = true;
+  AwaitServer();
 }
 
 MessageEvent Exchange::ReadGuestBody(size_t max) {

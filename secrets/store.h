@@ -107,6 +107,12 @@ class Store {
   /// Nothing is changed. Takes the request as the guest and the hooks left it.
   Examination Examine(const RequestTarget& target, const RequestHead& request) const;
 
+  /// Decides what TRAILERS of REQUEST, which Examine() allowed, may carry to TARGET: no value is put
+  /// into any. A placeholder there is a violation; a credential that is not ours is refused, or
+  /// removed from TRAILERS, by the strictest bound secret. A placeholder is no credential.
+  Examination ExamineTrailers(const RequestTarget& target, const RequestHead& request,
+                              Headers& trailers) const;
+
   /// Puts the values in, each spelled for its place, and takes away the digests of a body that may
   /// change: call only after Examine() allowed REQUEST for the same TARGET and the
   /// upstream was verified. The caller wipes the head (WipeHead) once it is serialised and sent.
