@@ -21,6 +21,11 @@ class ByteFilter {
   /// this call is not to be used. OUT may come to hold secrets: its owner wipes it.
   virtual Status Feed(std::string_view input, std::string& out) = 0;
 
+  /// There is no more input for now, and who sends it may wait for what is held back: appends what
+  /// may go of that all the same. The whole output may then depend on where that was. Without an
+  /// override all of it waits.
+  virtual void Pause(std::string& out) { (void)out; }
+
   /// The input is complete: appends what was held back. Called at most once.
   virtual Status Finish(std::string& out) = 0;
 };

@@ -321,6 +321,7 @@ void Exchange::Finish() {
   lifetime_ = {};
   spent_ = {};
   spending_ = {};
+  pause_ = {};
   deadline_.Clear();
   if (upload_.filter != nullptr) {
     for (const std::string& name : upload_.filter->found().used) AddOnce(record_.secrets, name);

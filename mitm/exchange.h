@@ -91,6 +91,8 @@ class Exchange final : public UpstreamSide::Listener {
   void Send();
   void AwaitGuest();
   void AwaitServer();
+  void AwaitPause();
+  void OnPause();
   void Relay();
   void PumpRequest(size_t& budget);
   void PumpResponse(size_t& budget);
@@ -98,6 +100,7 @@ class Exchange final : public UpstreamSide::Listener {
   MessageEvent ReadRequestBody(size_t max);
   MessageEvent ReadScrubbed(size_t max);
   MessageEvent ReadResponse(size_t max);
+  void OnRequestEnd();
   void OnRequestFailed();
   void OnResponseHead();
   void ForwardHead();
@@ -177,6 +180,7 @@ class Exchange final : public UpstreamSide::Listener {
   std::string detail_;
   const Clock::time_point began_;
   Loop::Handle again_;
+  Loop::Handle pause_;  // Of the request's body, which secrets are put into.
 };
 
 }  // namespace sallyport::mitm

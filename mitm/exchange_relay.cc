@@ -7,7 +7,9 @@
 #include <utility>
 
 #include "mitm/head_check.h"
+#include "mitm/http1/fields.h"
 #include "mitm/limits.h"
+#include "secrets/body_integrity.h"
 
 namespace sallyport::mitm {
 namespace {
@@ -80,6 +82,18 @@ void Exchange::AwaitServer() {
   deadline_.Set(head_sent_ ? kResponseBodyTimeout : kResponseHeadTimeout);
 }
 
+/// What the body ends with for now may have begun a placeholder, and a server may be waiting for it.
+void Exchange::AwaitPause() {
+  if (pause_ || !upload_.body || !upload_.filter->holds()) return;
+  pause_ = flow_.gate().loop.After(kHeldPlaceholderTimeout, [this] { OnPause(); });
+}
+
+void Exchange::OnPause() {
+  pause_ = {};
+  upload_.body->Pause();
+  guest_.Resume();  // May destroy this.
+}
+
 void Exchange::Relay() {
   if (spending_.why()) return;  // It is about to end.
   if (!request_sent_ && !GatherRequest()) return;
@@ -107,19 +121,17 @@ void Exchange::PumpRequest(size_t& budget) {
         if (event.piece.empty()) return PumpAgain();  // A filter is at work.
         upstream_->WriteBody(event.piece);
         body_begun_ = true;
+        pause_ = {};
         record_.bytes_up += event.piece.size();
         budget -= event.piece.size();
         AwaitServer();
         if (!Spend(event.piece.size(), 0)) return;
         break;
       case Kind::kEnd:
-        upstream_->WriteEnd();
-        request_done_ = true;
-        AwaitServer();
-        return;
+        return OnRequestEnd();
       case Kind::kWouldBlock:
         if (!head_sent_) AwaitGuest();
-        return;
+        return AwaitPause();
       case Kind::kHead:
       case Kind::kBroken:
         return Abandon();
@@ -128,6 +140,26 @@ void Exchange::PumpRequest(size_t& budget) {
     }
   }
   PumpAgain();
+}
+
+/// Trailers are passed on as far as they may be, without a value put in.
+void Exchange::OnRequestEnd() {
+  const secrets::Store& store = flow_.gate().secrets;
+  // Those of a body that a hook replaced belong to nothing.
+  Headers trailers = gathered_.replaced() ? Headers() : guest_.trailers();
+  if (!trailers.fields().empty() && !store.empty()) {
+    const secrets::Examination found =
+        store.ExamineTrailers(SecretsTarget(), request_.head, trailers);
+    if (found.terminate) TerminateSandbox();
+    if (found.refusal && head_sent_) return CutOff(found.refusal->reason, found.refusal->detail);
+    if (found.refusal) return Refuse(*found.refusal);
+  }
+  http1::CleanRequestTrailers(trailers);
+  if (upload_.body && !upload_.filter->only_looks()) secrets::DropBodyDigests(trailers);
+  record_.bytes_up += SizeOf(trailers);
+  upstream_->WriteEnd(trailers);
+  request_done_ = true;
+  AwaitServer();
 }
 
 MessageEvent Exchange::ReadGuestBody(size_t max) {

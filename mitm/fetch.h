@@ -31,6 +31,7 @@ class Fetch final : private GuestSide {
   void End(std::string error);
 
   MessageEvent ReadBody(size_t max) override;
+  const Headers& trailers() const override { return no_trailers_; }
   const ProtocolError& error() const override { return no_error_; }
   size_t Room() override;
   void WriteInterim(const ResponseHead&) override {}
@@ -44,6 +45,7 @@ class Fetch final : private GuestSide {
   const std::string body_;
   size_t sent_ = 0;
   const std::function<void()> over_;
+  const Headers no_trailers_;
   const ProtocolError no_error_;
   policy::Fetched result_;
   FlowContext flow_;

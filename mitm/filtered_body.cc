@@ -28,8 +28,11 @@ MessageEvent FilteredBody::Read(const Source& source, size_t max) {
   for (int idle = 0; held() < options_.fill && idle < kMaxIdleSteps && !ended_ && !stopped_;) {
     const size_t before = held();
     const MessageEvent event = Step(source);
-    if (event.kind == Kind::kWouldBlock && held() == 0) return event;
-    if (event.kind == Kind::kWouldBlock) break;
+    if (event.kind == Kind::kWouldBlock) {
+      if (options_.pauses == Pauses::kAtOnce) Pause();
+      if (held() == 0 && !stopped_) return event;
+      break;
+    }
     if (held() == before) ++idle;
   }
   if (held() > 0) {
@@ -39,6 +42,19 @@ MessageEvent FilteredBody::Read(const Source& source, size_t max) {
   }
   if (stopped_) return {*stopped_, {}};
   return ended_ ? MessageEvent{Kind::kEnd, {}} : kWentOn;
+}
+
+void FilteredBody::Pause() {
+  if (ended_ || stopped_) return;
+  const size_t before = out_.size();
+  if (options_.output == Output::kFiltered) {
+    options_.filter->Pause(out_);
+  } else {
+    std::string filtered;
+    options_.filter->Pause(filtered);
+    if (Status same = Compare({}, filtered); !same) Fail(same.error());
+  }
+  settled_ += out_.size() - std::min(before, out_.size());
 }
 
 MessageEvent::Kind FilteredBody::Gather(const Source& source, size_t bound) {

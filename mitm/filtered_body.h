@@ -17,7 +17,8 @@
 namespace sallyport::mitm {
 
 /// A body as it is read through its content codings and a filter. It stands where the body itself
-/// would be read, gives what is settled at once, and waits for nothing but what the filter holds.
+/// would be read, gives what is settled at once, and waits for nothing but what the filter holds
+/// when the body pauses.
 ///
 /// What it holds: one slice of input, `fill` bytes and what one slice became, and what Gather() was
 /// asked to gather.
@@ -33,10 +34,17 @@ class FilteredBody {
                 ///< error from where it would.
   };
 
+  /// When the filter is told that the body pauses.
+  enum class Pauses {
+    kAtOnce,    ///< When the source has no more for now.
+    kWhenTold,  ///< By Pause().
+  };
+
   struct Options {
     std::unique_ptr<content::ContentDecoder> decoder = {};  ///< Null: no codings.
     std::unique_ptr<ByteFilter> filter = {};                ///< Never null.
     Output output = Output::kFiltered;
+    Pauses pauses = Pauses::kAtOnce;
     size_t slice = kInputBlock;  ///< What the filter is given at a time.
     size_t fill = 1;             ///< Slices are put together up to this while the source has more.
     /// What the output is announced to be; any other length of it is an error.
@@ -56,6 +64,10 @@ class FilteredBody {
   /// good until the next call, or with none, when others should have their turn before more is
   /// done; kEnd once everything was given; kError of the source's, or of the body's own (failed()).
   MessageEvent Read(const Source& source, size_t max);
+
+  /// The body has paused for so long that who sends it may wait for what the filter holds: what the
+  /// filter gives of that is read next.
+  void Pause();
 
   /// Reads ahead until the end (kEnd), until more than BOUND bytes of output are held (kBody), or
   /// as far as SOURCE goes (kWouldBlock, kError, kBroken). Nothing may have been read before.

@@ -49,8 +49,9 @@ class GatheredBody {
   /// Sends BYTES instead of all that there is, and of what is still to come.
   void Replace(std::string bytes) {
     held_ = std::move(bytes);
-    complete_ = true;
+    complete_ = replaced_ = true;
   }
+  bool replaced() const { return replaced_; }
 
   /// The next of the body, what is held first: as GuestSide::ReadBody().
   template <class Source>
@@ -69,6 +70,7 @@ class GatheredBody {
   size_t sent_ = 0;
   bool complete_ = false;
   MessageEvent::Kind failure_ = MessageEvent::Kind::kBroken;
+  bool replaced_ = false;
 };
 
 }  // namespace sallyport::mitm

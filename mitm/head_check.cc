@@ -14,13 +14,14 @@ bool IsTargetText(std::string_view text) {
   });
 }
 
-/// But for OURS, a hop field that the request parser leaves for the codecs to see, beside "te:
+/// But for OURS, hop fields that the request parser leaves for the codecs to see, beside "te:
 /// trailers".
-bool AreFields(const Headers& headers, std::string_view ours = {}) {
+bool AreFields(const Headers& headers, std::string_view ours = {}, std::string_view also = {}) {
   return std::all_of(
-      headers.fields().begin(), headers.fields().end(), [ours](const HeaderField& field) {
+      headers.fields().begin(), headers.fields().end(), [ours, also](const HeaderField& field) {
         const bool hop = http1::IsHopField(field.name) && !EqualsIgnoreCase(field.name, "te") &&
-                         !EqualsIgnoreCase(field.name, ours);
+                         !EqualsIgnoreCase(field.name, ours) &&
+                         !EqualsIgnoreCase(field.name, also);
         return !hop && IsToken(field.name) && IsFieldValue(field.value);
       });
 }
@@ -28,7 +29,7 @@ bool AreFields(const Headers& headers, std::string_view ours = {}) {
 }  // namespace
 
 bool IsWritable(const RequestHead& head) {
-  if (!IsToken(head.method) || !IsTargetText(head.path) || !AreFields(head.headers, "upgrade")) {
+  if (!IsToken(head.method) || !IsTargetText(head.path) || !AreFields(head.headers, "upgrade", "trailer")) {
     return false;
   }
   const auto& fields = head.headers.fields();

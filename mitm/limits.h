@@ -144,6 +144,9 @@ constexpr seconds kHeadTimeout{30};
 constexpr seconds kKeepAliveTimeout{75};
 /// Without a byte of a request's body.
 constexpr seconds kRequestBodyTimeout{120};
+/// What a streamed body ends with for now and may have begun a placeholder is sent after this. Who
+/// writes a placeholder in pieces has them together sooner; who waits for an answer waits no longer.
+constexpr seconds kHeldPlaceholderTimeout{1};
 /// For the whole body of a guest's call of a token endpoint.
 constexpr seconds kTokenCallTimeout{30};
 /// From the request (its latest byte) to the head of the answer. Models that think, think long.

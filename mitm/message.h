@@ -72,6 +72,8 @@ class GuestSide {
   /// The next of the request's body: kBody with at most MAX bytes, or one of the other events but
   /// kHead.
   virtual MessageEvent ReadBody(size_t max) = 0;
+  /// After kEnd: the request's trailers. None of them is of framing, routing or the connection.
+  virtual const Headers& trailers() const = 0;
   virtual const ProtocolError& error() const = 0;
 
   /// How much of a body WriteBody() takes now. Heads are always taken.
@@ -114,7 +116,8 @@ class UpstreamSide {
   virtual size_t Room() = 0;
   /// PIECE is at most Room() bytes.
   virtual void WriteBody(std::string_view piece) = 0;
-  virtual void WriteEnd() = 0;
+  /// TRAILERS are left out where a body of HTTP/1 has a known length.
+  virtual void WriteEnd(const Headers& trailers) = 0;
   virtual void Flush() = 0;
 
   /// The next of the response; a body's piece has at most MAX bytes.

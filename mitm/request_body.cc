@@ -35,6 +35,7 @@ RequestBodyPlan PlanRequestBody(std::unique_ptr<secrets::BodyFilter> filter, Fil
   options.slice = kSubstituteSlice;
   options.fill = kInputBlock;
   options.wipe = true;
+  if (!plan.filter->only_looks()) options.pauses = FilteredBody::Pauses::kWhenTold;
   if (!coded.identity()) {
     options.decoder = std::make_unique<content::ContentDecoder>(coded.codings, memory);
     options.max_decoded = kMaxDecodedRequest;

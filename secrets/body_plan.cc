@@ -50,6 +50,7 @@ BodyPlan MakeBodyPlan(const Entries& entries, const PlaceholderIndex& index,
                       const RequestTarget& target, const RequestHead& request) {
   BodyPlan plan;
   plan.keeps_length = true;
+  plan.only_looks = true;
   if (std::none_of(entries.begin(), entries.end(), MayConcern)) return plan;
   plan.type = MediaTypeOf(request.headers);
   for (size_t id = 0; id < entries.size(); ++id) {
@@ -57,7 +58,9 @@ BodyPlan MakeBodyPlan(const Entries& entries, const PlaceholderIndex& index,
     plan.violations.push_back(
         ViolationOf(entry, target, request, PlaceOf(entry, plan.type.format)));
     if (IsConcerned(entry, target, plan.violations.back())) plan.needed = true;
-    if (plan.violations.back() || !entry.value) continue;
+    if (plan.violations.back()) continue;
+    plan.only_looks = false;
+    if (!entry.value) continue;
     const std::string& placeholder = index.placeholder(id);
     const size_t size = EncodedSize(entry.value->Reveal(), EncodingOf(plan.type.format));
     if (size != placeholder.size() || !IsPlain(placeholder)) plan.keeps_length = false;

@@ -20,6 +20,7 @@ struct BodyPlan {
   std::vector<std::optional<Refusal>> violations;  ///< By id: why it is not to be replaced.
   bool needed = false;                             ///< Some secret asks that the body be looked at.
   bool keeps_length = false;  ///< Only what takes as many bytes as it replaces is put in.
+  bool only_looks = false;    ///< Nothing is put in.
 };
 
 BodyPlan MakeBodyPlan(const Entries& entries, const PlaceholderIndex& index,

@@ -21,13 +21,16 @@ Spelling SpellingOf(Format format) {
 class PlainBody final : public BodyFilter {
  public:
   PlainBody(const Entries& entries, const PlaceholderIndex& index, BodyPlan plan)
-      : plan_(std::move(plan)),
+      : BodyFilter(plan.only_looks),
+        plan_(std::move(plan)),
         judge_(entries, plan_, found_),
         section_(index, judge_, SpellingOf(plan_.type.format)) {}
 
   Status Feed(std::string_view input, std::string& out) override {
     return section_.Feed(input, Where::kData, out);
   }
+  void Pause(std::string& out) override { section_.Pause(out); }
+  bool holds() const override { return section_.held() > 0; }
   Status Finish(std::string& out) override { return section_.Finish(Where::kData, out); }
 
  private:
@@ -37,10 +40,12 @@ class PlainBody final : public BodyFilter {
 };
 
 /// A form of several parts. No placeholder has a line break in it, so none lies across sections.
+/// What may begin a boundary line waits through a pause: whoever reads the form waits for it, too.
 class MultipartBody final : public BodyFilter {
  public:
   MultipartBody(const Entries& entries, const PlaceholderIndex& index, BodyPlan plan)
-      : plan_(std::move(plan)),
+      : BodyFilter(plan.only_looks),
+        plan_(std::move(plan)),
         judge_(entries, plan_, found_),
         reader_(plan_.type.boundary),
         bytes_(index, judge_, Spelling::kPlain) {}
@@ -51,6 +56,9 @@ class MultipartBody final : public BodyFilter {
     }
     return {};
   }
+
+  void Pause(std::string& out) override { bytes_.Pause(out); }
+  bool holds() const override { return bytes_.held() > 0; }
 
   Status Finish(std::string& out) override {
     if (Status status = Put(reader_.Finish(), out); !status) return status;

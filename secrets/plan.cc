@@ -221,16 +221,7 @@ void Planner::Refuse(Refusal refusal) {
 }
 
 void Planner::RefuseForeign(std::string_view where) {
-  std::vector<std::string> secrets;
-  for (const Entry* entry : bound_) secrets.push_back(entry->spec.name);
-  Refusal refusal;
-  refusal.reason = Reason::kForeignCredential;
-  refusal.rule = bound_.front()->spec.declared_at;
-  refusal.detail = "Requests to " + target_.host->text() +
-                   " may carry no other credential than the placeholder of " + Enumerated(secrets) +
-                   "; this one has something else in " + std::string(where) + ".";
-  refusal.how_to_allow = "send the placeholder, or set foreign = \"pass\" on each of these secrets";
-  Refuse(std::move(refusal));
+  Refuse(ForeignCredential(bound_, *target_.host, where));
 }
 
 /// The value of ENTRY in the template of one of its injections, in one allocation of its own.

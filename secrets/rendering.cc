@@ -69,6 +69,12 @@ Rendering::Step Rendering::At(Place place) const {
   return {static_cast<unsigned char>(digit), place + 1};
 }
 
+size_t Rendering::Told(Place place) const {
+  if (form_ == Form::kText) return place;
+  if (!IsBase64(form_)) return (place + 1) / 2;
+  return (6 * (FirstDigit(form_) + place) - BitsBefore(form_) + 7) / 8;
+}
+
 Rendering::Way Rendering::RunPlain(std::string_view text, Way way) const {
   for (; way.place != end_ && way.at != text.size(); ++way.at) {
     const Step step = At(way.place);
@@ -95,6 +101,7 @@ void Rendering::StepOn(std::string_view text, Way way, std::set<Way>& ways, Reac
       ways.insert({way.at + spellings[i].size(), step.next});
     } else if (spellings[i].starts_with(rest)) {
       reach.open = true;
+      reach.told = std::max(reach.told, Told(rest.empty() ? way.place : step.next));
     }
   }
 }

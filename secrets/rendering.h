@@ -37,6 +37,7 @@ class Rendering {
   struct Reach {
     size_t whole = 0;   ///< The most bytes that spell it; 0: none do.
     bool open = false;  ///< The text ends inside a spelling: with more of it there may be another.
+    size_t told = 0;    ///< Where open: of so many bytes of the value it tells something.
   };
   /// How TEXT, which isn't empty, begins.
   Reach MatchAt(std::string_view text) const;
@@ -67,6 +68,8 @@ class Rendering {
     Place place = 0;
     auto operator<=>(const Way&) const = default;
   };
+  /// How many bytes of the value the row's symbols up to PLACE tell, in whole or in part.
+  size_t Told(Place place) const;
   /// WAY, as far as it goes on over letters and digits.
   Way RunPlain(std::string_view text, Way way) const;
   /// Puts into WAYS, and notes in REACH, what may follow WAY.

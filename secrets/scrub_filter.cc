@@ -29,21 +29,27 @@ struct Settled {
   bool changed = false;
 };
 
-/// Appends to OUT what is settled of TEXT.
-Settled SettleText(const ScrubSet& set, std::string_view text, ScrubSet::Ending ending,
-                   Lengths lengths, std::string& out) {
+/// Appends to OUT what is settled of TEXT but for its first SHOWN bytes, which went out as they are.
+/// A match may begin in those, but never ends there.
+Settled SettleText(const ScrubSet& set, std::string_view text, size_t shown,
+                   ScrubSet::Ending ending, Lengths lengths, std::string& out) {
   Settled settled;
   size_t& done = settled.size;
+  const auto go_to = [&](size_t to) {
+    const size_t from = std::max(done, shown);
+    if (from < to) out += text.substr(from, to - from);
+    done = to;
+  };
   while (const auto match = set.Find(text, done, ending)) {
-    out += text.substr(done, match->at - done);
-    done = match->at;
+    go_to(match->at);
     if (match->open) return settled;
-    out += ReplacementOf(set, *match, lengths);
+    const std::string replacement = ReplacementOf(set, *match, lengths);
+    const size_t begun = std::min(shown - std::min(shown, done), replacement.size());
+    out.append(replacement, begun);
     settled.changed = true;
     done += match->size;
   }
-  out += text.substr(done);
-  done = text.size();
+  go_to(text.size());
   return settled;
 }
 
@@ -56,7 +62,7 @@ bool Contains(const ScrubSet& set, std::string_view text) {
 std::optional<std::string> Scrubbed(const ScrubSet& set, std::string_view text) {
   if (!Contains(set, text)) return std::nullopt;
   std::string out;
-  SettleText(set, text, ScrubSet::Ending::kFinal, Lengths::kMayChange, out);
+  SettleText(set, text, 0, ScrubSet::Ending::kFinal, Lengths::kMayChange, out);
   return out;
 }
 
@@ -105,6 +111,14 @@ Status ScrubFilter::Feed(std::string_view input, std::string& out) {
   return {};
 }
 
+// It stays held, as a rendering may have begun with it; but none is whole in it (MayShow).
+void ScrubFilter::Pause(std::string& out) {
+  const size_t may = set_->MayShow(held_);
+  if (may <= shown_) return;
+  out.append(held_, shown_, may - shown_);
+  shown_ = may;
+}
+
 Status ScrubFilter::Finish(std::string& out) {
   Settle(held_, ScrubSet::Ending::kFinal, out);
   Hold({});
@@ -113,7 +127,8 @@ Status ScrubFilter::Finish(std::string& out) {
 
 /// Appends to OUT what is settled of TEXT, and returns how much of TEXT that was.
 size_t ScrubFilter::Settle(std::string_view text, ScrubSet::Ending ending, std::string& out) {
-  const Settled settled = SettleText(*set_, text, ending, lengths_, out);
+  const Settled settled = SettleText(*set_, text, shown_, ending, lengths_, out);
+  shown_ -= std::min(shown_, settled.size);
   if (settled.changed) changed_ = true;
   return settled.size;
 }

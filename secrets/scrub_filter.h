@@ -25,11 +25,13 @@ bool ScrubFields(const ScrubSet& set, Headers& fields);
 
 /// Scrubs a stream: leftmost first, the longest of those at one place, and then goes on behind it.
 /// The whole output is Scrubbed() of the whole input, or as long as the input where lengths are
-/// kept. Never fails.
+/// kept; and where it paused inside of a rendering, up to ScrubSet::MostTold() bytes of the value
+/// stand there, in place of as many bytes of what stands for it. Never fails.
 ///
 /// Held back is what a rendering may have begun with, and only that: at most longest_spelling() of
 /// the set, less one. It is wiped when it goes. Pieces of one byte cost as many comparisons as are
-/// held back.
+/// held back. When the input pauses, what tells little enough of any value is shown, and held on as
+/// far as a rendering may have begun with it.
 class ScrubFilter final : public AnswerFilter {
  public:
   /// SET is not null.
@@ -38,9 +40,12 @@ class ScrubFilter final : public AnswerFilter {
   ~ScrubFilter() override;
 
   Status Feed(std::string_view input, std::string& out) override;
+  void Pause(std::string& out) override;
   Status Finish(std::string& out) override;
 
   size_t held() const { return held_.size(); }
+  /// How many bytes of those have been put out.
+  size_t shown() const { return shown_; }
 
  private:
   size_t Settle(std::string_view text, ScrubSet::Ending ending, std::string& out);
@@ -49,6 +54,7 @@ class ScrubFilter final : public AnswerFilter {
   const std::shared_ptr<const ScrubSet> set_;
   const Lengths lengths_;
   std::string held_;  // As it arrived.
+  size_t shown_ = 0;  // Its first bytes, which went out at a pause.
 };
 
 }  // namespace sallyport::secrets

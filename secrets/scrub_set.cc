@@ -16,6 +16,10 @@
 // At the end of a text that may go on, a spelling may have begun with too little of it there to
 // have a block in a look. These last places, fewer than stride + 4, are tried one by one.
 //
+// A text that pauses is shown further, or a message whose last bytes happen to begin a value would
+// stall who waits for it. How far is a matter of the places where a spelling is open; the first that
+// tells too much of a value ends it.
+//
 // Cost that an attacker can cause: a text of near misses costs as much more as a value is long. Who
 // can write near misses knows the value. What holds still is that no text costs memory.
 
@@ -103,6 +107,7 @@ void ScrubSet::AddPatterns() {
     stride_ = std::min(stride_, item.value->stride());
     longest_spelling_ = std::max(longest_spelling_, item.value->longest_spelling());
     for (const Form form : kForms) patterns_.emplace_back(item.value->value(), form);
+    most_told_.push_back(MostTold(item.value->value(), item.placeholder));
   }
 }
 
@@ -221,6 +226,25 @@ std::optional<ScrubSet::Match> ScrubSet::FindOpen(std::string_view text, size_t 
     }
   }
   return best;
+}
+
+size_t ScrubSet::MostTold(std::string_view value, std::string_view placeholder) {
+  const auto known = std::mismatch(value.begin(), value.end(), placeholder.begin(),
+                                   placeholder.end()).first - value.begin();
+  const auto unknown = value.size() - static_cast<size_t>(known);
+  return static_cast<size_t>(known) + std::min(kMostUnknownTold, unknown / 4);
+}
+
+size_t ScrubSet::MayShow(std::string_view text) const {
+  for (size_t at = 0; at < text.size(); ++at) {
+    const size_t first = ByteOf(text[at]);
+    for (uint32_t i = begins_[first]; i < begins_[first + 1]; ++i) {
+      const Rendering::Reach reach = patterns_[members_[i]].MatchAt(text.substr(at));
+      const bool too_much = reach.open && reach.told > most_told_[members_[i] / kForms.size()];
+      if (reach.whole != 0 || too_much) return at;
+    }
+  }
+  return text.size();
 }
 
 void ScrubSet::Consider(std::string_view text, size_t at, size_t pattern, Ending ending,

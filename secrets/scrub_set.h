@@ -43,6 +43,19 @@ class ScrubSet {
   /// The first such place of TEXT at or behind FROM. A final text has no open ones.
   std::optional<Match> Find(std::string_view text, size_t from, Ending ending) const;
 
+  /// How many bytes of TEXT, the beginning of which Find() left open, may be shown while nobody
+  /// knows how it goes on: up to the first place where a value is spelled, or has begun to be by
+  /// more than MostTold() bytes of it. What began with less is shown, or the message that ends with it
+  /// would wait for one that may never come.
+  size_t MayShow(std::string_view text) const;
+
+  /// So many bytes of a value, in whatever rendering, may be shown when a text pauses in it: those
+  /// that its placeholder begins with, too, which the guest knows, and a quarter of the others, of
+  /// these never more than kMostUnknownTold.
+  static size_t MostTold(std::string_view value, std::string_view placeholder);
+  /// Of random letters and digits, so many are met by chance once in 10^12 times.
+  static constexpr size_t kMostUnknownTold = 7;
+
   /// What its placeholder is in the same rendering.
   std::string Replacement(size_t pattern) const;
 
@@ -79,6 +92,7 @@ class ScrubSet {
 
   std::vector<Item> items_;
   std::vector<Rendering> patterns_;  ///< kForms.size() for each item.
+  std::vector<size_t> most_told_;    ///< By item.
   size_t stride_ = ScrubValue::kMaxStride;
   size_t longest_spelling_ = 0;
 

@@ -1,5 +1,6 @@
 #include "secrets/section_substituter.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -20,25 +21,26 @@ struct Replacement {
   std::string_view value;
 };
 
-void Append(std::string_view text, const std::vector<Replacement>& replacements, Encoding encoding,
-            std::string& out) {
+/// Appends TEXT from its byte DONE on; all REPLACEMENTS are behind that.
+void Append(std::string_view text, size_t done, const std::vector<Replacement>& replacements,
+            Encoding encoding, std::string& out) {
   size_t size = text.size();
   for (const Replacement& replacement : replacements) {
     size += EncodedSize(replacement.value, encoding);
   }
   ReserveWiped(out, size);
-  size_t done = 0;
   for (const Replacement& replacement : replacements) {
     out += text.substr(done, replacement.at - done);
     AppendEncoded(out, replacement.value, encoding);
     done = replacement.at + replacement.size;
   }
-  out += text.substr(done);
+  if (done < text.size()) out += text.substr(done);
 }
 
 }  // namespace
 
-std::optional<std::string_view> BodyJudge::ValueFor(size_t id, size_t size, Where where) {
+std::optional<std::string_view> BodyJudge::ValueFor(size_t id, size_t size, Where where,
+                                                   Begun begun) {
   if (id >= plan_.violations.size()) return std::nullopt;  // Declared after the request.
   const Entry& entry = entries_[id];
   const auto violated = [&](Refusal refusal) {
@@ -51,6 +53,10 @@ std::optional<std::string_view> BodyJudge::ValueFor(size_t id, size_t size, Wher
   }
   if (!entry.value) {
     if (!found_.refusal) found_.refusal = Unavailable(entry);
+    return std::nullopt;
+  }
+  if (begun == Begun::kSent) {
+    if (!found_.refusal) found_.refusal = TornInBody(entry);
     return std::nullopt;
   }
   AddOnce(found_.used, entry.spec.name);
@@ -84,6 +90,14 @@ Status SectionSubstituter::Feed(std::string_view input, Where where, std::string
   return {};
 }
 
+void SectionSubstituter::Pause(std::string& out) {
+  if (sent_ == held_.size()) return;
+  const SpelledText spelled(held_, spelling_, End::kMayGoOn, start_);
+  if (spelled.meant().find(index_.anchor()) != std::string_view::npos) return;
+  out.append(held_, sent_);
+  sent_ = held_.size();
+}
+
 Status SectionSubstituter::Finish(Where where, std::string& out) {
   const std::string rest = std::exchange(held_, {});
   const Result<size_t> settled = Settle(rest, End::kFinal, where, out);
@@ -108,13 +122,15 @@ Result<size_t> SectionSubstituter::Settle(std::string_view text, End end, Where 
     const size_t size = spelled.RawAt(match.at + match.size) - at;
     place = spelled.StartAt(match.at, std::exchange(seen, match.at), place);
     const bool data = spelling_ != Spelling::kJson || place == Start::kInString;
-    const auto value = judge_.ValueFor(match.id, size, data ? where : Where::kElsewhere);
+    const auto value = judge_.ValueFor(match.id, size, data ? where : Where::kElsewhere,
+                                       at < sent_ ? BodyJudge::Begun::kSent : BodyJudge::Begun::kNo);
     if (value) replacements.push_back({at, size, *value});
   }
   if (Status allowed = judge_.Check(); !allowed) return tl::unexpected(std::move(allowed).error());
   const size_t settled = end == End::kFinal ? text.size() : spelled.RawAt(scan.settled);
   if (spelling_ == Spelling::kJson) start_ = spelled.StartAt(scan.settled, seen, place);
-  Append(text.substr(0, settled), replacements, judge_.encoding(), out);
+  Append(text.substr(0, settled), sent_, replacements, judge_.encoding(), out);
+  sent_ -= std::min(sent_, settled);
   return settled;
 }
 

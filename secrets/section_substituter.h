@@ -16,13 +16,15 @@ class BodyJudge {
   /// Whether a placeholder stands where its format holds data: in a string of JSON, in the body of
   /// a part.
   enum class Where { kData, kElsewhere };
+  /// Whether its first bytes went out at a pause.
+  enum class Begun { kNo, kSent };
 
   /// All outlive the object.
   BodyJudge(const Entries& entries, const BodyPlan& plan, Examination& found)
       : entries_(entries), plan_(plan), found_(found) {}
 
   /// What takes the place of placeholder ID, spelled in SIZE bytes; nothing: it stays.
-  std::optional<std::string_view> ValueFor(size_t id, size_t size, Where where);
+  std::optional<std::string_view> ValueFor(size_t id, size_t size, Where where, Begun begun);
 
   /// kDenied once something was met that ends the request.
   Status Check() const;
@@ -49,10 +51,15 @@ class SectionSubstituter {
   /// as it may be spelled, at most six bytes for each of its characters.
   Status Feed(std::string_view input, BodyJudge::Where where, std::string& out);
 
+  /// Puts out what is held back, though a placeholder may have begun with it, unless it has the
+  /// whole anchor. Where one did, it can't be replaced any more.
+  void Pause(std::string& out);
+
   /// Ends the section. Another one may follow.
   Status Finish(BodyJudge::Where where, std::string& out);
 
-  size_t held() const { return held_.size(); }
+  /// How many bytes are held back and were not put out at a pause.
+  size_t held() const { return held_.size() - sent_; }
 
  private:
   Result<size_t> Settle(std::string_view text, SpelledText::End end, BodyJudge::Where where,
@@ -63,6 +70,7 @@ class SectionSubstituter {
   const Spelling spelling_;
   SpelledText::Start start_ = SpelledText::Start::kOutside;
   std::string held_;  // As it arrived: never a part of a value.
+  size_t sent_ = 0;   // Its first bytes, which went out at a pause.
 };
 
 }  // namespace sallyport::secrets

@@ -11,6 +11,7 @@
 #include "secrets/plan.h"
 #include "secrets/scrub_book.h"
 #include "secrets/scrub_filter.h"
+#include "secrets/trailers.h"
 
 namespace sallyport::secrets {
 namespace {
@@ -179,6 +180,12 @@ bool Store::Binds(const HostName& host) const {
 Examination Store::Examine(const RequestTarget& target, const RequestHead& request) const {
   if (empty()) return {};
   return MakePlan(impl_->entries, *impl_->index, target, request).examination;
+}
+
+Examination Store::ExamineTrailers(const RequestTarget& target, const RequestHead& request,
+                                   Headers& trailers) const {
+  if (empty()) return {};
+  return secrets::ExamineTrailers(impl_->entries, *impl_->index, target, request, trailers);
 }
 
 void Store::Substitute(const RequestTarget& target, RequestHead& request) const {

@@ -44,13 +44,28 @@ struct SecretSummary {
 
 /// Puts values into the body of one request. Its Feed() and Finish() fail with kDenied where the
 /// request must go no further: found().refusal says why, and the message says it, too.
+///
+/// Pause() gives what may have begun a placeholder, unless it has the whole anchor and so is one.
+/// Where it was one all the same, its value can't be put in any more, and the request is denied. So
+/// a body should have paused for longer than anybody takes to write a placeholder; one that is only
+/// looked at loses nothing by a pause.
 class BodyFilter : public ByteFilter {
  public:
   /// What was met so far: names that were put in, names whose placeholder stays as it is.
   const Examination& found() const { return found_; }
 
+  /// Whether bytes are held back that may begin a placeholder.
+  virtual bool holds() const = 0;
+
+  /// Whether nothing is put in, whatever comes.
+  bool only_looks() const { return only_looks_; }
+
  protected:
+  explicit BodyFilter(bool only_looks) : only_looks_(only_looks) {}
   Examination found_;
+
+ private:
+  const bool only_looks_;
 };
 
 /// Every secret of one sandbox: declarations, placeholders and values.
@@ -92,6 +107,12 @@ class Store {
   /// whether a body that may change is signed.
   /// Nothing is changed. Takes the request as the guest and the hooks left it.
   Examination Examine(const RequestTarget& target, const RequestHead& request) const;
+
+  /// Decides what TRAILERS of REQUEST, which Examine() allowed, may carry to TARGET: no value is put
+  /// into any. A placeholder there is a violation; a credential that is not ours is refused, or
+  /// removed from TRAILERS, by the strictest bound secret. A placeholder is no credential.
+  Examination ExamineTrailers(const RequestTarget& target, const RequestHead& request,
+                              Headers& trailers) const;
 
   /// Puts the values in, each spelled for its place, and takes away the digests of a body that may
   /// change: call only after Examine() allowed REQUEST for the same TARGET and the

@@ -129,6 +129,34 @@ Refusal MisplacedInBody(const Entry& entry) {
   return WrongBody(entry);
 }
 
+Refusal MisplacedInTrailers(const Entry& entry) {
+  return WrongPlace(entry, "in trailers");
+}
+
+Refusal ForeignCredential(const std::vector<const Entry*>& bound, const HostName& host,
+                          std::string_view where) {
+  std::vector<std::string> secrets;
+  for (const Entry* entry : bound) secrets.push_back(entry->spec.name);
+  Refusal refusal;
+  refusal.reason = Reason::kForeignCredential;
+  refusal.rule = bound.front()->spec.declared_at;
+  refusal.detail = "Requests to " + host.text() +
+                   " may carry no other credential than the placeholder of " + Enumerated(secrets) +
+                   "; this one has something else in " + std::string(where) + ".";
+  refusal.how_to_allow = "send the placeholder, or set foreign = \"pass\" on each of these secrets";
+  return refusal;
+}
+
+Refusal TornInBody(const Entry& entry) {
+  Refusal refusal;
+  refusal.reason = Reason::kSecretWrongPlace;
+  refusal.rule = entry.spec.declared_at;
+  refusal.detail = "The placeholder of " + SecretOf(entry) +
+                   " came in pieces, with a pause in it that was too long.";
+  refusal.how_to_allow = "send it in one piece";
+  return refusal;
+}
+
 Refusal Unavailable(const Entry& entry) {
   Refusal refusal;
   refusal.reason = Reason::kSecretUnavailable;

@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/http_message.h"
 #include "base/reason.h"
@@ -43,6 +44,18 @@ void RecordViolation(const Entry& entry, const Place& place, Refusal refusal,
 /// Why ENTRY's placeholder stays where it stands in a body: that is not data there, or it is
 /// spelled so that its value would change a length that is announced.
 Refusal MisplacedInBody(const Entry& entry);
+
+/// The refusal of a body in which ENTRY's placeholder came in two pieces, with so long a pause that
+/// the first was sent on.
+Refusal TornInBody(const Entry& entry);
+
+/// Why ENTRY's placeholder may not stand in trailers.
+Refusal MisplacedInTrailers(const Entry& entry);
+
+/// The refusal of a request to HOST, which may receive BOUND, not empty, for a credential of another
+/// WHERE ("a header for credentials").
+Refusal ForeignCredential(const std::vector<const Entry*>& bound, const HostName& host,
+                          std::string_view where);
 
 /// The refusal of a use of ENTRY, which has no value.
 Refusal Unavailable(const Entry& entry);

@@ -33,6 +33,7 @@ class BodyDecoder {
 
   /// After kEnd of a chunked body.
   Headers& trailers() { return trailers_; }
+  const Headers& trailers() const { return trailers_; }
   /// After kError: one sentence.
   const char* error() const { return error_; }
 

@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <span>
 #include <utility>
 #include <vector>
+
+#include "mitm/limits.h"
 
 namespace sallyport::mitm::http1 {
 namespace {
@@ -18,6 +21,7 @@ enum class Field {
   kTe,
   kExpect,
   kUpgrade,
+  kTrailer,
   kOther,  // Concerns one hop, and says nothing that we need.
 };
 
@@ -31,7 +35,7 @@ constexpr std::array kKnown{
     Known{"host", Field::kHost},
     Known{"expect", Field::kExpect},
     Known{"upgrade", Field::kUpgrade},
-    Known{"trailer", Field::kOther},
+    Known{"trailer", Field::kTrailer},
     Known{"connection", Field::kConnection},
     Known{"keep-alive", Field::kOther},
     Known{"http2-settings", Field::kOther},
@@ -61,6 +65,36 @@ void ForEachElement(std::string_view list, Visit visit) {
     if (begin == std::string_view::npos) continue;
     visit(element.substr(begin, element.find_last_not_of(" \t") - begin + 1));
   }
+}
+
+/// With '-' for '_'.
+std::string Dashed(std::string_view name) {
+  std::string dashed(name);
+  std::replace(dashed.begin(), dashed.end(), '_', '-');
+  return dashed;
+}
+
+bool IsOneOf(std::string_view name, std::span<const std::string_view> names) {
+  return std::any_of(names.begin(), names.end(), [name](std::string_view known) {
+    return EqualsIgnoreCase(name, known);
+  });
+}
+
+constexpr std::array<std::string_view, 9> kNeverTrailers{
+    "authorization",    "cookie",           "set-cookie",    "content-encoding", "content-type",
+    "content-location", "www-authenticate", "cache-control", "alt-svc"};
+
+bool MayBeRequestTrailer(std::string_view name) {
+  static constexpr std::array<std::string_view, 17> kNever{
+      "content-range",     "content-disposition", "range",
+      "if-match",          "if-none-match",       "if-modified-since",
+      "if-range",          "if-unmodified-since", "max-forwards",
+      "pragma",            "forwarded",           "via",
+      "x-real-ip",         "x-http-method",       "x-http-method-override",
+      "x-method-override", "accept-encoding"};
+  const std::string dashed = Dashed(name);
+  return !IsHopField(dashed) && !IsOneOf(dashed, kNeverTrailers) && !IsOneOf(dashed, kNever) &&
+         !EqualsIgnoreCase(std::string_view(dashed).substr(0, 12), "x-forwarded-");
 }
 
 bool IsWellKnownOption(std::string_view option) {
@@ -116,6 +150,9 @@ class Taker {
       case Field::kExpect:
         if (side_ == Side::kRequest) TakeExpect(field.value);
         return true;
+      case Field::kTrailer:
+        ForEachElement(field.value, [this](std::string_view name) { TakeTrailer(name); });
+        return true;
       case Field::kUpgrade:
         hop_.upgrade_to = std::exchange(upgrade_seen_, true) ? std::string() : field.value;
         return true;
@@ -142,6 +179,12 @@ class Taker {
     if (IsWellKnownOption(option)) return;
     if (side_ == Side::kRequest) return Fail("a Connection field that names an end-to-end field");
     if (listed_.size() < 16) listed_.emplace_back(option);
+  }
+
+  void TakeTrailer(std::string_view name) {
+    if (!IsToken(name) || !MayBeRequestTrailer(name)) return;
+    if (!hop_.trailers.empty()) hop_.trailers += ", ";
+    hop_.trailers += name;
   }
 
   void TakeExpect(std::string_view value) {
@@ -185,21 +228,27 @@ bool IsHopField(std::string_view name) {
 
 bool LooksLikeHopField(std::string_view name) {
   if (name.find('_') == std::string_view::npos) return false;
-  std::string dashed(name);
-  std::replace(dashed.begin(), dashed.end(), '_', '-');
-  return IsHopField(dashed);
+  return IsHopField(Dashed(name));
 }
 
 void CleanTrailers(Headers& trailers) {
-  static constexpr std::array<std::string_view, 9> kNever{
-      "authorization",    "cookie",           "set-cookie",    "content-encoding", "content-type",
-      "content-location", "www-authenticate", "cache-control", "alt-svc"};
   std::erase_if(trailers.fields(), [](const HeaderField& field) {
-    return IsHopField(field.name) ||
-           std::any_of(kNever.begin(), kNever.end(), [&field](std::string_view name) {
-             return EqualsIgnoreCase(field.name, name);
-           });
+    return IsHopField(field.name) || IsOneOf(field.name, kNeverTrailers);
   });
+}
+
+std::optional<ProtocolError> CheckRequestTrailers(const Headers& trailers) {
+  if (trailers.fields().size() > kMaxFields) return ProtocolError{400, "more than 100 trailers"};
+  for (const HeaderField& field : trailers.fields()) {
+    if (!IsHopField(Dashed(field.name))) continue;
+    return ProtocolError{400, "a trailer that is a field of framing or of the connection"};
+  }
+  return std::nullopt;
+}
+
+void CleanRequestTrailers(Headers& trailers) {
+  std::erase_if(trailers.fields(),
+                [](const HeaderField& field) { return !MayBeRequestTrailer(field.name); });
 }
 
 }  // namespace sallyport::mitm::http1

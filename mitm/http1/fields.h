@@ -20,6 +20,7 @@ struct HopFields {
   std::string upgrade_to;
   bool expects_continue = false;
   bool accepts_trailers = false;    ///< TE: trailers.
+  std::string trailers;             ///< What Trailer names, but for what may not stand there.
   std::optional<std::string> host;  ///< Requests.
 };
 
@@ -43,5 +44,13 @@ bool LooksLikeHopField(std::string_view name);
 
 /// Removes what may not stand in trailers: hop fields, and those that say how to treat a message.
 void CleanTrailers(Headers& trailers);
+
+/// What is wrong with a request's trailers that are well-formed fields: one is a hop field, or one
+/// to some servers (Content_Length), or there are too many.
+std::optional<ProtocolError> CheckRequestTrailers(const Headers& trailers);
+
+/// Removes what else may not stand in a request's trailers (RFC 9110, 6.5.1): what says how to treat
+/// a message, where it came from, what the request is, and credentials; with '_' for '-', too.
+void CleanRequestTrailers(Headers& trailers);
 
 }  // namespace sallyport::mitm::http1

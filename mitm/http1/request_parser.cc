@@ -33,6 +33,7 @@ MessageEvent RequestParser::Next(std::string_view& input, size_t max_body) {
       return {Kind::kBody, step.piece};
     case BodyDecoder::Step::Kind::kEnd:
       in_body_ = false;
+      if (auto error = CheckRequestTrailers(body_.trailers())) return Fail(*std::move(error));
       return {Kind::kEnd, {}};
     case BodyDecoder::Step::Kind::kError:
       break;
@@ -77,6 +78,7 @@ std::optional<ProtocolError> RequestParser::Interpret(RawHead& raw) {
 
   if (hop.chunked) {
     request_.body = {BodyLength::Kind::kUnknown, 0};
+    if (!hop.trailers.empty()) request_.head.headers.Add("Trailer", hop.trailers);
     body_.Start(BodyDecoder::Framing::kChunked, 0);
   } else if (hop.content_length) {
     request_.body = {BodyLength::Kind::kKnown, *hop.content_length};

@@ -27,6 +27,8 @@ class RequestParser {
   int minor_version() const { return minor_version_; }
   /// Whether the client lets the connection go on after this request.
   bool keep_alive() const { return keep_alive_; }
+  /// After kEnd: its trailers, without a hop field; no others are cleaned away.
+  const Headers& trailers() const { return body_.trailers(); }
   const ProtocolError& error() const { return error_; }
   /// Whether a request's first byte has been seen, and its head is not complete.
   bool in_head() const { return !in_body_ && reader_.begun(); }

@@ -38,6 +38,7 @@ class Session final : public GuestSide, public Stream::Listener {
 
   // GuestSide: what the exchange does to the guest.
   MessageEvent ReadBody(size_t max) override;
+  const Headers& trailers() const override { return parser_.trailers(); }
   const ProtocolError& error() const override { return parser_.error(); }
   size_t Room() override;
   void WriteInterim(const ResponseHead& head) override;

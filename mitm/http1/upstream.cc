@@ -63,8 +63,11 @@ void Upstream::WriteBody(std::string_view piece) {
   output_.Write(kChunkEnd);
 }
 
-void Upstream::WriteEnd() {
-  if (chunked_) output_.Write("0\r\n\r\n");
+void Upstream::WriteEnd(const Headers& trailers) {
+  if (!chunked_) return;
+  std::string bytes;
+  AppendLastChunk(trailers, bytes);
+  output_.Write(bytes);
 }
 
 void Upstream::Flush() {

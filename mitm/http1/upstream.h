@@ -22,7 +22,7 @@ class Upstream final : public UpstreamSide, private Stream::Listener {
   void WriteHead(const RequestHead& head, std::string_view host, BodyLength body) override;
   size_t Room() override;
   void WriteBody(std::string_view piece) override;
-  void WriteEnd() override;
+  void WriteEnd(const Headers& trailers) override;
   void Flush() override;
 
   MessageEvent Read(size_t max) override;

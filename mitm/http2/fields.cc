@@ -158,6 +158,7 @@ std::optional<ProtocolError> RequestFields::Interpret(Body body) {
     }
   } else if (body == Body::kFollows) {
     request_.body = {BodyLength::Kind::kUnknown, 0};
+    if (!hop.trailers.empty()) head.headers.Add("trailer", hop.trailers);
   }
   return std::nullopt;
 }

@@ -54,7 +54,7 @@ class RequestFields {
   Request request_;
 };
 
-/// What is wrong with a field of a request's trailers; nothing when it may be dropped in peace.
+/// What is wrong with the form of a field of a request's trailers.
 std::optional<ProtocolError> CheckTrailer(std::string_view name, std::string_view value);
 
 /// A response's head, or its trailers, as nghttp2 takes them. Points into what it was made from.

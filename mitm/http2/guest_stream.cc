@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "mitm/http1/fields.h"
 #include "mitm/http2/guest_codec.h"
 #include "mitm/limits.h"
 
@@ -16,13 +17,15 @@ void GuestStream::OnField(std::string_view name, std::string_view value) {
   trailer_size_ += name.size() + value.size();
   if (trailer_size_ > kMaxTrailerBytes) return FailBody("trailers larger than 8 KiB");
   if (auto error = CheckTrailer(name, value); error && !body_error_) body_error_ = error;
+  if (!body_error_) request_trailers_.Add(name, value);
 }
 
-/// A head is complete: the request's, or, behind its body, that of its trailers, which are dropped.
+/// A head is complete: the request's, or, behind its body, that of its trailers.
 void GuestStream::OnHead(Ended ended) {
   decoded_ = 0;
   if (begun_) {
     if (ended == Ended::kNo) FailBody("a second head inside of a request");
+    if (!body_error_) body_error_ = http1::CheckRequestTrailers(request_trailers_);
   } else {
     head_error_ = fields_.Finish(ended == Ended::kYes ? RequestFields::Body::kNone
                                                       : RequestFields::Body::kFollows);

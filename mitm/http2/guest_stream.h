@@ -27,6 +27,7 @@ class GuestStream final : public GuestSide {
   const std::optional<ProtocolError>& head_error() const { return head_error_; }
 
   MessageEvent ReadBody(size_t max) override;
+  const Headers& trailers() const override { return request_trailers_; }
   const ProtocolError& error() const override { return *body_error_; }
   size_t Room() override;
   void WriteInterim(const ResponseHead& head) override;
@@ -67,6 +68,7 @@ class GuestStream final : public GuestSide {
   std::optional<uint64_t> length_;  // Announced.
   uint64_t received_ = 0;
   size_t trailer_size_ = 0;
+  Headers request_trailers_;
   size_t decoded_ = 0;  // Bytes of fields, in the head or the trailers.
   std::string input_;
   size_t read_ = 0;

@@ -93,12 +93,21 @@ std::vector<nghttp2_nv> FieldsOf(const RequestHead& head, std::string_view host,
     if (http1::IsHopField(field.name)) {
       const bool trailers =
           EqualsIgnoreCase(field.name, "te") && EqualsIgnoreCase(value, "trailers");
-      if (!trailers) continue;
+      if (!trailers && !EqualsIgnoreCase(field.name, "trailer")) continue;
     }
     fields.push_back(Literal(field.name, value, NGHTTP2_NV_FLAG_NO_INDEX));
   }
   if (!length.empty()) {
     fields.push_back(Literal("content-length", length, NGHTTP2_NV_FLAG_NO_INDEX));
+  }
+  return fields;
+}
+
+/// Never indexed, as the fields of heads.
+std::vector<nghttp2_nv> TrailersOf(const Headers& trailers) {
+  std::vector<nghttp2_nv> fields;
+  for (const HeaderField& field : trailers.fields()) {
+    fields.push_back(Literal(field.name, Trimmed(field.value), NGHTTP2_NV_FLAG_NO_INDEX));
   }
   return fields;
 }
@@ -226,20 +235,30 @@ struct UpstreamCallbacks {
     UpstreamConnection& self = Self(user_data);
     UpstreamStream* stream = self.Find(frame->hd.stream_id);
     if (stream == nullptr) return 0;
-    stream->unprocessed_ = true;
+    // Its trailers come behind what the server may have taken.
+    if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) stream->unprocessed_ = true;
     stream->Fail(UpstreamStream::Over::kBroken, "the request could not be sent by HTTP/2");
     self.Tell(*stream);
     return 0;
   }
 
-  static ssize_t ReadBody(nghttp2_session*, int32_t id, uint8_t*, size_t size, uint32_t* flags,
+  static ssize_t ReadBody(nghttp2_session* session, int32_t id, uint8_t*, size_t size, uint32_t* flags,
                           nghttp2_data_source*, void* user_data) noexcept {
     UpstreamStream* stream = Self(user_data).Find(id);
     if (stream == nullptr) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     const size_t unsent = stream->unsent().size();
     if (unsent == 0 && !stream->output_ended_) return NGHTTP2_ERR_DEFERRED;
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-    if (unsent <= size && stream->output_ended_) *flags |= NGHTTP2_DATA_FLAG_EOF;
+    if (unsent <= size && stream->output_ended_) {
+      *flags |= NGHTTP2_DATA_FLAG_EOF;
+      const std::vector<nghttp2_nv> trailers = TrailersOf(stream->output_trailers_);
+      if (!trailers.empty()) {
+        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+        if (nghttp2_submit_trailer(session, id, trailers.data(), trailers.size()) != 0) {
+          return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+        }
+      }
+    }
     return static_cast<ssize_t>(std::min(size, unsent));
   }
 

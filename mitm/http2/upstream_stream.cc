@@ -42,8 +42,9 @@ void UpstreamStream::WriteBody(std::string_view piece) {
   connection_.Resume(*this);
 }
 
-void UpstreamStream::WriteEnd() {
+void UpstreamStream::WriteEnd(const Headers& trailers) {
   output_ended_ = true;
+  output_trailers_ = trailers;
   connection_.Resume(*this);
 }
 

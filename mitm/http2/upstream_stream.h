@@ -27,7 +27,7 @@ class UpstreamStream final : public UpstreamSide {
   void WriteHead(const RequestHead& head, std::string_view host, BodyLength body) override;
   size_t Room() override;
   void WriteBody(std::string_view piece) override;
-  void WriteEnd() override;
+  void WriteEnd(const Headers& trailers) override;
   void Flush() override;
 
   MessageEvent Read(size_t max) override;
@@ -65,6 +65,7 @@ class UpstreamStream final : public UpstreamSide {
   std::string output_;  // Of the request's body, from sent_ on still to be sent.
   size_t sent_ = 0;
   bool output_ended_ = false;
+  Headers output_trailers_;  // Behind it.
   bool wants_room_ = false;
 
   ResponseReader reader_;

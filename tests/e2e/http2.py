@@ -33,7 +33,7 @@ def unary(request, context):
 
 def stream(requests, context):
     for request in requests:
-        yield request.upper()
+        yield request.swapcase()
 
 def many(request, context):
     for i in range(int(request)):
@@ -44,7 +44,7 @@ def total(requests, context):
 
 def forever(request, context):
     context.add_callback(cancelled.set)
-    yield b"first!"
+    yield b"first tok_0"
     cancelled.wait(60)
 
 def was_cancelled(request, context):
@@ -87,13 +87,15 @@ channel = grpc.secure_channel("grpc.example.test:443", grpc.ssl_channel_credenti
 many = [len(part) for part in channel.unary_stream("/Test/Many")(b"1000", timeout=60)]
 print(len(many), sum(many))
 print(channel.stream_unary("/Test/Total")((b"x" * 1000 for _ in range(3000)), timeout=60).decode())
-# Each message is sent once the answer to the one before has come. They end with a byte with which
-# no spelling of the value begins: another one would be held back until it is clear what follows.
+# Each message is sent once the answer to the one before has come. They end as spellings of the value
+# begin: as it is, in hexadecimal, in base64, in JSON.
+ends = [b"t", b"to", b"tok", b"tok_", b"tok_012", b"7", b"746f6", b"d", b"dG9rX", b"Rva1", b"tok\\\\u0"]
 turns = queue.Queue()
 answers = channel.stream_stream("/Test/Stream")(iter(turns.get, None), timeout=60)
 for i in range(50):
-    turns.put(b"turn %d!" % i)
-    assert next(answers) == b"TURN %d!" % i
+    turn = b"TURN %d " % i + ends[i % len(ends)]
+    turns.put(turn.swapcase())
+    assert next(answers) == turn
 turns.put(None)
 print(list(answers))
 call = channel.unary_stream("/Test/Forever")(b"", timeout=60)
@@ -231,7 +233,7 @@ def _(world):
 def _(world):
     grpc_server(world)
     lines = run(world, ["/usr/bin/python3", "-B", "-c", STREAMS]).text.splitlines()
-    assert lines == ["1000 2890000", "3000000", "[]", "first!", "yes", "PERMISSION_DENIED True",
+    assert lines == ["1000 2890000", "3000000", "[]", "first tok_0", "yes", "PERMISSION_DENIED True",
                      "PERMISSION_DENIED True"], lines
 
 

@@ -13,7 +13,8 @@ allow.http { host = { "whoami.example.test", "mirror.example.test" } }
 secret "TOKEN" { from = env "TOKEN", hosts = { "mirror.example.test", "whoami.example.test" } }
 """
 
-# Speaks both protocols. Answers each piece as it comes, with a "!" behind it, and trailers.
+# Speaks both protocols. Answers each piece as it comes, with what VALUE begins with behind it, and
+# trailers.
 SERVER = """
 const [address, certificate, key, value] = process.argv.slice(1);
 const fs = require('fs');
@@ -21,7 +22,7 @@ const options = {cert: fs.readFileSync(certificate), key: fs.readFileSync(key), 
 const server = require('http2').createSecureServer(options, (request, response) => {
   const right = request.headers.authorization === 'Bearer ' + value ? 'right' : 'wrong';
   response.writeHead(200, {'x-right': right, 'x-version': request.httpVersion, 'trailer': 'x-end'});
-  request.on('data', piece => response.write(piece.toString() + '!'));
+  request.on('data', piece => response.write(piece.toString() + 'tok_R3a'));
   request.on('end', () => { response.addTrailers({'x-end': 'kept'}); response.end(); });
 });
 server.listen(443, address, () => console.log('ready'));
@@ -61,10 +62,10 @@ const text = new TextEncoder(), back = new TextDecoder();
   let got = '', pieces = 0;
   for await (const piece of answer.body) {
     got += back.decode(piece);
-    if (!got.endsWith('!')) continue;
+    if (!got.endsWith('tok_R3a')) continue;
     if (++pieces == 20) go.close(); else go.enqueue(text.encode('piece ' + pieces));
   }
-  console.log(pieces, got.split('!')[19]);
+  console.log(pieces, got.split('tok_R3a')[19]);
 })();
 """
 
@@ -77,10 +78,10 @@ stream.on('response', head => console.log(head[':status'], head['x-right'], head
 stream.on('trailers', trailers => console.log(trailers['x-end']));
 stream.on('data', piece => {
   got += piece.toString();
-  if (!got.endsWith('!')) return;
+  if (!got.endsWith('tok_R3a')) return;
   if (++pieces == 20) stream.end(); else stream.write('piece ' + pieces);
 });
-stream.on('end', () => { console.log(pieces, got.split('!')[19]); session.close(); });
+stream.on('end', () => { console.log(pieces, got.split('tok_R3a')[19]); session.close(); });
 stream.write('piece 0');
 """
 
@@ -125,7 +126,7 @@ public class Client {
       var answer = client.send(request.build(), HttpResponse.BodyHandlers.ofString());
       System.out.println(answer.version() + " " + answer.statusCode() + " "
           + answer.headers().firstValue("x-right").get() + " "
-          + answer.body().replace("!", "").equals(body));
+          + answer.body().replace("tok_R3a", "").equals(body));
     }
     var old = (HttpURLConnection) new URL(to).openConnection();
     old.setRequestProperty("Authorization", credential);
@@ -134,7 +135,7 @@ public class Client {
     old.getOutputStream().write(body.getBytes());
     old.getOutputStream().close();
     System.out.println(old.getResponseCode() + " " + old.getHeaderField("x-right") + " "
-        + new String(old.getInputStream().readAllBytes()).replace("!", "").equals(body));
+        + new String(old.getInputStream().readAllBytes()).replace("tok_R3a", "").equals(body));
     var denied = HttpRequest.newBuilder(URI.create("https://evil.example.test/"));
     System.out.println(client.send(denied.build(), HttpResponse.BodyHandlers.ofString()).statusCode());
   }

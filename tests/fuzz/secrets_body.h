@@ -8,6 +8,7 @@
 //   0xf3 N     the first N bytes of FIRST's
 //   0xf4 N     FIRST's, with every character from the Nth on as its format escapes characters
 //   0xf5       the end of a piece
+//   0xf6       the end of a piece, with a pause behind it: then the body may be denied
 //   others     themselves
 
 #include <cstddef>
@@ -63,18 +64,23 @@ inline std::string Escaped(std::string_view text, size_t from, const char* forma
   return out;
 }
 
+struct Piece {
+  std::string bytes;
+  bool pauses = false;
+};
+
 /// The pieces that DATA spells.
-inline std::vector<std::string> ReadPieces(const Store& store, const char* escape,
+inline std::vector<Piece> ReadPieces(const Store& store, const char* escape,
                                            std::string_view data) {
   constexpr size_t kLongest = 1 << 16;
-  std::vector<std::string> pieces(1);
+  std::vector<Piece> pieces(1);
   size_t size = 0;
   for (size_t at = 0; at < data.size() && size < kLongest; ++at) {
     const auto byte = static_cast<unsigned char>(data[at]);
     const auto next = [&] {
       return ++at < data.size() ? static_cast<unsigned char>(data[at]) : size_t{0};
     };
-    std::string& piece = pieces.back();
+    std::string& piece = pieces.back().bytes;
     const size_t before = piece.size();
     const std::string& first = *store.PlaceholderOf("FIRST");
     if (byte == 0xf0) {
@@ -87,7 +93,8 @@ inline std::vector<std::string> ReadPieces(const Store& store, const char* escap
       piece += first.substr(0, next());
     } else if (byte == 0xf4) {
       piece += Escaped(first, next(), escape);
-    } else if (byte == 0xf5) {
+    } else if (byte == 0xf5 || byte == 0xf6) {
+      pieces.back().pauses = byte == 0xf6;
       pieces.emplace_back();
       continue;
     } else {
@@ -103,7 +110,7 @@ template <class Reference>
 int FuzzBodySubstituter(const FuzzBody& format, const uint8_t* data, size_t size,
                         Reference reference) {
   const Store& store = StoreFor(format.body);
-  const std::vector<std::string> pieces =
+  const std::vector<Piece> pieces =
       ReadPieces(store, format.escape, {reinterpret_cast<const char*>(data), size});
   RequestHead head;
   head.method = "POST";
@@ -114,11 +121,19 @@ int FuzzBodySubstituter(const FuzzBody& format, const uint8_t* data, size_t size
   SALLYPORT_CHECK(filter != nullptr);
   std::string whole;
   std::string out;
-  for (const std::string& piece : pieces) {
-    SALLYPORT_CHECK(filter->Feed(piece, out).has_value());
-    whole += piece;
+  bool paused = false;
+  const auto denied = [&](const Status& status) {
+    SALLYPORT_CHECK(status || (paused && status.error().code() == Code::kDenied));
+    return !status;
+  };
+  for (const auto& [bytes, pauses] : pieces) {
+    if (denied(filter->Feed(bytes, out))) return 0;
+    whole += bytes;
+    if (!pauses) continue;
+    filter->Pause(out);
+    paused = true;
   }
-  SALLYPORT_CHECK(filter->Finish(out).has_value());
+  if (denied(filter->Finish(out))) return 0;
   const Pairs pairs = {{*store.PlaceholderOf("FIRST"), format.first},
                        {*store.PlaceholderOf("SECOND"), format.second},
                        {*store.PlaceholderOf("ELSEWHERE"), std::nullopt}};

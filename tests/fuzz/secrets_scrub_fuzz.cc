@@ -1,11 +1,13 @@
 // The input is a little program: it makes values over a small alphabet, so that near misses and
 // second readings are common, then a stream in pieces. What comes out of the stream must be what
-// the whole gives, and what the plain way gives; where lengths are kept, it has the whole's length.
+// the whole gives, and what the plain way gives; where lengths are kept, it has the whole's length,
+// and where it pauses, no more of a value than the bound is seen, and nothing else waits.
 //
 //   byte 0        how many values (1 to 4); each then takes 2 bytes: how many characters beyond
 //                 eight, and what fills them
-//   each other    0x00-0x3f: one character; 0x40-0x7f: the end of a piece; 0x80-0xff: a value
-//   byte          (low 2 bits) rendered as the next 3 bits say, from and up to the next bytes
+//   each other    0x00-0x3f: one character; 0x40-0x5f: the end of a piece; 0x60-0x7f: with a pause
+//   byte          behind it; 0x80-0xff: a value (low 2 bits) rendered as the next 3 bits say, from
+//                 and up to the next bytes
 
 #include <algorithm>
 #include <cstddef>
@@ -18,7 +20,7 @@
 #include "base/check.h"
 #include "secrets/scrub_filter.h"
 #include "tests/fuzz/bytes.h"
-#include "tests/secrets/scrub_reference.h"
+#include "tests/secrets/scrub_pause_reference.h"
 
 using namespace sallyport::secrets;
 using sallyport::Bytes;
@@ -72,6 +74,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (size_t left = bytes.Next() % 4 + 1u; left > 0; --left) {
     const size_t more = bytes.Next() % 24;
     secrets.push_back({ValueOf(8 + more, bytes.Next()), "<" + std::to_string(left) + ">"});
+    if (more % 3 == 0) secrets.back().placeholder.insert(0, secrets.back().value, 0, more / 3);
     auto value = ScrubValue::Create(secrets.back().value);
     SALLYPORT_CHECK(value.has_value());
     items.push_back({*std::move(value), secrets.back().placeholder});
@@ -81,7 +84,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 
   ScrubFilter filter(*set);
   ScrubFilter keeping(*set, AnswerFilter::Lengths::kKept);
+  ScrubFilter pausing(*set);
+  ScrubFilter both(*set, AnswerFilter::Lengths::kKept);
+  const std::vector<NaivePattern> patterns = NaivePatterns(secrets);
+  std::vector<NaivePause> pauses;
+  size_t most_shown = 0;
   std::string kept;
+  std::string paused;
+  std::string paused_kept;
   std::string whole;
   std::string piece;
   std::string out;
@@ -90,8 +100,18 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     SALLYPORT_CHECK(filter.held() < (*set)->longest_spelling());
     SALLYPORT_CHECK(keeping.Feed(piece, kept).has_value());
     SALLYPORT_CHECK(keeping.held() == filter.held());
+    SALLYPORT_CHECK(pausing.Feed(piece, paused).has_value());
+    SALLYPORT_CHECK(pausing.held() == filter.held() && pausing.shown() <= pausing.held());
+    SALLYPORT_CHECK(both.Feed(piece, paused_kept).has_value());
     whole += piece;
     piece.clear();
+  };
+  const auto pause = [&] {
+    pausing.Pause(paused);
+    both.Pause(paused_kept);
+    pauses.push_back(NaivePauseBehind(patterns, whole));
+    most_shown = std::max(most_shown, pauses.back().shown);
+    SALLYPORT_CHECK(paused_kept.size() == most_shown);
   };
   while (!bytes.empty() && whole.size() + piece.size() < kMaxText) {
     const uint8_t op = bytes.Next();
@@ -99,6 +119,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       piece += kCharacters[op % kCharacters.size()];
     } else if (op < 0x80) {
       feed();
+      if (op >= 0x60) pause();
     } else {
       const std::string text = Rendered(secrets[(op & 3u) % secrets.size()].value, op >> 2 & 7u);
       const size_t from = bytes.Next() % (text.size() + 1);
@@ -109,6 +130,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   feed();
   SALLYPORT_CHECK(filter.Finish(out).has_value());
   SALLYPORT_CHECK(keeping.Finish(kept).has_value());
+  SALLYPORT_CHECK(pausing.Finish(paused).has_value());
+  SALLYPORT_CHECK(both.Finish(paused_kept).has_value());
+  SALLYPORT_CHECK(paused ==
+                  NaiveScrubPausing(patterns, whole, pauses, NaiveLengths::kMayChange));
+  SALLYPORT_CHECK(paused_kept ==
+                  NaiveScrubPausing(patterns, whole, pauses, NaiveLengths::kKept));
   SALLYPORT_CHECK(kept.size() == whole.size() && keeping.changed() == filter.changed());
   SALLYPORT_CHECK(out == Scrubbed(**set, whole).value_or(whole));
   SALLYPORT_CHECK(out == NaiveScrub(secrets, whole));

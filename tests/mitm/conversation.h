@@ -77,7 +77,7 @@ inline std::string ReadRequests(const std::vector<std::string_view>& pieces,
           transcript.Body(event.piece);
           break;
         case MessageEvent::Kind::kEnd:
-          transcript.Line("end");
+          transcript.Line("end" + Describe(parser.trailers()));
           break;
         case MessageEvent::Kind::kError:
           transcript.Line(std::to_string(parser.error().status) + " " + parser.error().detail);

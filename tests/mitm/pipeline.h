@@ -116,6 +116,12 @@ inline std::string BodyOf(const std::string& answer) {
   }
 }
 
+/// The same of an answer in chunks that goes on.
+inline std::string BodySoFar(const std::string& answer) {
+  const size_t head = answer.find("\r\n\r\n");
+  return head == std::string::npos ? "" : BodyOf(answer + "0\r\n\r\n");
+}
+
 inline std::string Replaced(std::string text, const std::string& from, const std::string& to) {
   for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at)) {
     text.replace(at, from.size(), to);

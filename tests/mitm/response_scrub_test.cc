@@ -337,14 +337,16 @@ TEST_CASE("an answer that is made here is not narrowed or scrubbed, and says its
 /// A server that sends one event, and the second when it is told to.
 struct EventServer {
   std::promise<void> go_on;
+  /// It ends as kValue begins.
+  static inline const std::string kFirst = "data: first\n\ndata: ghp_real";
 
   Origin::Handler Handler(Coding* coding) {
     return [this, coding](Origin::Connection& connection) {
       connection.ReadHead();
-      const std::string events = "data: first\n\ndata: second\n\n";
-      const std::string coded = coding != nullptr ? Encode(*coding, events, 13) : events;
+      const std::string events = kFirst + " second\n\n";
+      const std::string coded = coding != nullptr ? Encode(*coding, events, kFirst.size()) : events;
       // What decodes to the first event, and more than that only once the test says so.
-      const size_t half = coding != nullptr ? FirstHalf(*coding, coded) : 13;
+      const size_t half = coding != nullptr ? FirstHalf(*coding, coded) : kFirst.size();
       std::string head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";
       if (coding != nullptr) {
         head += "Content-Encoding: " + std::string(content::ToString(*coding)) + "\r\n";
@@ -365,7 +367,7 @@ struct EventServer {
     content::ContentDecoder decoder({coding}, memory);
     std::string out;
     size_t size = 0;
-    while (out.size() < 13 && size < coded.size()) {
+    while (out.size() < kFirst.size() && size < coded.size()) {
       std::string_view byte = std::string_view(coded).substr(size++, 1);
       if (!decoder.Decode(byte, 100, out)) break;
     }
@@ -400,10 +402,10 @@ TEST_CASE("an event reaches the guest before the next one is sent") {
   REQUIRE(gate.secrets.Add(spec, std::move(*secrets::Secret::Create(kValue))));
   auto guest = gate.Open();
   guest->Send(Get("/", "Accept-Encoding: gzip, deflate, br, zstd\r\n"));
-  gate.RunUntil([&] { return Contains(guest->received, "data: first\n\n"); });
+  gate.RunUntil([&] { return BodySoFar(guest->received) == EventServer::kFirst; });
   CHECK_FALSE(Contains(guest->received, "second"));
   server.go_on.set_value();
-  CHECK(BodyOf(gate.TakeAnswer(*guest)) == "data: first\n\ndata: second\n\n");
+  CHECK(BodyOf(gate.TakeAnswer(*guest)) == EventServer::kFirst + " second\n\n");
 }
 
 TEST_CASE("a guest that does not read holds back a bomb") {

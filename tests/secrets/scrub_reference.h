@@ -157,45 +157,63 @@ inline size_t NaiveLongest(std::string_view text,
   return longest;
 }
 
-/// What scrubbing must give, in the plainest way: at each place the longest rendering that stands
-/// there, and of equal ones that of the first secret.
-inline std::string NaiveScrub(const std::vector<NaiveSecret>& secrets, std::string_view text) {
-  struct Pattern {
-    std::vector<std::pair<std::string, long>> row;
-    bool base64;
-    std::string replacement;
-  };
-  std::vector<Pattern> patterns;
-  for (const auto& [value, placeholder] : secrets) {
-    patterns.push_back({NaiveCharacters(value), false, placeholder});
+/// One rendering of a secret.
+struct NaivePattern {
+  const NaiveSecret* secret;
+  enum class Kind { kText, kHex, kBase64 } kind;
+  size_t before;  // In base64: so many other bytes come first.
+  std::vector<std::pair<std::string, long>> row;
+  std::string replacement;
+};
+
+/// SECRETS outlive what is returned.
+inline std::vector<NaivePattern> NaivePatterns(const std::vector<NaiveSecret>& secrets) {
+  using Kind = NaivePattern::Kind;
+  std::vector<NaivePattern> patterns;
+  for (const NaiveSecret& secret : secrets) {
+    const auto& [value, placeholder] = secret;
+    patterns.push_back({&secret, Kind::kText, 0, NaiveCharacters(value), placeholder});
     for (const char* format : {"%02x", "%02X"}) {
-      patterns.push_back(
-          {NaiveCharacters(NaiveHex(value, format)), false, NaiveHex(placeholder, format)});
+      patterns.push_back({&secret, Kind::kHex, 0, NaiveCharacters(NaiveHex(value, format)),
+                          NaiveHex(placeholder, format)});
     }
     std::string stretched;
     while (stretched.size() < value.size()) stretched += placeholder;
     stretched.resize(value.size());
     for (size_t before = 0; before < 3; ++before) {
-      patterns.push_back({NaiveCharacters(NaiveBase64Middle(value, before)), true,
+      patterns.push_back({&secret, Kind::kBase64, before,
+                          NaiveCharacters(NaiveBase64Middle(value, before)),
                           NaiveBase64Middle(stretched, before)});
     }
   }
+  return patterns;
+}
+
+/// The longest rendering that TEXT begins with, of equal ones that of the first secret; null: none.
+inline std::pair<const NaivePattern*, size_t> NaiveBest(const std::vector<NaivePattern>& patterns,
+                                                        std::string_view text) {
+  std::pair<const NaivePattern*, size_t> best{nullptr, 0};
+  for (const NaivePattern& pattern : patterns) {
+    const size_t size =
+        NaiveLongest(text, pattern.row, pattern.kind == NaivePattern::Kind::kBase64);
+    if (size > best.second) best = {&pattern, size};
+  }
+  return best;
+}
+
+/// What scrubbing must give, in the plainest way: at each place the longest rendering that stands
+/// there.
+inline std::string NaiveScrub(const std::vector<NaiveSecret>& secrets, std::string_view text) {
+  const std::vector<NaivePattern> patterns = NaivePatterns(secrets);
   std::string out;
   while (!text.empty()) {
-    size_t longest = 0;
-    const Pattern* best = nullptr;
-    for (const Pattern& pattern : patterns) {
-      const size_t size = NaiveLongest(text, pattern.row, pattern.base64);
-      if (size <= longest) continue;
-      longest = size;
-      best = &pattern;
-    }
+    const auto [best, size] = NaiveBest(patterns, text);
     if (best == nullptr) {
       out += text.front();
       text.remove_prefix(1);
     } else {
       out += best->replacement;
-      text.remove_prefix(longest);
+      text.remove_prefix(size);
     }
   }
   return out;

@@ -155,6 +155,9 @@ TEST_CASE("a request that two servers could read differently is refused") {
       {"a folded trailer", chunked + "\r\n0\r\nA: b\r\n c\r\n\r\n", 400},
       {"a trailer with bare LF", chunked + "\r\n0\r\nA: b\n\r\n\r\n", 400},
       {"trailers ended by bare LFs", chunked + "\r\n0\r\nA: b\n\n", 400},
+      {"a trailer of framing", chunked + "\r\n0\r\nContent-Length: 1\r\n\r\n", 400},
+      {"a trailer of framing to some", chunked + "\r\n0\r\nTransfer_Encoding: a\r\n\r\n", 400},
+      {"a trailer of the connection", chunked + "\r\n0\r\nConnection: close\r\n\r\n", 400},
       {"endless trailers", chunked + "\r\n0\r\nA: " + std::string(kMaxTrailerBytes, 'a'), 400},
       {"Connection: authorization",
        "GET / HTTP/1.1\r\nHost: x\r\nConnection: authorization\r\n\r\n", 400},
@@ -209,10 +212,16 @@ TEST_CASE("a path is handed on as it was spelled") {
         "GET https x //a/../%2e%2F;p?a?b=%00 1.1 keep body:none\nend\n");
 }
 
-TEST_CASE("trailers of a request are read and dropped") {
-  CHECK(Read("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\n\r\n"
-             "4\r\nabcd\r\n0\r\nAuthorization: x\r\n\r\n") ==
-        "POST https x / 1.1 keep body:unknown\nbody abcd\nend\n");
+TEST_CASE("trailers of a request are read, and announced if they may be") {
+  const std::string bytes =
+      "POST / HTTP/1.1\r\nHost: x\r\nTrailer: X-Sum, Host , content_length,Authorization\r\n"
+      "Transfer-Encoding: Chunked\r\nTrailer: b\r\n\r\n"
+      "4\r\nabcd\r\n0\r\nX-Sum:  1 \r\nAuthorization: x\r\n\r\n";
+  ForEachCut(bytes, [](const std::vector<std::string_view>& pieces) {
+    REQUIRE(ReadRequests(pieces) ==
+            "POST https x / 1.1 keep body:unknown Trailer=X-Sum, b;\nbody abcd\n"
+            "end X-Sum=1; Authorization=x;\n");
+  });
 }
 
 TEST_CASE("a body's pieces are never larger than asked for") {

@@ -80,7 +80,7 @@ TEST_CASE("a body's length is told only if it is known") {
     asking->side->Flush();
     served.wire.Settle();
     asking->side->WriteBody("lo");
-    asking->side->WriteEnd();
+    asking->side->WriteEnd({});
     served.Run([&] { return asking->over; });
     CHECK(asking->body.ends_with("\nhello"));
     const bool told = asking->body.find("content-length: 5\n") != std::string::npos;
@@ -203,7 +203,7 @@ TEST_CASE("a body waits for the server's window, in a bounded buffer") {
   served.server.OpenWindow(0, 1 << 20);
   served.Run([&] { return asking->told > told; });
   CHECK(asking->side->Room() > 0);
-  asking->side->WriteEnd();
+  asking->side->WriteEnd({});
   served.Run([&] { return asking->over; });
   CHECK(served.server.requests.at(1).body.size() == sent);
 }
@@ -248,7 +248,7 @@ TEST_CASE("bodies of megabytes pass in both directions through a narrow wire") {
       if (size == 0) break;
       asking->side->WriteBody(std::string(size, 'u'));
       left -= size;
-      if (left == 0) asking->side->WriteEnd();
+      if (left == 0) asking->side->WriteEnd({});
     }
     asking->side->Flush();
     return left == 0 && asking->over;

@@ -27,6 +27,7 @@ struct Guest final : GuestSide {
     sent += piece.size();
     return {MessageEvent::Kind::kBody, piece};
   }
+  const Headers& trailers() const override { return request_trailers; }
   const ProtocolError& error() const override { return no_error; }
   size_t Room() override { return 16 * 1024; }
   void WriteInterim(const ResponseHead&) override {}
@@ -36,7 +37,7 @@ struct Guest final : GuestSide {
   }
   void WriteBody(std::string_view piece) override { answer.append(piece); }
   void WriteEnd(const Headers& its_trailers) override {
-    trailers = its_trailers;
+    answer_trailers = its_trailers;
     ended = true;
   }
   void Break() override { broken = true; }
@@ -46,11 +47,12 @@ struct Guest final : GuestSide {
 
   const std::string body;
   size_t sent = 0;
+  Headers request_trailers;
   ProtocolError no_error;
   ResponseHead head;
   BodyLength length;
   std::string answer;
-  Headers trailers;
+  Headers answer_trailers;
   bool ended = false;
   bool broken = false;
   Deadline deadline;
@@ -171,8 +173,8 @@ TEST_CASE("a gRPC answer keeps its trailers") {
   Guest guest(rig.flow, request, "message");
   rig.Finish(guest);
   CHECK(guest.answer == std::string("\0\0\0\0\2ok", 7));
-  REQUIRE(guest.trailers.Find("grpc-status") != nullptr);
-  CHECK(*guest.trailers.Find("grpc-status") == "0");
+  REQUIRE(guest.answer_trailers.Find("grpc-status") != nullptr);
+  CHECK(*guest.answer_trailers.Find("grpc-status") == "0");
   request.head.path = "/missing";
   Guest bare(rig.flow, request, "message");
   rig.Finish(bare);
@@ -221,8 +223,8 @@ TEST_CASE("a gRPC stream that shows a value stays one, whatever the placeholder'
   filler.resize(shown.size());
   CHECK(guest.answer == Framed(Field(1, "before") + Field(2, filler) + Field(3, "behind")) +
                             Framed(Field(1, "x" + filler + "y" + filler)));
-  REQUIRE(guest.trailers.Find("grpc-message") != nullptr);
-  CHECK(*guest.trailers.Find("grpc-message") == "no " + placeholder);
+  REQUIRE(guest.answer_trailers.Find("grpc-message") != nullptr);
+  CHECK(*guest.answer_trailers.Find("grpc-message") == "no " + placeholder);
 }
 
 TEST_CASE("a refused request is sent again once, whatever its method, if its body is still here") {
