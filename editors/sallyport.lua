@@ -49,6 +49,9 @@ any = nil
 ---@field env? table<string, string>
 ---@field timeout? string "1h": ends the sandbox
 ---@field network? boolean
+---@field rate? string a budget of all flows and requests: "100/min"
+---@field connections? integer a budget: how many at once
+---@field bytes? table a budget: `{ up = "10MiB", down = "1GiB" }`
 ---What the sandbox is.
 ---@param fields sallyport.SandboxFields
 function sandbox(fields) end
