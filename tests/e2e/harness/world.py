@@ -223,7 +223,8 @@ class World:
         process = subprocess.Popen(argv, env=self.environment(user, env), stdin=subprocess.DEVNULL,
                                    cwd=cwd or self.home(user),
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        return Running(argv, process, self.folder / "none").finish()
+        # `doctor trust` tries every toolchain of the machine, which takes its time on a busy one.
+        return Running(argv, process, self.folder / "none").finish(timeout=240)
 
     def audit_violations(self):
         """What the audit logs of all sandboxes so far break of docs/audit.schema.json."""
