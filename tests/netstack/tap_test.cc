@@ -96,7 +96,10 @@ int Upload(Ip ip) {
 int Download(Ip ip) {
   const UniqueFd fd = GuestSocket(ip, SOCK_STREAM, 80);
   if (!fd.valid() || send(fd.get(), "D", 1, 0) != 1) return 1;
-  return ReceivePattern(fd.get()) == kBulk ? 0 : 2;
+  const size_t got = ReceivePattern(fd.get());
+  if (got == kBulk) return 0;
+  std::fprintf(stderr, "%zu of %zu bytes came\n", got, size_t{kBulk});
+  return 2;
 }
 
 // A writer that half-closes, and a reader at the same time.
