@@ -11,17 +11,10 @@
 #include <string>
 #include <utility>
 
+#include "tests/fakes/locks.h"
+
 namespace sallyport::secrets {
 namespace {
-
-// AddressSanitizer makes mlock do nothing.
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool kLocks = false;
-#elif defined(__has_feature)
-constexpr bool kLocks = !__has_feature(address_sanitizer);
-#else
-constexpr bool kLocks = true;
-#endif
 
 // The VmFlags line of the mapping that POINTER lies in.
 std::string VmFlags(const void* pointer) {
