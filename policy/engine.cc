@@ -162,7 +162,7 @@ FlowVerdict EngineImpl::DecideFlow(const Facts& facts) {
     verdict.to = rule.to;
     verdict.budget = rule.budget;
     if (!rule.asks()) return verdict;
-    return Await(std::make_shared<FlowQuestion>(rule, facts, std::move(verdict)));
+    return Await(std::make_shared<FlowQuestion>(script_, rule, facts, std::move(verdict)));
   }
   if (decision.rule == nullptr && !declared().on_connect.empty()) {
     return std::make_shared<FlowDecision>(script_, std::move(decision), facts)->Begin();

@@ -71,17 +71,23 @@ FlowVerdict FlowDecision::Accepted() {
   return verdict;
 }
 
-FlowQuestion::FlowQuestion(const Rule& rule, const Facts& facts, FlowVerdict granted)
-    : wait_(AskWait{rule.message, rule.id, rule.wait}),
+FlowQuestion::FlowQuestion(std::shared_ptr<const LoadedScript> script, const Rule& rule,
+                           const Facts& facts, FlowVerdict granted)
+    : script_(std::move(script)),
+      wait_(AskWait{rule.message, rule.id, rule.wait}),
       what_(DescribeFlow(facts)),
       granted_(std::move(granted)) {}
 
 FlowVerdict FlowQuestion::Resume(WaitResult result) {
   const Approval* answer = std::get_if<Approval>(&result);
-  if (answer != nullptr && *answer == Approval::kApproved) return std::move(granted_);
+  const bool approved = answer != nullptr && *answer == Approval::kApproved;
+  if (approved && !script_->replaced()) return std::move(granted_);
+  const std::string& rule = std::get<AskWait>(wait_).rule;
   FlowVerdict verdict;
-  verdict.refusal = ExplainApproval(answer != nullptr ? *answer : Approval::kPending, what_,
-                                    std::get<AskWait>(wait_).rule);
+  // A yes was to the question of a policy that decides no more.
+  verdict.refusal = approved ? ExplainFailure(kReplaced, rule)
+                             : ExplainApproval(answer != nullptr ? *answer : Approval::kPending,
+                                               what_, rule);
   verdict.rule = verdict.refusal.rule;
   return verdict;
 }

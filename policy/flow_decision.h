@@ -31,12 +31,14 @@ class FlowDecision final : public SuspendedFlow,
 /// A flow that an `ask` rule speaks of: GRANTED, if the user says yes.
 class FlowQuestion final : public SuspendedFlow {
  public:
-  FlowQuestion(const Rule& rule, const Facts& facts, FlowVerdict granted);
+  FlowQuestion(std::shared_ptr<const LoadedScript> script, const Rule& rule, const Facts& facts,
+               FlowVerdict granted);
 
   const Wait& wait() const override { return wait_; }
   FlowVerdict Resume(WaitResult result) override;
 
  private:
+  const std::shared_ptr<const LoadedScript> script_;
   const Wait wait_;
   const std::string what_;
   FlowVerdict granted_;

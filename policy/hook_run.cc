@@ -22,8 +22,8 @@ HookRun::State HookRun::Start() {
 HookRun::State HookRun::Resume(WaitResult result) {
   call_.wait.reset();
   call_.result = std::move(result);
-  if (script_->state->owner == nullptr) {
-    failure_ = "the policy was replaced while its function waited";
+  if (script_->replaced()) {
+    failure_ = kReplaced;
     return State::kFailed;
   }
   return Go();

@@ -14,7 +14,11 @@ struct LoadedScript {
   std::shared_ptr<LuaState> state;
   std::unique_ptr<ScriptHost> host;
   Declarations declared;
+
+  /// Another policy took its place, or its sandbox is over: what still waits for it is denied.
+  bool replaced() const { return state->owner == nullptr; }
 };
+inline constexpr char kReplaced[] = "the policy was replaced while its decision waited";
 
 /// Longer files are refused unread.
 inline constexpr size_t kMaxPolicyText = size_t{1} << 20;

@@ -53,6 +53,8 @@ RequestVerdict RequestDecision::Resume(WaitResult result, RequestHead& request) 
     waited_.push_back({*wait_, result});
     return AfterFunctions(run_->Resume(std::move(result)), request);
   }
+  // A yes was to the question of a policy that decides no more.
+  if (script_->replaced()) return Refuse(ExplainFailure(kReplaced, question_->rule));
   const Approval* answer = std::get_if<Approval>(&result);
   if (answer != nullptr && *answer == Approval::kApproved) return Forward(request);
   return Refuse(ExplainApproval(answer != nullptr ? *answer : Approval::kPending,

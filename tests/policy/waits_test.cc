@@ -301,6 +301,21 @@ TEST_CASE("a decision outlives its engine, as a denial") {
   CHECK(asked->verdict.refusal.reason == Reason::kPolicyError);
 }
 
+TEST_CASE("a yes to the question of a policy that is gone grants nothing") {
+  std::optional<Policy> policy;
+  policy.emplace(R"(ask.http { host = "api.example" }
+    ask.tcp { host = "db.example", port = 5432 })");
+  auto asked = std::make_unique<Asked>(*policy, "GET", "/");
+  const auto flow = policy->Flow(Policy::Named("db.example", 5432));
+  policy.reset();
+  asked->Resume(Approval::kApproved);
+  CHECK(asked->verdict.action == RequestAction::kDeny);
+  CHECK(asked->verdict.refusal.reason == Reason::kPolicyError);
+  const auto verdict = flow.suspended->Resume(Approval::kApproved);
+  CHECK(verdict.action == FlowAction::kDeny);
+  CHECK(verdict.refusal.reason == Reason::kPolicyError);
+}
+
 TEST_CASE("the store keeps values over callbacks, within bounds") {
   Policy policy(R"(allow.http { host = "api.example" }
     on.request(function(req)
