@@ -242,6 +242,8 @@ void Exchange::Refuse(const Refusal& refusal) {
 /// Answers here; nothing, or nothing more, goes upstream.
 void Exchange::Answer(LocalAnswer answer) {
   connecting_ = {};
+  waiting_ = {};  // What a callback waits for about the server's answer: there is none any more.
+  suspended_response_.reset();
   upstream_.reset();
   record_.status = answer.head.status;
   record_.bytes_down = SizeOf(answer.head.headers);

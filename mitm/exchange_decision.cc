@@ -174,7 +174,8 @@ void Exchange::GatherResponse() {
     case GatheredBody::State::kLonger:
       break;
     case GatheredBody::State::kFailed:
-      return OnUpstreamFailed(gathered_response_.failure());
+      suspended_response_.reset();
+      return OnUpstreamFailed(std::exchange(gathered_response_, {}).failure());
   }
   OnResponseWaited(std::move(result));
 }

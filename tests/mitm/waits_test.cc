@@ -311,6 +311,30 @@ TEST_CASE("an answer that ends while a hook waits for its body is a 502") {
   CHECK(StatusOf(gate.Ask(*guest, Get("/"))) == 502);
 }
 
+TEST_CASE("a request that breaks while a hook waits about its answer is refused, and the wait ends") {
+  TestGate gate([](Origin::Connection& connection) {
+    connection.ReadHead();
+    connection.Write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
+    while (!connection.Read().empty()) {
+    }
+  });
+  gate.engine.OnResponse([](const RequestHead&, ResponseHead&) {
+    ResponseVerdict verdict;
+    verdict.action = ResponseVerdict::Action::kWait;
+    verdict.suspended = std::make_shared<SuspendedAnswer>(
+        policy::SleepWait{std::chrono::seconds(1)},
+        [](policy::WaitResult, ResponseHead&) { return Pass(); });
+    return verdict;
+  });
+  auto guest = gate.Open();
+  guest->Send("POST / HTTP/1.1\r\nHost: api.test\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n");
+  gate.RunUntil([&] { return gate.waits.open() == 1; });
+  guest->Send("no chunk\r\n");
+  CHECK(StatusOf(gate.TakeAnswer(*guest)) == 400);
+  CHECK(gate.waits.open() == 0);
+  CHECK(gate.LastRecord().reason == Reason::kBadRequest);
+}
+
 TEST_CASE("the rest of a request goes up while a hook waits for its answer's body") {
   TestGate gate([](Origin::Connection& connection) {
     const std::string head = connection.ReadHead();
