@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/check.h"
 #include "netstack/tcp_flow.h"
 
 namespace sallyport::netstack {
@@ -84,6 +85,7 @@ bool TcpSplice::ReadOnce() {
   const size_t room = flow_.Room();
   if (room == 0) return false;  // The flow is touched when there is room again.
   const std::span<uint8_t> space = sending.Space();
+  SALLYPORT_CHECK(!space.empty());  // Room() says so; reading nothing would look like the end.
   const size_t want = std::min(space.size(), room);
   const ssize_t got = recv(socket_.get(), space.data(), want, MSG_DONTWAIT);
   sending.Commit(got > 0 ? static_cast<size_t>(got) : 0);

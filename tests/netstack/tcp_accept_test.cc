@@ -280,6 +280,24 @@ TEST_CASE("a guest with a window of a few bytes is served by bytes") {
   CHECK(guest->received == bytes);
 }
 
+// The window takes the first bytes of the last segment, which is also the one with the end.
+TEST_CASE("the end comes behind the last byte, though the window parts the last segment") {
+  Accepting test;
+  auto guest = test.net.NewGuest(Ip::kV4);
+  guest->window_scale = false;
+  guest->Syn();
+  REQUIRE(test.net.RunUntil([&] { return test.stream != nullptr; }));
+  const std::string bytes = Pattern(1401);
+  guest->window = 1000;  // Told with the acknowledgement of the first byte.
+  test.WriteAll(bytes.substr(0, 1));
+  REQUIRE(test.net.RunUntil([&] { return guest->received.size() == 1; }));
+  test.WriteAll(bytes.substr(1));
+  test.stream->CloseWrite();
+  REQUIRE(test.net.RunUntil([&] { return guest->finished; }));
+  CHECK(guest->received.size() == bytes.size());
+  CHECK(guest->received == bytes);
+}
+
 TEST_CASE("each side may finish first and still be sent to") {
   Accepting test;
   auto guest = test.Connect();
