@@ -1,6 +1,7 @@
 #include "base/path_glob.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -203,6 +204,26 @@ Result<std::string> NormalizePath(std::string_view path) {
     Split(segment, "%2F", [&builder](std::string_view piece) { builder.Add(piece); });
   });
   return builder.Build();
+}
+
+bool IsPlainPath(std::string_view path) {
+  // Letters, digits and what else has no meaning to any server: no '%', '\\', ';', control or space.
+  static constexpr auto kPlain = [] {
+    std::array<bool, 256> plain{};
+    for (const char c : std::string_view("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                         "0123456789-_~!$&'()*+,=:@/.")) {
+      plain[static_cast<uint8_t>(c)] = true;
+    }
+    return plain;
+  }();
+  if (!path.starts_with('/')) return false;
+  char before = 'x';
+  for (const char c : path) {
+    if (!kPlain[static_cast<uint8_t>(c)]) return false;
+    if (before == '/' && (c == '/' || c == '.')) return false;  // Perhaps a dot segment.
+    before = c;
+  }
+  return true;
 }
 
 }  // namespace sallyport

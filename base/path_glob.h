@@ -26,5 +26,8 @@ class PathGlob {
 /// "%2F" inside a segment stays, unless a dot segment hides behind it ("..%2Fadmin"). kInvalid for a
 /// NUL, a broken escape, or overlong UTF-8.
 Result<std::string> NormalizePath(std::string_view path);
+/// Whether NormalizePath(PATH) is certainly PATH itself: true for nearly all paths of real requests,
+/// and cheap.
+bool IsPlainPath(std::string_view path);
 
 }  // namespace sallyport

@@ -19,7 +19,9 @@ constexpr size_t kMaxText = 500;  // Of a reason, in a response to the guest and
 const Words kKinds = {"http", "tcp", "udp", "dns"};
 
 Words FieldsOf(Kind kind, Effect effect) {
-  Words fields = {"host", "reason", "message", "name"};
+  Words fields;
+  fields.reserve(24);  // All there are, and what is misplaced.
+  fields.insert(fields.end(), {"host", "reason", "message", "name"});
   if (kind == Kind::kDns) {
     if (effect == Effect::kAllow) fields.insert(fields.end(), {"types", "rate"});
     return fields;
@@ -35,24 +37,23 @@ Words FieldsOf(Kind kind, Effect effect) {
 
 // Fields that other kinds of rules have, with the reason why this one has not.
 void ReportMisplaced(TableReader& reader, Kind kind, Effect effect, Words& known) {
-  const auto misplaced = [&](const char* field, const std::string& why) {
-    if (std::find(known.begin(), known.end(), field) != known.end() || !reader.Has(field)) return;
-    reader.Error("'" + std::string(field) + "' " + why);
+  const auto misplaced = [&](const char* field, std::string_view why) {
+    if (!reader.Has(field) || std::find(known.begin(), known.end(), field) != known.end()) return;
+    std::string text(why);
+    if (why.empty()) text = "belongs to allow." + std::string(ToString(kind)) + ", not to a deny";
+    reader.Error("'" + std::string(field) + "' " + text);
     known.push_back(field);
   };
-  const std::string allow = "allow." + std::string(ToString(kind));
+  constexpr std::string_view kNotToDeny;
   for (const char* field : {"method", "path", "header", "otherwise", "tls"}) {
-    const bool here = kind == Kind::kHttp;
-    misplaced(field,
-              here ? "belongs to " + allow + ", not to a deny" : "belongs to http rules only");
+    misplaced(field, kind == Kind::kHttp ? kNotToDeny : "belongs to http rules only");
   }
   misplaced("types", "belongs to allow.dns only");
   misplaced("wait", "belongs to ask only: how long the guest waits for the answer");
-  if (effect == Effect::kDeny) misplaced("rate", "belongs to " + allow + ", not to a deny");
+  if (effect == Effect::kDeny) misplaced("rate", kNotToDeny);
   for (const char* field : {"resolves_to", "to", "rate", "bytes", "connections", "lifetime"}) {
     const bool here = effect == Effect::kDeny && kind != Kind::kDns;
-    misplaced(field,
-              here ? "belongs to " + allow + ", not to a deny" : "does not belong to dns rules");
+    misplaced(field, here ? kNotToDeny : "does not belong to dns rules");
   }
   misplaced("ip", "does not belong to dns rules, which are about names");
   misplaced("port", "does not belong to dns rules");
@@ -244,7 +245,7 @@ Rule ReadRule(TableReader& reader, Kind kind, Effect effect) {
   rule.effect = effect;
   rule.line = reader.line();
   Words known = FieldsOf(kind, effect);
-  ReportMisplaced(reader, kind, effect, known);
+  if (!reader.HasOnly(known)) ReportMisplaced(reader, kind, effect, known);
   reader.Expect(known);
   CheckTarget(reader, rule);
   ReadHosts(reader, rule);

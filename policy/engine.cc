@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/path_glob.h"
 #include "policy/explain.h"
 #include "policy/flow_decision.h"
 #include "policy/flow_terms.h"
@@ -250,7 +251,7 @@ RequestVerdict EngineImpl::DecideRequest(HttpGrant& grant, const Facts& facts, c
   const Rule* rule = Permit(grant, facts, request, request.path, verdict);
   const bool has_functions = HasRequestFunctions(*script_, grant, facts);
   std::optional<std::string> other_path;
-  if (MayDiffer(grant, has_functions)) {
+  if (!IsPlainPath(request.path) && MayDiffer(grant, has_functions)) {
     auto normalized = NormalizePath(request.path);
     if (!normalized) return RefuseAmbiguous(facts, request, normalized.error().message());
     if (*normalized != request.path) other_path = *std::move(normalized);

@@ -1,6 +1,7 @@
 #include "policy/explain.h"
 
 #include <algorithm>
+#include <initializer_list>
 
 #include "policy/diagnostics.h"
 
@@ -8,6 +9,16 @@ namespace sallyport::policy {
 namespace {
 
 constexpr size_t kMaxPath = 200;
+
+// PARTS as one string, for one allocation: a guest can have a refusal explained as often as it asks.
+std::string Concat(std::initializer_list<std::string_view> parts) {
+  size_t size = 0;
+  for (const std::string_view part : parts) size += part.size();
+  std::string text;
+  text.reserve(size);
+  for (const std::string_view part : parts) text += part;
+  return text;
+}
 
 // TEXT as a string of the policy language.
 std::string Quote(std::string_view text) {
@@ -19,15 +30,11 @@ std::string Quote(std::string_view text) {
   return quoted + "\"";
 }
 
-std::string Target(const Facts& facts) {
-  if (!facts.name) return facts.destination.ToString();
-  return facts.name->text() + ":" + std::to_string(facts.destination.port);
-}
-
-// `host = "x"`, or `ip = "x"` for a flow without a name.
+// `host = "x"`, or `ip = "x"` for a flow without a name. Both are in canonical form: nothing in them
+// needs an escape.
 std::string TargetField(const Facts& facts) {
-  if (facts.name) return "host = " + Quote(facts.name->text());
-  return "ip = " + Quote(facts.destination.address.ToString());
+  if (facts.name) return Concat({"host = \"", facts.name->text(), "\""});
+  return Concat({"ip = \"", facts.destination.address.ToString(), "\""});
 }
 
 bool IsWebPort(uint16_t port) {
@@ -39,22 +46,26 @@ std::string SuggestFlow(const Facts& facts) {
   switch (facts.transport) {
     case Transport::kTcp:
       if (facts.name && IsWebPort(facts.destination.port))
-        return "allow.http { " + TargetField(facts) + " }";
-      return "allow.tcp { " + TargetField(facts) + ", port = " + port + " }";
+        return Concat({"allow.http { ", TargetField(facts), " }"});
+      return Concat({"allow.tcp { ", TargetField(facts), ", port = ", port, " }"});
     case Transport::kUdp:
-      return "allow.udp { " + TargetField(facts) + ", port = " + port + " }";
+      return Concat({"allow.udp { ", TargetField(facts), ", port = ", port, " }"});
     case Transport::kIcmp:
       break;
   }
   return {};
 }
 
-std::string Upper(std::string_view text) {
-  std::string upper(text);
-  for (char& c : upper) {
-    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+std::string_view NameOf(Transport transport) {
+  switch (transport) {
+    case Transport::kTcp:
+      return "TCP";
+    case Transport::kUdp:
+      return "UDP";
+    case Transport::kIcmp:
+      return "ICMP";
   }
-  return upper;
+  return "unknown";
 }
 
 std::string Join(const std::vector<std::string>& words) {
@@ -107,7 +118,10 @@ std::string Reason(const Rule& rule) {
 }  // namespace
 
 std::string DescribeFlow(const Facts& facts) {
-  return Upper(ToString(facts.transport)) + " to " + Target(facts);
+  const std::string_view transport = NameOf(facts.transport);
+  if (!facts.name) return Concat({transport, " to ", facts.destination.ToString()});
+  return Concat({transport, " to ", facts.name->text(), ":",
+                 std::to_string(facts.destination.port)});
 }
 
 Refusal ExplainFlow(const RuleSet& rules, const RuleSet::FlowDecision& decision,
@@ -122,11 +136,12 @@ Refusal ExplainFlow(const RuleSet& rules, const RuleSet::FlowDecision& decision,
   if (denied != nullptr) {
     refusal.reason = Reason::kDeniedByRule;
     refusal.rule = denied->id;
-    refusal.detail = what + " is denied by the rule " + denied->id + Reason(*denied);
+    const std::string_view colon = denied->reason.empty() ? "" : ": ";
+    refusal.detail = Concat({what, " is denied by the rule ", denied->id, colon, denied->reason});
     return refusal;
   }
   refusal.reason = Reason::kNotGranted;
-  refusal.detail = what + " is not granted: no rule allows it";
+  refusal.detail = Concat({what, " is not granted: no rule allows it"});
   if (!facts.name) {
     const AddressClass address_class = Classify(facts.destination.address);
     refusal.detail += " (the address belongs to no name that was looked up";

@@ -65,7 +65,7 @@ FlowVerdict FlowDecision::Accepted() {
     verdict.http->rules = std::move(decision_.http);
     verdict.http->function = std::exchange(call.function, LUA_NOREF);
     verdict.http->target = rule.to;
-    verdict.http->accepted = rule;
+    verdict.http->accepted = std::make_unique<Rule>(rule);
     verdict.http->accepted->id = run_.id();
   }
   return verdict;

@@ -35,7 +35,7 @@ class HttpGrant {
   }
 
   std::vector<uint32_t> rules;
-  std::optional<Rule> accepted;     ///< By on.connect; asked after `rules`.
+  std::unique_ptr<Rule> accepted;   ///< By on.connect; asked after `rules`. Null where it was not asked.
   int function = LUA_NOREF;         ///< Given to accept.
   std::optional<Authority> target;  ///< The flow's `to`.
 

@@ -25,7 +25,8 @@ void RuleSet::Add(Rule rule) {
     hosts_.Add(pattern, number);
     if (!rule.allows() || pattern.is_any()) continue;
     auto above = pattern.is_wildcard() ? pattern.name() : pattern.name()->Parent();
-    for (; above; above = above->Parent()) ancestors_.insert(above->text());
+    // Above one that is there already, all are.
+    while (above && ancestors_.insert(above->text()).second) above = above->Parent();
   }
   if (rule.ip) {
     addresses_.Add(*rule.ip,

@@ -31,6 +31,13 @@ int AbsorbAssignment(lua_State*) {
   return 0;
 }
 
+// Of a value that is a string; good while Lua has it.
+std::string_view StringView(lua_State* lua, int index) {
+  size_t length = 0;
+  const char* text = lua_tolstring(lua, index, &length);
+  return {text, length};
+}
+
 }  // namespace
 
 void TableReader::Error(std::string message) {
@@ -57,14 +64,14 @@ void TableReader::Expect(const Words& known, lua_Integer positional) {
       }
       continue;
     }
-    const auto name = ReadString(lua_, -2);
-    if (!name) {
+    if (lua_type(lua_, -2) != LUA_TSTRING) {
       Error("a field whose name is " + DescribeType(lua_, -2));
       continue;
     }
-    if (std::find(known.begin(), known.end(), *name) != known.end()) continue;
-    diagnostics_.Error(line_, "unknown field '" + Printable(*name, 60) + "' of " + what_ +
-                                  DidYouMean(*name, known));
+    const std::string_view name = StringView(lua_, -2);
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    diagnostics_.Error(line_, "unknown field '" + Printable(name, 60) + "' of " + what_ +
+                                  DidYouMean(name, known));
   }
 }
 
@@ -73,16 +80,50 @@ void TableReader::Unavailable(const char* field, std::string_view more) {
   Error("'" + std::string(field) + "' is not available in this version" + std::string(more));
 }
 
+void TableReader::NoteFields() {
+  noted_state_ = Noted::kAll;
+  for (lua_pushnil(lua_); lua_next(lua_, index_) != 0; lua_pop(lua_, 1)) {
+    LuaState::Of(lua_).Charge(kStepsPerValue);
+    if (lua_type(lua_, -2) != LUA_TSTRING) continue;
+    if (noted_count_ == kMostNoted) {
+      noted_state_ = Noted::kTooMany;
+      lua_pop(lua_, 2);
+      return;
+    }
+    noted_[noted_count_++] = StringView(lua_, -2);
+  }
+}
+
+bool TableReader::Lacks(std::string_view field) {
+  if (noted_state_ == Noted::kNotYet) NoteFields();
+  if (noted_state_ == Noted::kTooMany) return false;
+  const auto end = noted_.begin() + static_cast<ptrdiff_t>(noted_count_);
+  return std::find(noted_.begin(), end, field) == end;
+}
+
 int TableReader::Push(const char* field) {
+  if (Lacks(field)) {
+    lua_pushnil(lua_);
+    return LUA_TNIL;
+  }
   LuaState::Of(lua_).Charge(kStepsPerValue);
   lua_pushstring(lua_, field);
   return lua_rawget(lua_, index_);
 }
 
 bool TableReader::Has(const char* field) {
+  if (Lacks(field)) return false;
   const bool has = Push(field) != LUA_TNIL && !IsAbsorber(lua_, -1);
   lua_pop(lua_, 1);
   return has;
+}
+
+bool TableReader::HasOnly(const Words& names) {
+  if (noted_state_ == Noted::kNotYet) NoteFields();
+  const auto end = noted_.begin() + static_cast<ptrdiff_t>(noted_count_);
+  return noted_state_ == Noted::kAll && std::all_of(noted_.begin(), end, [&](auto field) {
+           return std::find(names.begin(), names.end(), field) != names.end();
+         });
 }
 
 std::optional<std::string> TableReader::String(const char* field) {

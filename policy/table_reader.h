@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -15,8 +16,8 @@ namespace sallyport::policy {
 
 using Words = std::vector<std::string_view>;
 
-/// Reads the table that a declaration was given. Looks at it raw, so no code of the script runs;
-/// each mistake is a diagnostic, and reading goes on. A field that is missing or wrong is nothing.
+/// Reads the table that a declaration was given, which nobody changes meanwhile: it looks at it raw,
+/// so no code of the script runs. Each mistake is a diagnostic, and reading goes on. A field that is missing or wrong is nothing.
 /// Fields that an undeclared name gave (IsAbsorber) were reported already and count as missing.
 class TableReader {
  public:
@@ -34,6 +35,8 @@ class TableReader {
   void Unavailable(const char* field, std::string_view more = {});
 
   bool Has(const char* field);
+  /// Whether each of its fields has one of these names. False also when that is not known.
+  bool HasOnly(const Words& names);
   std::optional<std::string> String(const char* field);
   std::optional<std::string> StringAt(lua_Integer position);
   std::optional<bool> Bool(const char* field);
@@ -60,12 +63,21 @@ class TableReader {
 
  private:
   int Push(const char* field);
+  /// Whether the table has no field of this name; false if that is not known.
+  bool Lacks(std::string_view field);
+  void NoteFields();
+
+  // A rule has few of the fields that it could have, and Lua would hash the name of each.
+  static constexpr size_t kMostNoted = 16;
 
   lua_State* lua_;
   int index_;
   Diagnostics& diagnostics_;
   std::string what_;
   int line_;
+  std::array<std::string_view, kMostNoted> noted_;  // Lua's own: the table keeps them.
+  size_t noted_count_ = 0;
+  enum class Noted { kNotYet, kAll, kTooMany } noted_state_ = Noted::kNotYet;
 };
 
 /// The string at INDEX; nothing when it is none (a number is none either).

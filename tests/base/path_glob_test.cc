@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <string>
+#include <vector>
 
 namespace sallyport {
 namespace {
@@ -111,6 +112,24 @@ TEST_CASE("a path that can't be read in one way only is refused") {
         "/%e0%80%ae"sv, "/%f0%80%80%ae"sv, "/\xc0\xae"sv, "/\xc0%ae"sv}) {
     INFO(text);
     CHECK(Normal(text) == "refused");
+  }
+}
+
+// All paths of up to four of these pieces.
+TEST_CASE("a plain path is its own normal form, and what could be another is not plain") {
+  const std::vector<std::string> pieces = {"/", "a", ".", "..", "%2F", "%41", ";x", "\\", "~", "="};
+  size_t plain = 0;
+  for (size_t i = 0; i < 10'000; ++i) {
+    std::string path = "/";
+    for (size_t left = i; left > 0; left /= 10) path += pieces[left % 10];
+    if (!IsPlainPath(path)) continue;
+    ++plain;
+    CHECK(Normal(path) == path);
+  }
+  CHECK(plain > 500);
+  for (const char* path : {"", "a", "*", "/a/../b", "/.", "/a//b", "/%61", "/a;b/c", "/a\\b", "/a b",
+                           "/a\x7f", "/\xc3\xa9"}) {
+    CHECK_FALSE(IsPlainPath(path));
   }
 }
 

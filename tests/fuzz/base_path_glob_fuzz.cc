@@ -19,6 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (glob->text().find('*') == std::string::npos) SALLYPORT_CHECK(glob->Matches(glob->text()));
   }
   const auto normal = NormalizePath(path);
+  if (IsPlainPath(path)) SALLYPORT_CHECK(normal && *normal == path);
   if (!normal || !path.starts_with('/')) return 0;
   const auto again = NormalizePath(*normal);
   SALLYPORT_CHECK(again && *again == *normal);
