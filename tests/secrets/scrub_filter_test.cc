@@ -5,25 +5,12 @@
 #include <string>
 #include <vector>
 
+#include "tests/secrets/scrub_fixture.h"
 #include "tests/secrets/scrub_reference.h"
 
 namespace sallyport::secrets {
 namespace {
 
-using Set = std::shared_ptr<const ScrubSet>;
-using Secrets = std::vector<NaiveSecret>;
-
-Set SetOf(const Secrets& secrets) {
-  std::vector<ScrubSet::Item> items;
-  for (const auto& [value, placeholder] : secrets) {
-    auto made = ScrubValue::Create(value);
-    REQUIRE(made);
-    items.push_back({*std::move(made), placeholder});
-  }
-  Result<Set> set = ScrubSet::Compile(std::move(items));
-  REQUIRE(set);
-  return *std::move(set);
-}
 
 std::string Whole(const Set& set, std::string_view text) {
   return Scrubbed(*set, text).value_or(std::string(text));

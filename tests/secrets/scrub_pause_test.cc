@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "secrets/scrub_filter.h"
+#include "tests/secrets/scrub_fixture.h"
 #include "tests/secrets/scrub_pause_reference.h"
 
 // A stream that pauses: what of a value may be seen, and that nothing else waits.
@@ -11,21 +12,7 @@
 namespace sallyport::secrets {
 namespace {
 
-using Set = std::shared_ptr<const ScrubSet>;
-using Secrets = std::vector<NaiveSecret>;
 using Lengths = AnswerFilter::Lengths;
-
-Set SetOf(const Secrets& secrets) {
-  std::vector<ScrubSet::Item> items;
-  for (const auto& [value, placeholder] : secrets) {
-    auto made = ScrubValue::Create(value);
-    REQUIRE(made);
-    items.push_back({*std::move(made), placeholder});
-  }
-  Result<Set> set = ScrubSet::Compile(std::move(items));
-  REQUIRE(set);
-  return *std::move(set);
-}
 
 // What comes out of TEXT, with a pause at each of PAUSES.
 std::string Pausing(const Set& set, std::string_view text, const std::vector<size_t>& pauses,
