@@ -50,6 +50,9 @@ void TcpFlow::Service() {
 void TcpFlow::OnEstablished() {
   established_ = true;
   pcb_->cwnd = pcb_->ssthresh = kNoCongestion;
+  // lwIP makes segments of half the largest window it has seen: of a few bytes that would be more
+  // segments than it queues, and nothing would be sent, ever.
+  pcb_->snd_wnd_max = std::max<tcpwnd_size_t>(pcb_->snd_wnd_max, 2U * segment_size_);
   decision_ = Pending();
   if (!take_) return;
   auto stream = std::make_unique<TcpStream>(layer_.shared().loop, *this);

@@ -210,6 +210,7 @@ GuestTcp::GuestTcp(MemoryLink& link, Ip ip, uint16_t source_port, uint16_t desti
 
 void GuestTcp::Transmit(uint8_t flags, uint32_t sequence, std::string_view data,
                         const Bytes& options) {
+  window_end_ = peer_next_ + (uint32_t{window} << (window_scale ? kWindowShift : 0));
   link_.Push(IpFrame(destination_, kProtocolTcp,
                      TcpMessage(destination_, {.source_port = source_port_,
                                                .destination_port = destination_port_,
@@ -252,6 +253,23 @@ void GuestTcp::Ack() {
   Transmit(kAck, next_, {});
 }
 
+// Of what overlaps, the new part; of what exceeds the window that we announced last, nothing.
+void GuestTcp::TakeData(const Seen& seen) {
+  const auto known = static_cast<int32_t>(peer_next_ - seen.sequence);
+  if (finished || known < 0 || static_cast<size_t>(known) > seen.data.size()) return;
+  std::string_view data = std::string_view(seen.data).substr(static_cast<size_t>(known));
+  const size_t room = window_end_ - peer_next_;
+  const bool whole = data.size() <= room;
+  data = data.substr(0, room);
+  if (!data.empty()) ++segments;
+  received += data;
+  peer_next_ += static_cast<uint32_t>(data.size());
+  if (whole && (seen.flags & kFin) != 0) {
+    ++peer_next_;
+    finished = true;
+  }
+}
+
 bool GuestTcp::Take(const Seen& seen) {
   if (seen.protocol != kProtocolTcp || seen.destination_port != source_port_ ||
       seen.source_port != destination_port_ || seen.source != destination_) {
@@ -265,21 +283,14 @@ bool GuestTcp::Take(const Seen& seen) {
   if (seen.flags & kSyn) {
     open = true;
     peer_next_ = seen.sequence + 1;
+    window_end_ = peer_next_ + window;  // That of a SYN is never scaled.
     peer_window = seen.window;
     if (auto_ack) Ack();
     return true;
   }
   peer_window = window_scale ? uint32_t{seen.window} << kWindowShift : seen.window;
   if (seen.data.empty() && (seen.flags & kFin) == 0) return true;
-  if (seen.sequence == peer_next_ && !finished) {
-    if (!seen.data.empty()) ++segments;
-    received += seen.data;
-    peer_next_ += static_cast<uint32_t>(seen.data.size());
-    if (seen.flags & kFin) {
-      ++peer_next_;
-      finished = true;
-    }
-  }
+  TakeData(seen);
   if (auto_ack) Ack();
   return true;
 }

@@ -112,6 +112,7 @@ class GuestTcp {
   bool window_scale = true;
 
  private:
+  void TakeData(const Seen& seen);
   void Transmit(uint8_t flags, uint32_t sequence, std::string_view data, const Bytes& options = {});
 
   MemoryLink& link_;
@@ -121,6 +122,7 @@ class GuestTcp {
   const uint32_t first_;
   uint32_t next_;
   uint32_t peer_next_ = 0;
+  uint32_t window_end_ = 0;  // The first byte that we did not ask for.
 };
 
 }  // namespace sallyport::netstack
