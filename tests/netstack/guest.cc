@@ -246,6 +246,9 @@ void GuestTcp::SendAt(uint32_t offset, std::string_view data) {
 void GuestTcp::Fin() {
   Transmit(kFin | kAck, next_++, {});
 }
+void GuestTcp::FinAt(uint32_t offset) {
+  Transmit(kFin | kAck, first_ + 1 + offset, {});
+}
 void GuestTcp::Rst() {
   Transmit(open ? kRst | kAck : kRst, next_, {});
 }

@@ -94,6 +94,7 @@ class GuestTcp {
   void Send(std::string_view data);
   void SendAt(uint32_t offset, std::string_view data);  ///< Without moving on: from our first byte.
   void Fin();
+  void FinAt(uint32_t offset);  ///< Without moving on.
   void Rst();
   void Ack();
 

@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <random>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "fixture.h"
 
 // Whatever window a guest announces, whenever it reads, and whatever gets lost: it is sent every
-// byte, in order, and the end behind them.
+// byte, in order, and the end behind them. And in the other direction, in whatever order it sends.
 
 namespace sallyport::netstack {
 namespace {
@@ -108,6 +111,77 @@ class MoodyGuest {
   std::unique_ptr<GuestTcp> guest_;
   std::unique_ptr<Stream> stream_;
 };
+
+/// A guest that sends pieces of its stream in any order, some of them again and some with what lies
+/// beyond our window, until all is acknowledged; whoever reads does so now and then.
+class MuddledGuest {
+ public:
+  explicit MuddledGuest(unsigned seed) : random_(seed), bytes_(Pattern(Below(300'000))) {
+    net_.decider.answer = [this](const FlowInfo&) {
+      return AcceptFlow{[this](std::unique_ptr<Stream> made) { stream_ = std::move(made); }};
+    };
+    const auto first = static_cast<uint32_t>(seed % 3 == 0 ? 0U - Below(100'000) : Below(1000));
+    guest_ = net_.NewGuest(seed % 2 == 0 ? Ip::kV4 : Ip::kV6, 40000, 80, first);
+    guest_->Syn();
+    net_.Settle();
+    REQUIRE(stream_ != nullptr);
+  }
+
+  void Run() {
+    bool ended = false;
+    for (int tick = 0; tick < kMaxTicks && !ended; ++tick) {
+      for (size_t i = Below(8); i > 0; --i) SendPiece();
+      clock_.Advance(kTick);
+      net_.Turn();
+      if (Below(3) == 0) ended = ReadSome();
+    }
+    CAPTURE(bytes_.size(), received_.size(), guest_->acknowledged);
+    CHECK(ended);
+    const bool same = received_ == bytes_;
+    CHECK(same);
+    CHECK(guest_->acknowledged == bytes_.size() + 2);  // With SYN and FIN.
+  }
+
+ private:
+  size_t Below(size_t bound) { return random_() % bound; }
+
+  // Mostly what comes next, else something near it.
+  void SendPiece() {
+    const size_t next = std::min<size_t>(guest_->acknowledged - 1, bytes_.size());
+    size_t from = next;
+    if (Below(3) != 0) from = next + Below(70'000);
+    if (Below(6) == 0) from = next - Below(std::min<size_t>(next, 5000) + 1);
+    from = std::min(from, bytes_.size());
+    if (from == bytes_.size()) return guest_->FinAt(static_cast<uint32_t>(from));
+    const std::string_view piece = std::string_view(bytes_).substr(from, 1 + Below(1440));
+    guest_->SendAt(static_cast<uint32_t>(from), piece);
+  }
+
+  // Whether the end came.
+  bool ReadSome() {
+    std::vector<uint8_t> buffer(1 + Below(100'000));
+    const ReadResult result = stream_->Read(buffer);
+    if (result.kind == ReadResult::Kind::kBytes) {
+      received_.append(buffer.begin(), buffer.begin() + static_cast<ptrdiff_t>(result.bytes));
+    }
+    return result.kind == ReadResult::Kind::kEnd;
+  }
+
+  std::minstd_rand random_;
+  const std::string bytes_;
+  std::string received_;
+  ManualClock clock_;
+  Fixture net_{TestOptions(), &clock_};
+  std::unique_ptr<GuestTcp> guest_;
+  std::unique_ptr<Stream> stream_;
+};
+
+TEST_CASE("a guest that sends in any order is heard once, in order, to its end") {
+  for (unsigned seed = 1; seed <= 300; ++seed) {
+    CAPTURE(seed);
+    MuddledGuest(seed).Run();
+  }
+}
 
 TEST_CASE("a guest of any window gets every byte and then the end") {
   for (unsigned seed = 1; seed <= 600; ++seed) {
