@@ -41,7 +41,7 @@ GuestConnection::~GuestConnection() {
 
 void GuestConnection::Start() {
   stream_->SetListener(this);
-  deadline_.Set(kHeadTimeout);
+  deadline_.Set(kFirstByteTimeout);
   Sniff();
 }
 

@@ -138,7 +138,9 @@ constexpr size_t kMaxLearntProtocols = 1024;
 using std::chrono::seconds;
 /// From a guest's first byte to the end of its TLS handshake.
 constexpr seconds kGuestHandshakeTimeout{10};
-/// From the first byte of a head to its end; and for the first byte of a connection.
+/// For the first byte of a connection: of protocols in which the server speaks first it never comes.
+constexpr seconds kFirstByteTimeout{10};
+/// From the first byte of a head to its end.
 constexpr seconds kHeadTimeout{30};
 /// Between two requests of a connection.
 constexpr seconds kKeepAliveTimeout{75};

@@ -49,6 +49,7 @@ struct Response {
 struct ProtocolError {
   int status = 400;    ///< What a server answers to it.
   std::string detail;  ///< One sentence; shows nothing of the input.
+  bool not_http = false;  ///< The start line is of another protocol.
 };
 
 /// The next thing that a peer sent.

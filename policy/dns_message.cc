@@ -11,6 +11,7 @@ namespace sallyport::policy::dns {
 namespace {
 
 constexpr size_t kHeaderSize = 12;
+constexpr unsigned kOpcodeShift = 11;
 constexpr uint16_t kFlagResponse = 0x8000;
 constexpr uint16_t kFlagTruncated = 0x0200;
 constexpr uint16_t kFlagRecursionDesired = 0x0100;
@@ -264,7 +265,8 @@ ParsedQuery ParseQuery(std::string_view message) {
   Query& query = parsed.query;
   query.id = header.id;
   query.recursion_desired = (header.flags & kFlagRecursionDesired) != 0;
-  if ((header.flags & 0x7800) != 0) {  // Not a standard query: no updates, no notifies.
+  query.opcode = (header.flags >> kOpcodeShift) & 0xf;
+  if (query.opcode != 0) {  // No updates, no notifies.
     parsed.rcode = Rcode::kNotImp;
     return parsed;
   }
@@ -305,6 +307,7 @@ std::string BuildResponse(const Query& query, const Answer& answer, size_t most)
   Header header{};
   header.id = query.id;
   header.flags = static_cast<uint16_t>(kFlagResponse | kFlagRecursionAvailable |
+                                       unsigned{query.opcode} << kOpcodeShift |
                                        static_cast<unsigned>(answer.rcode));
   if (query.recursion_desired) header.flags |= kFlagRecursionDesired;
   header.questions = has_question ? 1 : 0;

@@ -45,6 +45,7 @@ constexpr uint16_t kEdeNoReachableAuthority = 22;
 
 struct Query {
   uint16_t id = 0;
+  uint8_t opcode = 0;  ///< 0: a standard query. Others get no answer, but one that their client takes.
   bool recursion_desired = false;
   std::string name;        ///< Dotted, lower case, without the last dot; "" is the root. Bytes that no
                            ///< host name has are written as \DDD.

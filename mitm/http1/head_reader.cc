@@ -92,6 +92,14 @@ bool HasThreeParts(std::string_view line) {
   return std::count(line.begin(), line.end(), ' ') == 2;
 }
 
+/// Whether LINE could begin a request, complete or of HTTP/0.9. Who speaks another protocol (SMTP,
+/// SSH, Redis) waits for an answer to its first line.
+bool LooksLikeRequestLine(std::string_view line) {
+  const size_t space = line.find(' ');
+  return line.find(" HTTP/") != line.npos ||
+         (space != line.npos && line.substr(space + 1).starts_with('/'));
+}
+
 void TrimTrailingSpace(std::string& value) {
   const size_t end = value.find_last_not_of(" \t");
   value.resize(end == std::string::npos ? 0 : end + 1);
@@ -139,6 +147,7 @@ std::optional<size_t> HeadReader::FindEnd(std::string_view bytes) {
     ++seen_;
     position = newline + 1;
     if (line_ == 0 && cr_ && lines_ > 0) return position;
+    if (lines_ == 0 && !CheckStartLine(bytes.substr(0, newline))) return std::nullopt;
     if (!EndLine()) return std::nullopt;
   }
   return std::nullopt;
@@ -175,6 +184,19 @@ bool HeadReader::CheckLinePart(std::string_view part) {
     return false;
   }
   return true;
+}
+
+/// BYTES end with the first line, or its latest part, whose LF has arrived. Said before the rest of
+/// the head comes, since of another protocol nothing more comes.
+bool HeadReader::CheckStartLine(std::string_view bytes) {
+  if (kind_ != Kind::kRequest || line_ == 0) return true;
+  std::string joined;
+  if (!partial_.empty()) bytes = joined.append(partial_).append(bytes);
+  const size_t begin = bytes.size() - line_ - (cr_ ? 1 : 0);
+  if (LooksLikeRequestLine(bytes.substr(begin, line_))) return true;
+  Fail(400, "the first line is not of HTTP");
+  error_.not_http = true;
+  return false;
 }
 
 /// The line's LF has arrived.
@@ -249,7 +271,7 @@ bool HeadReader::Check() {
 
 HeadReader::Outcome HeadReader::Fail(int status, std::string detail) {
   failed_ = true;
-  error_ = {status, std::move(detail)};
+  error_ = {.status = status, .detail = std::move(detail)};
   return Outcome::kError;
 }
 

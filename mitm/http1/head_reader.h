@@ -45,6 +45,7 @@ class HeadReader {
   std::optional<size_t> FindEnd(std::string_view bytes);
   bool CheckLineStart(char first);
   bool CheckLinePart(std::string_view part);
+  bool CheckStartLine(std::string_view bytes);
   bool EndLine();
   Outcome Parse(std::string_view bytes);
   bool Check();

@@ -77,7 +77,8 @@ bool Session::BeginExchange() {
         StartExchange(std::nullopt);
         return true;
       case MessageEvent::Kind::kError:
-        StartExchange(Refusal{.reason = Reason::kBadRequest,
+        StartExchange(Refusal{.reason = parser_.error().not_http ? Reason::kNotHttp
+                                                                 : Reason::kBadRequest,
                               .status = parser_.error().status,
                               .detail = "the request is not valid HTTP: " + parser_.error().detail,
                               .rule = {},

@@ -63,7 +63,7 @@ TEST_CASE("a guest that sends nothing is reset after the time for its first byte
   TestGate gate;
   auto guest = gate.OpenPlain();
   gate.Settle();
-  gate.Pass(kHeadTimeout, [&] { return guest->broken(); });
+  gate.Pass(kFirstByteTimeout, [&] { return guest->broken(); });
   CHECK(gate.interceptor->connections() == 0);
   CheckRecord(gate, Reason::kNotHttp, "the client sent nothing");
 }

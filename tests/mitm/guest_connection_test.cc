@@ -22,6 +22,16 @@ TEST_CASE("the first byte tells what a guest speaks") {
     }
     CHECK(gate.audit.records.size() == 7);
   }
+  SECTION("another protocol's first line is answered at once, though no head follows") {
+    for (const char* line : {"SSH-2.0-OpenSSH_9.2\r\n", "EHLO guest.example\r\n", "INFO\r\n",
+                             "USER anonymous\r\n"}) {
+      CAPTURE(line);
+      auto guest = gate.OpenPlain();
+      guest->Send(line);
+      CHECK(StatusOf(gate.TakeAnswer(*guest)) == 400);
+      CHECK(gate.LastRecord().reason == Reason::kNotHttp);
+    }
+  }
   SECTION("a guest that leaves before it has sent anything leaves no trace") {
     auto guest = gate.OpenPlain();
     guest->CloseWrite();

@@ -91,6 +91,11 @@ TEST_CASE("what is no query gets the code for it, or no answer") {
   update[2] = 0x28;  // Opcode 5.
   CHECK(ParseQuery(update).outcome == ParsedQuery::Outcome::kMalformed);
   CHECK(ParseQuery(update).rcode == Rcode::kNotImp);
+  // With the opcode of the question: a client would pass over another, and wait.
+  Answer refusal;
+  refusal.rcode = Rcode::kNotImp;
+  const std::string refused = BuildResponse(ParseQuery(update).query, refusal, 512);
+  CHECK(static_cast<uint8_t>(refused.at(2)) == (0x80 | 0x28));
   std::string two = PlainQuery();
   two[5] = 2;
   CHECK(ParseQuery(two).rcode == Rcode::kFormErr);
