@@ -125,10 +125,27 @@ void ReadBehaviour(TableReader& reader, SecretSpec& spec) {
        !std::all_of(spec.placeholder->begin(), spec.placeholder->end(), visible))) {
     reader.Error("'placeholder' must be printable ASCII without spaces");
   }
+  if (spec.placeholder && spec.placeholder->find("{random}") == std::string::npos) {
+    reader.Error("'placeholder' must have {random} in it, once, as in \"ghp_{random}\"");
+  }
   const bool in_url = spec.query || spec.path || spec.body == SecretSpec::Body::kForm;
   if (in_url && spec.placeholder && spec.placeholder->find('%') != std::string::npos) {
     reader.Error("'placeholder' can't have a '%' where it may stand in a path, a query or a form");
   }
+}
+
+// A placeholder in one of these would break every program in the sandbox.
+void CheckVariable(TableReader& reader, const SecretSpec& spec) {
+  static constexpr std::string_view kGuestsOwn[] = {
+      "PATH", "HOME", "USER", "SHELL", "TERM", "PWD", "TMPDIR", "LANG", "LC_ALL", "TZ",
+      "SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE",
+      "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
+      "http_proxy", "https_proxy", "all_proxy", "no_proxy"};
+  const bool own = spec.name.starts_with("LD_") ||
+                   std::ranges::find(kGuestsOwn, spec.name) != std::ranges::end(kGuestsOwn);
+  if (!spec.expose || !own) return;
+  reader.Error("the guest would find the placeholder in its variable " + spec.name +
+               ", which means something else; choose another name, or write expose = false");
 }
 
 void ReadSecret(TableReader& reader, SecretSpec& spec) {
@@ -141,6 +158,7 @@ void ReadSecret(TableReader& reader, SecretSpec& spec) {
   ReadPlaces(reader, spec);
   ReadNarrowing(reader, spec);
   ReadBehaviour(reader, spec);
+  CheckVariable(reader, spec);
 }
 
 const Handle& CheckHandle(lua_State* lua, int index) {

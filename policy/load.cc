@@ -31,6 +31,19 @@ void ReportFailure(const ScriptError& error, Loader& loader) {
   loader.diagnostics.Error(line, Printable(message, 500));
 }
 
+// Of two values for one variable the guest would get either.
+void CheckVariables(Loader& loader) {
+  for (const SecretSpec& secret : loader.declared.secrets) {
+    for (const auto& [name, value] : loader.declared.sandbox.env) {
+      if (!secret.expose || name != secret.name) continue;
+      loader.diagnostics.Error(
+          loader.secret_lines[name],
+          "secret \"" + name + "\" is given to the guest as the variable " + name +
+              ", which sandbox { env } sets too; remove it there, or write expose = false");
+    }
+  }
+}
+
 void CheckDeclarations(Loader& loader) {
   for (const auto& [name, line] : loader.pending_secrets) {
     loader.diagnostics.Error(line, "secret \"" + name + "\" without its table: write secret \"" +
@@ -50,6 +63,7 @@ void CheckDeclarations(Loader& loader) {
   }
   CheckRules(loader.declared.rules, loader.declared.secrets, hooked, loader.diagnostics);
   CheckPassthrough(loader.declared, loader.diagnostics);
+  CheckVariables(loader);
 }
 
 }  // namespace

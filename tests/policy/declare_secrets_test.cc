@@ -7,7 +7,7 @@ TEST_CASE("a secret is read") {
   Policy policy(R"(secret "TOKEN" {
     from = env "GITHUB_TOKEN", hosts = { "api.github.com", "*.example.com" }, headers = { "authorization", "x-key" },
     inject = { authorization = "Bearer {}" }, methods = { "GET" }, paths = { "/x/**" }, ports = { 443, 8443 },
-    expose = false, plaintext = true, foreign = "strip", on_violation = "terminate", placeholder = "ghp_aaaa", scrub = false,
+    expose = false, plaintext = true, foreign = "strip", on_violation = "terminate", placeholder = "ghp_{random}", scrub = false,
     query = true, path = true, body = "form" }
     secret "KEY" { from = file "key.txt", hosts = "a.example" })");
   const auto& secrets = policy.engine().secrets();
@@ -27,7 +27,7 @@ TEST_CASE("a secret is read") {
   CHECK(token.plaintext);
   CHECK(token.foreign == SecretSpec::Foreign::kStrip);
   CHECK(token.on_violation == SecretSpec::OnViolation::kTerminate);
-  CHECK(token.placeholder == "ghp_aaaa");
+  CHECK(token.placeholder == "ghp_{random}");
   CHECK_FALSE(token.scrub);
   CHECK(token.query);
   CHECK(token.path);
@@ -95,6 +95,12 @@ TEST_CASE("a secret is checked") {
       {"secret 'A' { from = env 'A', hosts = 'a.example', on_violation = 'die' }", "it is one of"},
       {"secret 'A' { from = env 'A', hosts = 'a.example', placeholder = 'a b' }",
        "printable ASCII"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example', placeholder = 'fixed' }",
+       "must have {random} in it"},
+      {"secret 'PATH' { from = env 'A', hosts = 'a.example' }", "choose another name"},
+      {"secret 'LD_PRELOAD' { from = env 'A', hosts = 'a.example' }", "choose another name"},
+      {"secret 'A' { from = env 'A', hosts = 'a.example' }\nsandbox { env = { A = 'x' } }",
+       "which sandbox { env } sets too"},
       {"secret 'A' { from = env 'A', hosts = 'a.example', scrub = 'no' }", "true or false"},
       {"secret 'A' { from = env 'A', hosts = 'a.example', query = 'key' }", "true or false"},
       {"secret 'A' { from = env 'A', hosts = 'a.example', path = '/x' }", "true or false"},
@@ -106,6 +112,11 @@ TEST_CASE("a secret is checked") {
        "can't have a '%'"},
       {"secret 'A' { from = env 'A', host = 'a.example' }", "did you mean 'hosts'?"},
   });
+}
+
+TEST_CASE("a secret that the guest does not see may have any variable's name") {
+  CHECK(Diagnose("secret 'PATH' { from = env 'A', hosts = 'a.example', expose = false }\n"
+                 "sandbox { env = { PATH = '/bin' } }\nallow.http { host = 'a.example' }") == "");
 }
 
 TEST_CASE("a secret's handle is no text while the file loads") {
