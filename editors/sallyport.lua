@@ -45,7 +45,7 @@ any = nil
 ---@field workdir? string where the program starts
 ---@field hostname? string
 ---@field isolation? "vm"|"namespace"|"auto"
----@field mounts? table[] `{ "./work", "/work", mode = "rw" }`
+---@field mounts? table[] `{ "./work", "/work", mode = "rw" }`; `template = true`: a file with `${NAME}` of secrets in it
 ---@field env? table<string, string>
 ---@field timeout? string "1h": ends the sandbox
 ---@field network? boolean

@@ -79,10 +79,14 @@ bool IsInnerPath(std::string_view path) {
 }
 
 std::optional<SandboxOptions::Mount> ReadMount(TableReader& reader, const std::string& folder) {
-  reader.Expect({"mode"}, 2);
+  reader.Expect({"mode", "template"}, 2);
   const auto source = reader.StringAt(1);
   const auto target = reader.StringAt(2);
   const auto mode = reader.OneOf("mode", {"rw", "ro"});
+  const bool is_template = reader.Bool("template").value_or(false);
+  if (is_template && mode == "rw") {
+    reader.Error("a template is copied into the sandbox; it can't have mode = \"rw\"");
+  }
   if (!source || !target || source->empty() || HasNul(*source)) {
     reader.Error("a mount is written { \"./source\", \"/target\", mode = \"ro\" }");
     return std::nullopt;
@@ -92,7 +96,7 @@ std::optional<SandboxOptions::Mount> ReadMount(TableReader& reader, const std::s
                  "' must be an absolute path below '/', without '..'");
     return std::nullopt;
   }
-  return SandboxOptions::Mount{AbsolutePath(folder, *source), *target, mode == "rw"};
+  return SandboxOptions::Mount{AbsolutePath(folder, *source), *target, mode == "rw", is_template};
 }
 
 void ReadMounts(TableReader& reader, Loader& loader, SandboxOptions& options) {

@@ -39,6 +39,8 @@ struct SandboxOptions {
     std::string source;  ///< Absolute; a relative one starts at the policy file's folder.
     std::string target;  ///< Absolute, inside.
     bool writable = false;
+    /// A file that is copied in, with the placeholder of each secret in the place of its ${NAME}.
+    bool is_template = false;
   };
   std::optional<std::string> image;  ///< Not used by the namespace backend; kept for it to refuse or note.
   std::optional<unsigned> cpus;

@@ -137,6 +137,12 @@ Status Agent::OnExec(const Frame& frame) {
     RefuseExec(frame.stream, "64 programs at most run at once through the agent");
     return {};
   }
+  for (const auto& [path, content] : exec->files) {
+    if (Status placed = PlaceFile(path, content); !placed) {
+      RefuseExec(frame.stream, std::move(placed).error().In("writing a template").message());
+      return {};
+    }
+  }
   auto& program = programs_[frame.stream];
   program =
       std::make_unique<Program>(loop_, host_, frame.stream, [this] { some_finished_ = true; });
@@ -148,7 +154,7 @@ Status Agent::OnExec(const Frame& frame) {
   return {};
 }
 
-void Agent::RefuseExec(uint32_t stream, const char* why) {
+void Agent::RefuseExec(uint32_t stream, const std::string& why) {
   host_.Send(FrameType::kError, stream, ErrorMessage{.exit_code = 125, .message = why}.Encode());
 }
 

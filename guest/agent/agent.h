@@ -43,7 +43,7 @@ class Agent {
   Status OnTrust(const Frame& frame);
   Status OnExec(const Frame& frame);
   Status OnStreamFrame(const Frame& frame);
-  void RefuseExec(uint32_t stream, const char* why);
+  void RefuseExec(uint32_t stream, const std::string& why);
   void OnChildren();
   void ReapSome();
   void OnReaped(pid_t pid, int wait_status);

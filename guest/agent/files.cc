@@ -106,6 +106,16 @@ Status CreateFile(const char* path, std::string_view bytes) {
   return WriteAll(fd, bytes, path);
 }
 
+Status PlaceFile(const std::string& path, std::string_view bytes) {
+  const size_t slash = path.rfind('/');
+  if (slash > 0) {
+    auto made = MakeDirectories(std::string_view(path).substr(0, slash));
+    if (!made) return made;
+  }
+  if (unlink(path.c_str()) != 0 && errno != ENOENT) return tl::unexpected(FileError(path.c_str()));
+  return CreateFile(path.c_str(), bytes);
+}
+
 Status Overwrite(const char* path, std::string_view bytes) {
   auto fd = OpenRegular(path, O_WRONLY);
   if (!fd) return tl::unexpected(std::move(fd).error());

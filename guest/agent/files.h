@@ -23,6 +23,10 @@ Status AppendOnce(const char* path, std::string_view lines);
 /// Makes the file PATH, which must not exist (kDenied if it does), with mode 0644.
 Status CreateFile(const char* path, std::string_view bytes);
 
+/// Makes the file PATH with mode 0644, and the directories above it, in place of the file or link
+/// that is there.
+Status PlaceFile(const std::string& path, std::string_view bytes);
+
 /// Writes BYTES over the regular file PATH, which must exist and is no longer than they are.
 Status Overwrite(const char* path, std::string_view bytes);
 

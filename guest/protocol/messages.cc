@@ -115,6 +115,23 @@ Status ReadEnvironment(CborReader& reader, std::vector<std::pair<std::string, st
   return {};
 }
 
+Status ReadFiles(CborReader& reader, std::vector<std::pair<std::string, std::string>>& out) {
+  const auto count = reader.Map();
+  if (!count) return tl::unexpected(count.error());
+  if (*count > kMaxStrings) return Fail(Code::kLimit, "too many files");
+  for (size_t i = 0; i < *count; ++i) {
+    auto path = KernelString(reader);
+    if (!path) return tl::unexpected(std::move(path).error());
+    if (!path->starts_with('/') || path->ends_with('/')) {
+      return Fail(Code::kInvalid, "a file whose path is not absolute");
+    }
+    auto content = reader.Text();
+    if (!content) return tl::unexpected(content.error());
+    out.emplace_back(*std::move(path), *content);
+  }
+  return {};
+}
+
 Status ReadDirectory(CborReader& reader, std::string& out) {
   auto directory = KernelString(reader);
   if (!directory) return tl::unexpected(std::move(directory).error());
@@ -167,7 +184,7 @@ Result<Trust> Trust::Decode(std::string_view payload) {
 
 std::string Exec::Encode() const {
   CborWriter out;
-  out.Map(6);
+  out.Map(7);
   out.Int(1);
   out.Array(argv.size());
   for (const std::string& argument : argv) out.Text(argument);
@@ -185,6 +202,12 @@ std::string Exec::Encode() const {
   out.Int(rows);
   out.Int(6);
   out.Int(columns);
+  out.Int(7);
+  out.Map(files.size());
+  for (const auto& [path, content] : files) {
+    out.Text(path);
+    out.Text(content);
+  }
   return out.Take();
 }
 
@@ -196,7 +219,8 @@ Result<Exec> Exec::Decode(std::string_view payload) {
                 {3, [&exec](CborReader& reader) { return ReadDirectory(reader, exec.cwd); }},
                 {4, Boolean(exec.tty)},
                 {5, Integer(exec.rows, 0, std::numeric_limits<uint16_t>::max())},
-                {6, Integer(exec.columns, 0, std::numeric_limits<uint16_t>::max())}});
+                {6, Integer(exec.columns, 0, std::numeric_limits<uint16_t>::max())},
+                {7, [&exec](CborReader& reader) { return ReadFiles(reader, exec.files); }}});
   return Finish(std::move(read), std::move(exec), "exec");
 }
 

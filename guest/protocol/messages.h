@@ -38,6 +38,8 @@ struct Exec {
   bool tty = false;
   uint16_t rows = 0;  ///< For a tty; 0 leaves the default.
   uint16_t columns = 0;
+  /// Path, absolute, and content: written before the program starts, in place of what is there.
+  std::vector<std::pair<std::string, std::string>> files{};
   std::string Encode() const;
   static Result<Exec> Decode(std::string_view payload);
 };

@@ -35,6 +35,7 @@ using runtime::Launch;
 
 constexpr size_t kMaxPolicy = 4 * 1024 * 1024;  // Ten thousand rules take less than one.
 constexpr size_t kMaxRoots = 16 * 1024 * 1024;
+constexpr size_t kMaxTemplates = 1024 * 1024;  // All together: they go to the guest in one message.
 
 struct LoadedPolicy {
   Engine::Source source;
@@ -123,10 +124,31 @@ Result<std::vector<std::string>> Resolvers(const SandboxConfig& config, const En
   return HostResolvers();
 }
 
+/// Reads templates, which must not land in a mount: they would be written to the host.
+Status AddTemplates(const Engine& engine, Launch& launch) {
+  size_t size = 0;
+  for (const auto& file : engine.sandbox().mounts) {
+    if (!file.is_template) continue;
+    for (const auto& mount : launch.mounts) {
+      if (!(file.target + "/").starts_with(mount.target + "/")) continue;
+      return Fail(Code::kInvalid, "the template '" + file.target + "' would be written into the mount '" +
+                                      mount.target + "', and so to the host; choose another path");
+    }
+    auto text = ReadFile(file.source, kMaxTemplates);
+    if (!text) return tl::unexpected(std::move(text).error().In("template"));
+    size += text->size();
+    if (size > kMaxTemplates) {
+      return Fail(Code::kLimit, "the templates are larger than 1 MiB together");
+    }
+    launch.templates.emplace_back(file.target, *std::move(text));
+  }
+  return {};
+}
+
 Status AddMounts(const SandboxConfig& config, const Engine& engine, Launch& launch) {
   std::vector<SandboxConfig::Mount> mounts;
   for (const auto& mount : engine.sandbox().mounts) {
-    mounts.push_back({mount.source, mount.target, mount.writable});
+    if (!mount.is_template) mounts.push_back({mount.source, mount.target, mount.writable});
   }
   mounts.insert(mounts.end(), config.mounts.begin(), config.mounts.end());
   for (const auto& mount : mounts) {
@@ -137,7 +159,7 @@ Status AddMounts(const SandboxConfig& config, const Engine& engine, Launch& laun
     }
     launch.mounts.push_back({*std::move(source), mount.target, mount.writable});
   }
-  return {};
+  return AddTemplates(engine, launch);
 }
 
 Status AddRoots(const SandboxConfig& config, const Engine& engine, Launch& launch) {

@@ -16,7 +16,7 @@ using guest::CborWriter;
 
 namespace {
 
-constexpr size_t kLaunchFields = 14;
+constexpr size_t kLaunchFields = 15;
 
 void WriteTexts(CborWriter& out, const std::vector<std::string>& texts) {
   out.Array(texts.size());
@@ -128,6 +128,7 @@ std::string Launch::Encode() const {
     out.Bool(mount.writable);
   }
   WriteTexts(out, masked);
+  WriteFiles(out, templates);
   out.Bool(network);
   WriteTexts(out, resolvers);
   WriteFiles(out, extra_roots);
@@ -162,6 +163,7 @@ Result<Launch> Launch::Decode(std::string_view bytes) {
     mount.writable = in.Bool();
   }
   launch.masked = in.Texts();
+  launch.templates = ReadFiles(in);
   launch.network = in.Bool();
   launch.resolvers = in.Texts();
   launch.extra_roots = ReadFiles(in);

@@ -38,6 +38,8 @@ struct Launch {
   std::string hostname;
   std::vector<Mount> mounts;
   std::vector<std::string> masked;     ///< Host paths that no mount may show.
+  /// Path in the sandbox and text, in which ${NAME} stands for the placeholder of a secret.
+  std::vector<std::pair<std::string, std::string>> templates;
   bool network = true;
   std::vector<std::string> resolvers;  ///< "192.0.2.1:53".
   std::vector<std::pair<std::string, std::string>> extra_roots;  ///< File name and PEM text.

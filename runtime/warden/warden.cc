@@ -28,6 +28,7 @@
 #include "runtime/broker/server_list.h"
 #include "runtime/warden/declared_servers.h"
 #include "runtime/warden/links.h"
+#include "runtime/warden/template_file.h"
 
 namespace sallyport::runtime {
 
@@ -507,6 +508,9 @@ void Warden::OnExec(const Frame& frame) {
   // What the owner sets for this one run comes last, and wins.
   env.insert(env.end(), exec->env.begin(), exec->env.end());
   exec->env = std::move(env);
+  for (const auto& [path, text] : launch_.templates) {
+    exec->files.emplace_back(path, ExpandTemplate(text, secrets_));
+  }
   stream_ = frame.stream;
   if (auto status = agent_->channel->SendMessage(FrameType::kExec, stream_, exec->Encode()); !status) {
     Fail(125, status.error().message());

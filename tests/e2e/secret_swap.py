@@ -62,6 +62,33 @@ def _(world):
     assert first != second, "two sandboxes got the same placeholder"
 
 
+@test("a template's placeholder is swapped; what the guest makes of the file stays inside")
+def _(world):
+    template = world.folder / "config.template"
+    template.write_text("header = \"Authorization: Bearer ${API_TOKEN}\"\n# ${HOME} stays, ${API_TOKEN\n")
+    policy = f'sandbox {{ mounts = {{ {{ "{template}", "/root/conf/curlrc", template = true }} }} }}\n{POLICY}'
+    got = run(world, "curl -sS -K /root/conf/curlrc https://whoami.example.test/ >/dev/null && "
+                     "cat /root/conf/curlrc && echo changed >/root/conf/curlrc && env", policy=policy).expect(0)
+    assert only_request(world).all("authorization") == [f"Bearer {VALUE}"]
+    placeholder = next(line.partition("=")[2] for line in got.text.splitlines() if line.startswith("API_TOKEN="))
+    assert got.text.startswith(f'header = "Authorization: Bearer {placeholder}"\n# ${{HOME}} stays, ${{API_TOKEN\n'), got
+    assert "${API_TOKEN}" in template.read_text() and "changed" not in template.read_text()
+
+
+@test("a template that would be written into a mount, or is not there, ends the start")
+def _(world):
+    folder = world.folder / "mounted"
+    folder.mkdir(exist_ok=True)
+    for source, words in ((world.folder / "config.template", "would be written into the mount"),
+                          (world.folder / "nothing", "No such file")):
+        policy = (f'sandbox {{ mounts = {{ {{ "{folder}", "/data", mode = "rw" }},\n'
+                  f'{{ "{source}", "/data/x", template = true }} }} }}\n' if "into" in words else
+                  f'sandbox {{ mounts = {{ {{ "{source}", "/x", template = true }} }} }}\n') + POLICY
+        got = run(world, "true", policy=policy).expect(125)
+        assert words.encode() in got.err, got
+    assert not list(folder.iterdir())
+
+
 @test("a bearer token is swapped on the way")
 def _(world):
     got = run(world, 'curl -sS -H "Authorization: Bearer $API_TOKEN" '

@@ -15,12 +15,14 @@ Exec Sample() {
           .cwd = "/srv",
           .tty = true,
           .rows = 24,
-          .columns = 65535};
+          .columns = 65535,
+          .files = {{"/etc/x.conf", "a\0b"s}, {"/empty", ""}}};
 }
 
 // An Exec whose parts are given as raw CBOR.
-std::string ExecWith(const std::string& argv, const std::string& env, const std::string& cwd) {
-  return "\xa6\x01"s + argv + "\x02" + env + "\x03" + cwd + "\x04\xf4\x05\x00\x06\x00"s;
+std::string ExecWith(const std::string& argv, const std::string& env, const std::string& cwd,
+                     const std::string& files = "\xa0") {
+  return "\xa7\x01"s + argv + "\x02" + env + "\x03" + cwd + "\x04\xf4\x05\x00\x06\x00\x07"s + files;
 }
 
 TEST_CASE("each message reads back as written") {
@@ -32,6 +34,7 @@ TEST_CASE("each message reads back as written") {
   CHECK(exec.argv == Sample().argv);
   CHECK(exec.env == Sample().env);
   CHECK(exec.cwd == "/srv");
+  CHECK(exec.files == Sample().files);
   CHECK(exec.tty);
   CHECK(exec.rows == 24);
   CHECK(exec.columns == 65535);
@@ -84,6 +87,10 @@ TEST_CASE("an exec that the kernel would read otherwise is refused") {
   CHECK_FALSE(Exec::Decode(ExecWith("\x81\x61\x61", "\xa1\x60\x60", "\x60")));      // No name.
   CHECK_FALSE(Exec::Decode(ExecWith("\x81\x61\x61", "\xa1\x61x\x61\0"s, "\x60")));  // A zero byte.
   CHECK_FALSE(Exec::Decode(ExecWith("\x81\x61\x61", "\xa0", "\x61x")));             // Relative.
+  CHECK(Exec::Decode(ExecWith("\x81\x61\x61", "\xa0", "\x60", "\xa1\x62/x\x60")));
+  for (const auto& path : {"\x60"s, "\x61x"s, "\x63/x/"s, "\x63/x\0"s}) {  // Not a file's.
+    CHECK_FALSE(Exec::Decode(ExecWith("\x81\x61\x61", "\xa0", "\x60", "\xa1" + path + "\x60")));
+  }
 }
 
 TEST_CASE("a count of strings beyond the limit is refused before it is allocated") {

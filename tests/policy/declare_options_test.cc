@@ -7,7 +7,8 @@ TEST_CASE("the sandbox block is read") {
   Policy policy(
       R"(sandbox { image = "debian:12-slim", cpus = 2, memory = "2GiB", workdir = "/work", hostname = "box",
                              isolation = "vm", timeout = "30s", network = false,
-                             mounts = { { "./work", "/work", mode = "rw" }, { "/etc/x", "/x" }, { "../y", "/y", mode = "ro" } },
+                             mounts = { { "./work", "/work", mode = "rw" }, { "/etc/x", "/x" }, { "../y", "/y", mode = "ro" },
+                                        { "./npmrc", "/root/.npmrc", template = true } },
                              env = { B = "2", A = "1" } })");
   const SandboxOptions& sandbox = policy.engine().sandbox();
   CHECK(sandbox.image == "debian:12-slim");
@@ -18,13 +19,15 @@ TEST_CASE("the sandbox block is read") {
   CHECK(sandbox.isolation == "vm");
   CHECK(sandbox.timeout == std::chrono::seconds(30));
   CHECK_FALSE(sandbox.network);
-  REQUIRE(sandbox.mounts.size() == 3);
+  REQUIRE(sandbox.mounts.size() == 4);
   CHECK(sandbox.mounts[0].source == "/home/me/project/work");
   CHECK(sandbox.mounts[0].target == "/work");
   CHECK(sandbox.mounts[0].writable);
   CHECK(sandbox.mounts[1].source == "/etc/x");
   CHECK_FALSE(sandbox.mounts[1].writable);
   CHECK(sandbox.mounts[2].source == "/home/me/y");
+  CHECK_FALSE(sandbox.mounts[2].is_template);
+  CHECK(sandbox.mounts[3].is_template);
   CHECK(sandbox.env == std::vector<std::pair<std::string, std::string>>{{"A", "1"}, {"B", "2"}});
 }
 
@@ -48,6 +51,8 @@ TEST_CASE("the sandbox block is checked") {
       {"sandbox { mounts = { { './x', '/' } } }", "must be an absolute path below"},
       {"sandbox { mounts = { { './x', '/a/../b' } } }", "must be an absolute path"},
       {"sandbox { mounts = { { './x', '/x', mode = 'wr' } } }", "did you mean 'rw'?"},
+      {"sandbox { mounts = { { './x', '/x', mode = 'rw', template = true } } }", "copied into"},
+      {"sandbox { mounts = { { './x', '/x', template = 'yes' } } }", "true or false"},
       {"sandbox { mounts = { { './x', '/x', moed = 'rw' } } }", "did you mean 'mode'?"},
       {"sandbox { mounts = { { './x', '/x' }, { './y', '/x' } } }", "two mounts"},
       {"sandbox { mounts = { { './x', '/x', 'rw' } } }", "a value without a name"},
