@@ -24,6 +24,8 @@ struct AuditRecord {
   int status = 0;              ///< HTTP status the guest was given; 0 when there is none.
   std::string rule;            ///< The rule or hook that decided ("policy.lua:12"); empty for the default.
   bool allowed = false;
+  bool learnt = false;         ///< Nothing of the policy covers it; it was granted by `--learn`.
+  bool by_policy = false;      ///< A callback's own `fetch`, not the guest's request.
   Reason reason = Reason::kAllowed;
   std::string detail;          ///< One sentence for people; bounded, without secrets.
   std::string how_to_allow;    ///< Of a refusal: what would allow it; may be empty.

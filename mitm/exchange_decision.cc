@@ -34,6 +34,7 @@ void Exchange::Decide() {
 
 void Exchange::OnVerdict(policy::RequestVerdict verdict) {
   if (!verdict.rule.empty()) record_.rule = verdict.rule;
+  record_.learnt = verdict.learnt;
   switch (verdict.action) {
     case policy::RequestVerdict::Action::kDeny:
       return Refuse(verdict.refusal);

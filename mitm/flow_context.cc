@@ -71,6 +71,7 @@ AuditRecord FlowContext::Record() const {
   record.flow = facts().flow;
   record.generation = gate_.engine.generation();
   record.transport = tls.encrypted ? "https" : "http";
+  record.by_policy = flow_.by_policy;
   if (facts().name) {
     record.name = facts().name->text();
   } else {

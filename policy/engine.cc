@@ -7,6 +7,7 @@
 #include "policy/flow_decision.h"
 #include "policy/flow_terms.h"
 #include "policy/http_grant.h"
+#include "policy/learning.h"
 #include "policy/load.h"
 #include "policy/request_decision.h"
 #include "policy/response_decision.h"
@@ -51,7 +52,8 @@ class EngineImpl final : public Engine {
   const Declarations& declared() const { return script_->declared; }
   const RuleSet& rules() const { return script_->declared.rules; }
 
-  FlowVerdict FlowFromRules(RuleSet::FlowDecision decision, bool has_name);
+  bool AskFunctions(const HostName& name, NameVerdict& verdict);
+  FlowVerdict FlowFromRules(RuleSet::FlowDecision decision, const Facts& facts);
   const Rule* Permit(const HttpGrant& grant, const Facts& facts, const RequestHead& request,
                      std::string_view path, RequestVerdict& verdict) const;
   bool MayDiffer(const HttpGrant& grant, bool has_functions) const;
@@ -95,17 +97,27 @@ NameVerdict EngineImpl::DecideName(const HostName& name) {
   verdict.chosen_target = decision.chosen_target;
   verdict.budget = std::move(decision.budget);
   verdict.listed = decision.listed;
-  if (verdict.grantable || decision.denied_by != nullptr || declared().on_connect.empty())
-    return verdict;
+  if (verdict.grantable || decision.denied_by != nullptr) return verdict;
+  const bool refused = !declared().on_connect.empty() && !AskFunctions(name, verdict);
+  if (script_->learns && !verdict.grantable && !refused) {
+    verdict.grantable = true;
+    verdict.learnt = true;
+  }
+  if (verdict.grantable) verdict.ancestor = false;
+  return verdict;
+}
+
+// What on.connect says of NAME, added to VERDICT. False when it refuses or fails.
+bool EngineImpl::AskFunctions(const HostName& name, NameVerdict& verdict) {
   Facts facts;
   facts.name = name;
   Call about;
   about.kind = Call::Kind::kName;
   about.facts = &facts;
   HookRun run(script_, ConnectFunctions(*script_, facts.name), std::move(about));
-  if (run.Start() != HookRun::State::kDone) return verdict;
+  if (run.Start() != HookRun::State::kDone) return false;
   const Call& call = run.call();
-  if (call.decision == Call::Decision::kDenied) return verdict;
+  if (call.decision == Call::Decision::kDenied) return false;
   if (call.decision == Call::Decision::kAccepted) {
     verdict.grantable = true;
     verdict.types = call.accepted->types;
@@ -115,17 +127,17 @@ NameVerdict EngineImpl::DecideName(const HostName& name) {
     verdict.grantable = true;
     Merge(call.interest_filter, verdict.filter);
   }
-  if (verdict.grantable) verdict.ancestor = false;
-  return verdict;
+  return true;
 }
 
-FlowVerdict EngineImpl::FlowFromRules(RuleSet::FlowDecision decision, bool has_name) {
+FlowVerdict EngineImpl::FlowFromRules(RuleSet::FlowDecision decision, const Facts& facts) {
   FlowVerdict verdict;
   verdict.action = FlowVerdict::Action::kHttp;
   verdict.http = std::make_shared<HttpGrant>(script_->state);
   verdict.filter.classes = 0;
   bool first = true;
   bool same_target = true;
+  bool goes_elsewhere = false;
   for (const uint32_t number : decision.http) {
     const Rule& rule = rules().rules()[number];
     if (!rule.allows()) continue;
@@ -134,11 +146,13 @@ FlowVerdict EngineImpl::FlowFromRules(RuleSet::FlowDecision decision, bool has_n
       verdict.to = rule.to;
     }
     same_target &= SameTarget(verdict.to, rule.to);
-    Merge(FilterOf(rule, has_name), verdict.filter);
+    goes_elsewhere |= rule.to.has_value();
+    Merge(FilterOf(rule, facts.name.has_value()), verdict.filter);
     first = false;
   }
   if (!same_target) verdict.to.reset();
   verdict.http->target = verdict.to;
+  verdict.http->learns = MayLearnRequests(*script_, facts, verdict.filter, goes_elsewhere);
   // Alone: with another rule for its requests the flow must be seen.
   verdict.passthrough = decision.http.size() == 1 &&
                         rules().rules()[decision.http.front()].tls == Rule::Tls::kPassthrough;
@@ -153,7 +167,7 @@ FlowVerdict EngineImpl::DecideFlow(const Facts& facts) {
       rules().DecideFlow(facts.transport, name, facts.destination.address, facts.destination.port);
   FlowVerdict verdict;
   if (decision.http_allowed) {
-    return FlowFromRules(std::move(decision), name != nullptr);
+    return FlowFromRules(std::move(decision), facts);
   }
   if (decision.rule != nullptr && decision.rule->allows()) {
     const Rule& rule = *decision.rule;
@@ -168,6 +182,7 @@ FlowVerdict EngineImpl::DecideFlow(const Facts& facts) {
   if (decision.rule == nullptr && !declared().on_connect.empty()) {
     return std::make_shared<FlowDecision>(script_, std::move(decision), facts)->Begin();
   }
+  if (auto learnt = LearnFlow(*script_, decision, facts)) return *std::move(learnt);
   verdict.refusal = ExplainFlow(rules(), decision, facts);
   verdict.rule = verdict.refusal.rule;
   return verdict;
@@ -184,6 +199,11 @@ const Rule* EngineImpl::Permit(const HttpGrant& grant, const Facts& facts,
       grant.accepted->MatchesRequest(request.method, path, request.headers)) {
     rule = &*grant.accepted;
     allowed = true;
+  }
+  if (rule == nullptr && grant.learns) {
+    rule = &LearnRule();
+    allowed = true;
+    verdict.learnt = true;
   }
   if (rule == nullptr || !allowed) {
     verdict.refusal = ExplainRequest(rules(), grant.rules, decision, facts, request);
@@ -251,7 +271,8 @@ RequestVerdict EngineImpl::DecideRequest(HttpGrant& grant, const Facts& facts, c
   const Rule* rule = Permit(grant, facts, request, request.path, verdict);
   const bool has_functions = HasRequestFunctions(*script_, grant, facts);
   std::optional<std::string> other_path;
-  if (!IsPlainPath(request.path) && MayDiffer(grant, has_functions)) {
+  // A rule that is made of a learnt request looks at its path, so this does, too.
+  if (!IsPlainPath(request.path) && (MayDiffer(grant, has_functions) || verdict.learnt)) {
     auto normalized = NormalizePath(request.path);
     if (!normalized) return RefuseAmbiguous(facts, request, normalized.error().message());
     if (*normalized != request.path) other_path = *std::move(normalized);
@@ -267,6 +288,7 @@ RequestVerdict EngineImpl::DecideRequest(HttpGrant& grant, const Facts& facts, c
                                  "', which the policy decides differently");
     }
     if (other_rule != nullptr && other_rule->asks()) asks = other_rule;
+    verdict.learnt |= other.learnt;
   }
   if (rule == nullptr || (!has_functions && asks == nullptr)) return verdict;
   return std::make_shared<RequestDecision>(
@@ -292,15 +314,17 @@ std::string Engine::FlowTerms(const Facts&) {
   return {};
 }
 
-Engine::Loaded LoadWithBudget(const Engine::Source& source, const Budget& budget) {
+Engine::Loaded LoadWithBudget(const Engine::Source& source, const Budget& budget,
+                              Engine::Uncovered uncovered) {
   Engine::Loaded loaded;
   auto script = LoadScript(source, budget, loaded.diagnostics);
+  if (script != nullptr) script->learns = uncovered == Engine::Uncovered::kLearnt;
   if (script != nullptr) loaded.engine = std::make_unique<EngineImpl>(std::move(script));
   return loaded;
 }
 
-Engine::Loaded Engine::Load(const Source& source) {
-  return LoadWithBudget(source, kLoadBudget);
+Engine::Loaded Engine::Load(const Source& source, Uncovered uncovered) {
+  return LoadWithBudget(source, kLoadBudget, uncovered);
 }
 
 }  // namespace sallyport::policy

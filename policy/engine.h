@@ -102,11 +102,15 @@ struct NameVerdict {
   /// Some rule grants this name by itself. Others are granted below a wildcard (or by `any`, or a
   /// callback), and a guest can make them up.
   bool listed = false;
+  bool learnt = false;  ///< Nothing of the policy speaks of it (Engine::Uncovered::kLearnt).
 };
 
 class SuspendedFlow;
 class SuspendedRequest;
 class HttpGrant;  // Which requests a flow may carry; opaque outside this folder.
+
+/// What grants what is learnt, in the place of a rule (Engine::Uncovered::kLearnt).
+inline constexpr char kLearnRule[] = "--learn";
 
 /// What is to become of a flow.
 struct FlowVerdict {
@@ -127,6 +131,7 @@ struct FlowVerdict {
   bool passthrough = false;
   /// Of the rule that grants it, for kRaw and `passthrough`; requests have their own.
   RuleBudgetPtr budget;
+  bool learnt = false;  ///< Nothing of the policy decides it (Engine::Uncovered::kLearnt).
   std::shared_ptr<SuspendedFlow> suspended;  ///< For kWait.
 };
 
@@ -159,6 +164,7 @@ struct RequestVerdict {
   std::optional<Authority> to;  ///< From the granting rule, where it differs from the flow's.
   RuleBudgetPtr budget;         ///< Of the granting rule; for kForward.
   std::optional<std::string> body;  ///< For kForward: sent instead of the request's own.
+  bool learnt = false;              ///< As of a flow.
   std::shared_ptr<SuspendedRequest> suspended;  ///< For kWait.
 };
 
@@ -205,8 +211,14 @@ class Engine {
     std::vector<Diagnostic> diagnostics;  ///< All of them at once.
   };
 
+  /// What becomes of that which no rule and no callback decides.
+  enum class Uncovered {
+    kDenied,
+    kLearnt,  ///< Granted and marked, where that is safe (learning.h). No policy can ask for it.
+  };
+
   /// Runs the file's declarations, and compiles its rules. Reads no other file and no secret.
-  static Loaded Load(const Source& source);
+  static Loaded Load(const Source& source, Uncovered uncovered = Uncovered::kDenied);
   virtual ~Engine() = default;
 
   virtual const SandboxOptions& sandbox() const = 0;

@@ -4,6 +4,7 @@
 
 #include "policy/explain.h"
 #include "policy/http_grant.h"
+#include "policy/learning.h"
 
 namespace sallyport::policy {
 namespace {
@@ -44,6 +45,8 @@ FlowVerdict FlowDecision::After(HookRun::State state) {
     verdict.refusal = ExplainHook(call.reason, run_.id());
   } else if (call.decision == Call::Decision::kAccepted) {
     return Accepted();
+  } else if (auto learnt = LearnFlow(*script_, decision_, facts_)) {
+    return *std::move(learnt);
   } else {
     verdict.refusal = ExplainFlow(script_->declared.rules, decision_, facts_);
   }
@@ -67,6 +70,8 @@ FlowVerdict FlowDecision::Accepted() {
     verdict.http->target = rule.to;
     verdict.http->accepted = std::make_unique<Rule>(rule);
     verdict.http->accepted->id = run_.id();
+    verdict.http->learns =
+        MayLearnRequests(*script_, facts_, verdict.filter, rule.to.has_value());
   }
   return verdict;
 }

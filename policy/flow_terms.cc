@@ -56,6 +56,7 @@ std::string DescribeTerms(const FlowVerdict& flow, const RuleSet& rules) {
   terms.Add(flow.to);
   terms.Add(uint64_t{flow.passthrough});
   if (!flow.http) return terms.Take();
+  terms.Add(uint64_t{flow.http->learns});
   terms.Add(flow.http->rules.size());
   for (const uint32_t number : flow.http->rules) AddRule(rules.rules()[number], terms);
   if (flow.http->accepted) AddRule(*flow.http->accepted, terms);

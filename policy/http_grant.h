@@ -31,6 +31,7 @@ class HttpGrant {
     std::swap(accepted, other.accepted);
     std::swap(function, other.function);
     std::swap(target, other.target);
+    std::swap(learns, other.learns);
     std::swap(state_, other.state_);
   }
 
@@ -38,6 +39,7 @@ class HttpGrant {
   std::unique_ptr<Rule> accepted;   ///< By on.connect; asked after `rules`. Null where it was not asked.
   int function = LUA_NOREF;         ///< Given to accept.
   std::optional<Authority> target;  ///< The flow's `to`.
+  bool learns = false;  ///< Requests that nothing covers are granted, and marked.
 
  private:
   std::shared_ptr<LuaState> state_;

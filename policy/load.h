@@ -14,6 +14,7 @@ struct LoadedScript {
   std::shared_ptr<LuaState> state;
   std::unique_ptr<ScriptHost> host;
   Declarations declared;
+  bool learns = false;  ///< Engine::Uncovered::kLearnt.
 
   /// Another policy took its place, or its sandbox is over: what still waits for it is denied.
   bool replaced() const { return state->owner == nullptr; }
@@ -29,6 +30,7 @@ std::unique_ptr<LoadedScript> LoadScript(const Engine::Source& source, const Bud
                                          std::vector<Diagnostic>& diagnostics);
 
 /// Engine::Load with another budget: for tests, and for fuzzing, where endless loops are common.
-Engine::Loaded LoadWithBudget(const Engine::Source& source, const Budget& budget);
+Engine::Loaded LoadWithBudget(const Engine::Source& source, const Budget& budget,
+                              Engine::Uncovered uncovered = Engine::Uncovered::kDenied);
 
 }  // namespace sallyport::policy

@@ -19,6 +19,12 @@ class Members {
     valid_ = valid_ && found->is_string();
     if (valid_) value = found->get<std::string>();
   }
+  void Take(const char* key, bool& value) {
+    const auto found = line_.find(key);
+    if (found == line_.end()) return;
+    valid_ = valid_ && found->is_boolean();
+    if (valid_) value = found->get<bool>();
+  }
   template <class Number>
   void Take(const char* key, Number& value) {
     const auto found = line_.find(key);
@@ -112,6 +118,8 @@ std::optional<AuditLine> AuditLine::Parse(std::string_view text) {
   members.Take("rule", line.rule);
   members.Take("verdict", line.verdict);
   members.Take("reason", line.reason);
+  members.Take("learnt", line.learnt);
+  members.Take("by_policy", line.by_policy);
   members.Take("detail", line.detail);
   members.Take("how_to_allow", line.how_to_allow);
   members.Take("secrets", line.secrets);
@@ -143,6 +151,8 @@ std::optional<std::string> AuditLine::Get(std::string_view key) const {
   if (key == "rule") return rule;
   if (key == "verdict") return verdict;
   if (key == "reason") return reason;
+  if (key == "learnt") return learnt ? "true" : "";
+  if (key == "by_policy") return by_policy ? "true" : "";
   if (key == "detail") return detail;
   if (key == "secrets") return Join(secrets);
   return std::nullopt;
@@ -155,7 +165,7 @@ std::string AuditLine::ToText() const {
   }
   std::string text = time + " " + sandbox;
   Append(text, "/", Number(flow));
-  text += verdict == "allow" ? "  allow  " : "  DENY   ";
+  text += verdict != "allow" ? "  DENY   " : learnt ? "  learnt " : "  allow  ";
   text += transport;
   Append(text, " ", method);
   Append(text, " ", Target(*this));

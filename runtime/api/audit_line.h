@@ -25,6 +25,8 @@ struct AuditLine {
   std::string rule;
   std::string verdict;  ///< "allow", "deny"; empty for a line that tells of suppressed ones.
   std::string reason;
+  bool learnt = false;
+  bool by_policy = false;
   std::string detail;
   std::string how_to_allow;
   std::vector<std::string> secrets;

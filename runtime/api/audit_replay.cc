@@ -24,10 +24,20 @@ bool Has(const Words& words, std::string_view word) {
   return std::find(words.begin(), words.end(), word) != words.end();
 }
 
+}  // namespace
+
 std::string HostOf(const AuditLine& line) {
   if (!line.name.empty()) return line.name;
   return line.address.find(':') == std::string::npos ? line.address : "[" + line.address + "]";
 }
+
+PolicySaid WhatPolicySaid(const AuditLine& line) {
+  if (line.by_policy) return PolicySaid::kNothing;  // A callback's own fetch.
+  if (Has(kDenied, line.reason)) return PolicySaid::kNo;
+  return Has(kAllowed, line.reason) ? PolicySaid::kYes : PolicySaid::kNothing;
+}
+
+namespace {
 
 /// What could be asked of a policy instead of LINE; empty where nothing can.
 std::vector<std::string> WordsOf(const AuditLine& line) {
@@ -46,8 +56,9 @@ std::vector<std::string> WordsOf(const AuditLine& line) {
 }  // namespace
 
 std::optional<Recorded> RecordedOf(const AuditLine& line) {
-  const bool denied = Has(kDenied, line.reason);
-  if (!denied && !Has(kAllowed, line.reason)) return std::nullopt;
+  const PolicySaid said = WhatPolicySaid(line);
+  if (said == PolicySaid::kNothing) return std::nullopt;
+  const bool denied = said == PolicySaid::kNo;
   // Other types than addresses are refused for every name.
   if (line.transport == "dns" && denied && line.method != "A") return std::nullopt;
   const auto words = WordsOf(line);

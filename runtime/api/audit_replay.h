@@ -19,6 +19,17 @@ struct Recorded {
   std::string rule;
 };
 
+/// What the policy said of that which LINE is about.
+enum class PolicySaid {
+  kNothing,  ///< It was decided elsewhere: placeholders, TLS that failed, limits, commands, addresses.
+  kYes,      ///< Also where it failed upstream afterwards.
+  kNo,
+};
+PolicySaid WhatPolicySaid(const AuditLine& line);
+
+/// The host of LINE, as an authority has it.
+std::string HostOf(const AuditLine& line);
+
 /// What LINE says of the policy. Nothing for what was decided elsewhere, before or behind the
 /// policy: placeholders, TLS that failed, limits, commands, addresses; and for a path that was cut.
 /// A request that the policy let through and that failed upstream was allowed. The log has no query

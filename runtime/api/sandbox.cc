@@ -316,6 +316,7 @@ Result<Sandbox> Sandbox::Start(const SandboxConfig& config, WaitingWarden warden
   launch.policy_name = policy->source.name;
   launch.policy_folder = policy->source.folder;
   launch.hostname = config.hostname.value_or(engine.sandbox().hostname.value_or("sandbox"));
+  launch.learn = config.learn;
   launch.network = !config.no_network && engine.sandbox().network;
   launch.timeout = config.timeout.value_or(
       engine.sandbox().timeout.value_or(std::chrono::milliseconds(0)));

@@ -39,6 +39,7 @@ struct SandboxConfig {
   std::vector<std::string> resolvers;       ///< "ADDR" or "ADDR:PORT".
   std::vector<std::string> upstream_roots;  ///< PEM files.
   std::optional<std::string> audit_file;    ///< None: the state directory's audit.jsonl.
+  bool learn = false;  ///< Open: allows what the policy does not cover, for policy_learn.h.
 };
 
 /// The program to run in it.

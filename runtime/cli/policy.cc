@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/api/policy_learn.h"
 #include "runtime/api/policy_reload.h"
 #include "runtime/api/policy_tests.h"
 #include "runtime/api/policy_tools.h"
@@ -69,6 +70,32 @@ int Reload(const std::string& sandbox, const std::optional<std::string>& file) {
   if (!report) return Complain(report.error(), 1);
   for (const auto& warning : report->warnings) std::fprintf(stderr, "%s\n", warning.c_str());
   std::printf("%s\n", report->text.c_str());
+  return 0;
+}
+
+struct LearnOptions {
+  LearnPlan plan;
+  std::string output;
+  bool only_learnt = false;
+};
+
+int Learn(LearnOptions options) {
+  if (options.only_learnt) options.plan.take = LearnPlan::Take::kLearnt;
+  std::optional<ReplacedFile> file;
+  if (!options.output.empty()) {
+    auto opened = OpenLearntFile(options.output);
+    if (!opened) return Complain(opened.error(), kMistake);
+    file = *std::move(opened);
+  }
+  const auto learnt = LearnPolicy(options.plan);
+  if (!learnt) return Complain(learnt.error(), kMistake);
+  for (const auto& note : learnt->notes) std::fprintf(stderr, "sandboxctl: %s\n", note.c_str());
+  if (!file) {
+    std::fputs(learnt->text.c_str(), stdout);
+    return 0;
+  }
+  if (auto written = file->Write(learnt->text); !written) return Complain(written.error(), 1);
+  std::printf("%s: rules for %zu decisions\n", file->path().c_str(), learnt->decisions);
   return 0;
 }
 
@@ -146,6 +173,27 @@ void AddDiff(CLI::App& policy, Run& run) {
   });
 }
 
+void AddLearn(CLI::App& policy, Run& run) {
+  auto* learn = policy.add_subcommand(
+      "learn", "Makes the smallest readable rules that allow what audit logs say was done");
+  learn->footer(
+      "Numbers, hashes and the like in paths become '*', many paths below one '**'; a host that was "
+      "seen once is\nmarked '-- rare', a wildcard '-- wide'. Names that were refused or had no answer "
+      "get no rule, secrets are\nnever declared, and addresses that are not public stay closed. The "
+      "rules are held to the log before they\nare shown. Exits with 2 when a file has a mistake. See "
+      "also `run --learn`.\n\nExamples:\n"
+      "  sandboxctl policy learn audit.jsonl -o learnt.lua\n"
+      "  sandboxctl policy learn audit.jsonl --over policy.lua --sandbox sp-h2k");
+  auto options = std::make_shared<LearnOptions>();
+  learn->add_option("AUDIT", options->plan.audits, "Audit logs")->required();
+  learn->add_option("--over", options->plan.over,
+                    "A policy: what it allows already is not written again");
+  learn->add_option("--sandbox", options->plan.sandbox, "Only this one: its id, or the beginning");
+  learn->add_flag("--only-learnt", options->only_learnt, "Only what a `run --learn` let through");
+  learn->add_option("-o,--output", options->output, "The file to write; by default the output");
+  learn->callback([&run, options] { run = [options] { return Learn(*options); }; });
+}
+
 void AddReload(CLI::App& policy, Run& run) {
   auto* reload = policy.add_subcommand(
       "reload", "Gives a running sandbox its policy anew; one with a mistake changes nothing");
@@ -191,6 +239,7 @@ void AddPolicy(CLI::App& app, Run& run) {
   AddExplain(*policy, run);
   AddTest(*policy, run);
   AddDiff(*policy, run);
+  AddLearn(*policy, run);
   AddReload(*policy, run);
   AddPreset(*policy, run);
   AddProfile(*policy, run);

@@ -1,6 +1,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <sys/epoll.h>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "base/loop.h"
+#include "runtime/api/policy_learn.h"
 #include "runtime/api/sandbox.h"
 #include "runtime/api/session.h"
 #include "runtime/api/spawn.h"
@@ -44,6 +46,7 @@ struct RunOptions {
   std::vector<std::string> roots;
   std::string audit;
   bool verbose = false;
+  std::string learn;
   std::vector<std::string> argv;
 };
 
@@ -127,6 +130,7 @@ Result<SandboxConfig> MakeConfig(const RunOptions& options) {
   config.resolvers = options.resolvers;
   config.upstream_roots = options.roots;
   if (!options.audit.empty()) config.audit_file = options.audit;
+  config.learn = !options.learn.empty();
   return config;
 }
 
@@ -188,6 +192,46 @@ class Signals {
   Loop::Handle watch_;
 };
 
+/// The file that --learn names. What the run does must be possible to read afterwards.
+Result<ReplacedFile> PrepareLearning(const RunOptions& options) {
+  struct stat log {};
+  if (!options.audit.empty() && stat(options.audit.c_str(), &log) == 0 && !S_ISREG(log.st_mode)) {
+    return Fail(Code::kInvalid, "--learn reads the audit log back, and " + options.audit +
+                                    " is no regular file");
+  }
+  auto file = OpenLearntFile(options.learn);
+  if (!file) return tl::unexpected(std::move(file).error().In("--learn"));
+  std::fprintf(stderr,
+               "sandboxctl: LEARNING: this sandbox is OPEN. What no rule covers is allowed, to every "
+               "public host, and\nsandboxctl: becomes a rule in %s. Run nothing here that you "
+               "would not run outside.\n",
+               options.learn.c_str());
+  return file;
+}
+
+/// Makes rules of what SANDBOX did, which is over.
+void FinishLearning(const RunOptions& options, const Sandbox& sandbox, const ReplacedFile& file) {
+  LearnPlan plan{.audits = {sandbox.audit_file},
+                 .sandbox = sandbox.id,
+                 .take = LearnPlan::Take::kLearnt,
+                 .over = {}};
+  if (!options.policy.empty()) plan.over = options.policy;
+  const auto learnt = LearnPolicy(plan);
+  if (!learnt) {
+    Complain("nothing was written to " + file.path() + ": " + learnt.error().message());
+    return;
+  }
+  for (const auto& note : learnt->notes) Complain("learning: " + note);
+  if (auto written = file.Write(learnt->text); !written) {
+    Complain(written.error().message());
+    return;
+  }
+  std::fprintf(stderr,
+               "sandboxctl: %s has rules for %zu decisions that no rule covered. This run was open: "
+               "read them before you use them.\n",
+               file.path().c_str(), learnt->decisions);
+}
+
 int RunProgram(const RunOptions& options, Result<WaitingWarden> warden) {
   const sigset_t set = Signals::Set();
   sigprocmask(SIG_BLOCK, &set, nullptr);
@@ -198,6 +242,12 @@ int RunProgram(const RunOptions& options, Result<WaitingWarden> warden) {
   auto loop = Loop::Create();
   if (!loop) return Complain(loop.error().message());
   if (!warden) return Complain(warden.error().message());
+  std::optional<ReplacedFile> learnt;
+  if (config->learn) {
+    auto file = PrepareLearning(options);
+    if (!file) return Complain(file.error().message());
+    learnt = *std::move(file);
+  }
   auto sandbox = Sandbox::Start(*config, *std::move(warden));
   if (!sandbox) return Complain(sandbox.error().message());
   for (const auto& warning : sandbox->warnings)
@@ -232,6 +282,7 @@ int RunProgram(const RunOptions& options, Result<WaitingWarden> warden) {
   session->reset();  // Closes the control socket: a sandbox that still runs ends.
   if (outcome->exit_code == 128 + SIGINT) WaitForWarden(sandbox->warden, kLastWords);
   if (!outcome->message.empty()) Complain(outcome->message);
+  if (learnt) FinishLearning(options, *sandbox, *learnt);
   // The warden dies with us; the network device that it still takes apart is not worth waiting for.
   std::fflush(nullptr);
   _exit(outcome->exit_code);
@@ -277,6 +328,9 @@ void AddRun(CLI::App& app, Run& run, std::optional<Result<WaitingWarden>>& warde
       ->allow_extra_args(false);
   command->add_option("--audit", options->audit, "Appends the audit log to this file");
   command->add_flag("--verbose", options->verbose, "Says which backend and link run");
+  command->add_option("--learn", options->learn,
+                      "OPENS the sandbox: what no rule covers is allowed, and written to this file as "
+                      "rules");
   command->add_option("COMMAND", options->argv, "The program and its arguments, after --")
       ->required();
   command->positionals_at_end();
@@ -285,7 +339,8 @@ void AddRun(CLI::App& app, Run& run, std::optional<Result<WaitingWarden>>& warde
       "127 not found; 128+n ended by signal n.\n\n"
       "Example:\n"
       "  sandboxctl run -f policy.lua --secret GITHUB_TOKEN@api.github.com -v .:/work -w /work \\\n"
-      "    -- sh -c 'curl -H \"Authorization: Bearer $GITHUB_TOKEN\" https://api.github.com/user'");
+      "    -- sh -c 'curl -H \"Authorization: Bearer $GITHUB_TOKEN\" https://api.github.com/user'\n"
+      "  sandboxctl run --learn learnt.lua -- npm install");
   command->callback([&run, &warden, options] {
     run = [&warden, options] {
       if (!warden) warden.emplace(WaitingWarden::Start());

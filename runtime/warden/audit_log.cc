@@ -161,6 +161,8 @@ std::string BodyOf(const AuditRecord& record, uint64_t latest) {
   AppendField(out, "rule", record.rule, kMaxName);
   AppendField(out, "verdict", record.allowed ? "allow" : "deny", kMaxWord);
   AppendField(out, "reason", ToString(record.reason), kMaxWord);
+  if (record.learnt) out += ",\"learnt\":true";
+  if (record.by_policy) out += ",\"by_policy\":true";
   AppendField(out, "detail", record.detail, kMaxText);
   AppendField(out, "how_to_allow", record.how_to_allow, kMaxText);
   AppendSecrets(out, record.secrets);

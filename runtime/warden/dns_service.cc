@@ -153,7 +153,7 @@ void DnsService::Answer(uint64_t flow, const dns::ParsedQuery& parsed, const Rep
   const auto verdict = engine_.DecideName(*name);
   if (verdict.grantable) {
     if (const auto refusal = admit_(*name, verdict)) return reply(Refused(flow, query, *refusal));
-    return AnswerGranted(flow, query, *name, !verdict.chosen_target, reply);
+    return AnswerGranted(flow, query, *name, verdict, reply);
   }
   answer = Unlisted(flow, query, *name);
   // Names below it exist, so it does, too.
@@ -161,13 +161,13 @@ void DnsService::Answer(uint64_t flow, const dns::ParsedQuery& parsed, const Rep
   reply(answer);
 }
 
-void DnsService::AnswerGranted(uint64_t flow, const dns::Query& query, const HostName& name, bool resolve,
-                               const Reply& reply) {
+void DnsService::AnswerGranted(uint64_t flow, const dns::Query& query, const HostName& name,
+                               const policy::NameVerdict& verdict, const Reply& reply) {
   const bool v4 = query.type == dns::kTypeA;
   const bool v6 = query.type == dns::kTypeAaaa && engine_.dns().synthesize_v6;
   if (!v4 && !v6) return reply(dns::Answer{});  // NODATA: also HTTPS and SVCB, which would lead past the gate.
-  if (!resolve) {
-    Record(flow, query, Reason::kAllowed, {});
+  if (verdict.chosen_target) {
+    RecordAllowed(flow, query, verdict);
     return reply(Synthetic(query, name, NameTable::Kind::kGranted));
   }
   if (resolving_.size() >= kMaxResolving) {
@@ -179,13 +179,13 @@ void DnsService::AnswerGranted(uint64_t flow, const dns::Query& query, const Hos
     return reply(answer);
   }
   const uint64_t id = next_id_++;
-  resolving_[id] = resolver_.Resolve(name, [this, id, flow, query, name, reply](Result<ResolvedName> resolved) {
+  resolving_[id] = resolver_.Resolve(name, [this, id, flow, query, name, verdict, reply](Result<ResolvedName> resolved) {
     resolving_.erase(id);
     dns::Answer answer;
     // What goes through the host's own proxy need not be known to the host: the proxy resolves it.
     if (resolved || (parent_ != nullptr && parent_->Takes(name))) {
       answer = Synthetic(query, name, NameTable::Kind::kGranted);
-      Record(flow, query, Reason::kAllowed, {});
+      RecordAllowed(flow, query, verdict);
     } else if (resolved.error().code() == Code::kNotFound) {
       answer.rcode = dns::Rcode::kNxDomain;
       Record(flow, query, Reason::kNameNotFound, resolved.error().message());
@@ -237,17 +237,30 @@ dns::Answer DnsService::Unlisted(uint64_t flow, const dns::Query& query, const H
   return answer;
 }
 
+void DnsService::RecordAllowed(uint64_t flow, const dns::Query& query,
+                               const policy::NameVerdict& verdict) {
+  AuditRecord record = RecordOf(flow, query);
+  record.allowed = true;
+  record.learnt = verdict.learnt;
+  if (verdict.learnt) record.rule = policy::kLearnRule;
+  audit_.Write(record);
+}
+
 void DnsService::Record(uint64_t flow, const dns::Query& query, Reason reason, std::string detail) {
+  AuditRecord record = RecordOf(flow, query);
+  record.reason = reason;
+  record.detail = std::move(detail);
+  audit_.Write(record);
+}
+
+AuditRecord DnsService::RecordOf(uint64_t flow, const dns::Query& query) const {
   AuditRecord record;
   record.flow = flow;
   record.transport = "dns";
   record.name = query.name;
   record.method = dns::TypeName(query.type);
   record.port = 53;
-  record.allowed = reason == Reason::kAllowed;
-  record.reason = reason;
-  record.detail = std::move(detail);
-  audit_.Write(record);
+  return record;
 }
 
 }  // namespace sallyport::runtime

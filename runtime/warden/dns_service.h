@@ -42,14 +42,18 @@ class DnsService : public netstack::DatagramService {
   using Reply = std::function<void(const policy::dns::Answer&)>;
 
   void Answer(uint64_t flow, const policy::dns::ParsedQuery& parsed, const Reply& reply);
-  void AnswerGranted(uint64_t flow, const policy::dns::Query& query, const HostName& name, bool resolve,
-                     const Reply& reply);
+  void AnswerGranted(uint64_t flow, const policy::dns::Query& query, const HostName& name,
+                     const policy::NameVerdict& verdict, const Reply& reply);
   policy::dns::Answer Synthetic(const policy::dns::Query& query, const HostName& name,
                                 policy::NameTable::Kind kind);
   policy::dns::Answer Refused(uint64_t flow, const policy::dns::Query& query,
                               const Refusal& refusal);
   policy::dns::Answer Unlisted(uint64_t flow, const policy::dns::Query& query, const HostName& name);
+  /// An answer to QUERY about a name that VERDICT grants.
+  void RecordAllowed(uint64_t flow, const policy::dns::Query& query,
+                     const policy::NameVerdict& verdict);
   void Record(uint64_t flow, const policy::dns::Query& query, Reason reason, std::string detail);
+  AuditRecord RecordOf(uint64_t flow, const policy::dns::Query& query) const;
 
   Loop& loop_;
   policy::Engine& engine_;

@@ -222,6 +222,7 @@ FlowVerdict Gate::Judge(const FlowInfo& flow, const policy::Facts& facts, policy
   open.record = RecordOf(flow, facts);
   open.record.allowed = true;
   open.record.rule = verdict.rule;
+  open.record.learnt = verdict.learnt;
   open.pinned = facts.name;
   open.decided.push_back(facts);
   KeepOpen(flow.id, std::move(open));

@@ -16,7 +16,7 @@ using guest::CborWriter;
 
 namespace {
 
-constexpr size_t kLaunchFields = 15;
+constexpr size_t kLaunchFields = 18;
 
 void WriteTexts(CborWriter& out, const std::vector<std::string>& texts) {
   out.Array(texts.size());
@@ -130,6 +130,7 @@ std::string Launch::Encode() const {
   WriteTexts(out, masked);
   WriteFiles(out, templates);
   out.Bool(network);
+  out.Bool(learn);
   WriteTexts(out, resolvers);
   WriteFiles(out, extra_roots);
   WriteFiles(out, server_files);
@@ -165,6 +166,7 @@ Result<Launch> Launch::Decode(std::string_view bytes) {
   launch.masked = in.Texts();
   launch.templates = ReadFiles(in);
   launch.network = in.Bool();
+  launch.learn = in.Bool();
   launch.resolvers = in.Texts();
   launch.extra_roots = ReadFiles(in);
   launch.server_files = ReadFiles(in);

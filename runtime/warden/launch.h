@@ -41,6 +41,7 @@ struct Launch {
   /// Path in the sandbox and text, in which ${NAME} stands for the placeholder of a secret.
   std::vector<std::pair<std::string, std::string>> templates;
   bool network = true;
+  bool learn = false;  ///< What the policy does not cover is allowed, and marked in the audit log.
   std::vector<std::string> resolvers;  ///< "192.0.2.1:53".
   std::vector<std::pair<std::string, std::string>> extra_roots;  ///< File name and PEM text.
   /// What the policy's upstream blocks about hosts name, but for keys: file name and PEM text.

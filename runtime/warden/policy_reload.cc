@@ -101,6 +101,10 @@ struct PolicyReload::Plan {
   std::vector<std::string> gone;         ///< Secrets whose source is not to be asked any more.
 };
 
+Engine::Uncovered UncoveredOf(const Launch& launch) {
+  return launch.learn ? Engine::Uncovered::kLearnt : Engine::Uncovered::kDenied;
+}
+
 std::vector<std::string> UnchangeableParts(const Engine& running, const Engine& next) {
   const auto& was = running.sandbox();
   const auto& is = next.sandbox();
@@ -159,7 +163,8 @@ Status PolicyReload::CheckFiles(const ReloadMessage& message) const {
 
 Result<PolicyReload::Plan> PolicyReload::Load(const ReloadMessage& message) const {
   auto loaded =
-      Engine::Load({.text = message.text, .name = message.name, .folder = message.folder});
+      Engine::Load({.text = message.text, .name = message.name, .folder = message.folder},
+                   UncoveredOf(services_.launch));
   if (loaded.engine == nullptr) {
     std::string why = "the policy has mistakes:";
     for (const auto& diagnostic : loaded.diagnostics) why += "\n" + diagnostic.ToString();

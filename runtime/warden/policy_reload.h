@@ -51,6 +51,9 @@ class PolicyReload {
   Services services_;
 };
 
+/// What becomes of that which the policy of LAUNCH, or one that takes its place, does not cover.
+policy::Engine::Uncovered UncoveredOf(const Launch& launch);
+
 /// Where NEXT asks for something that only a start gives, and that is not as in RUNNING: a warning
 /// each.
 std::vector<std::string> UnchangeableParts(const policy::Engine& running,

@@ -149,6 +149,7 @@ class ProxyDecisions::Decision {
     record.address = dialed->peer.address;
     record.port = facts_.destination.port;
     record.rule = verdict_.rule;
+    record.learnt = verdict_.learnt;
     record.allowed = true;
     Finish(mitm::ProxyRaw{.socket = std::move(dialed->socket),
                           .record = std::move(record),

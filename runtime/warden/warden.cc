@@ -127,7 +127,8 @@ Result<std::unique_ptr<Warden>> Warden::Start(Begun begun, Launch launch, Descri
 Status Warden::LoadPolicy() {
   auto loaded = policy::Engine::Load({.text = launch_.policy_text,
                                       .name = launch_.policy_name,
-                                      .folder = launch_.policy_folder});
+                                      .folder = launch_.policy_folder},
+                                     UncoveredOf(launch_));
   if (!loaded.engine) {
     return sallyport::Fail(Code::kInvalid, loaded.diagnostics.empty()
                                                ? "the policy does not load"
@@ -314,6 +315,7 @@ void Warden::OnBroker() {
 Status Warden::MakeGate() {
   audit_ = std::make_unique<AuditLog>(std::move(descriptors_.audit),
                                       AuditLog::Options{.sandbox = launch_.sandbox});
+  if (launch_.learn) RecordLearning();
   FlushAuditLater();
   auto client_keys = std::exchange(client_keys_, {});  // Not kept any longer than this.
   const auto proxy_values = std::exchange(proxy_values_, {});
@@ -550,6 +552,16 @@ void Warden::OnAgentFrame(Frame frame) {
     default:
       return;
   }
+}
+
+/// Who reads the log must not take an open sandbox for a guarded one.
+void Warden::RecordLearning() {
+  AuditRecord record;
+  record.transport = "control";
+  record.method = "learn";
+  record.allowed = true;
+  record.detail = "what no rule covers is allowed and marked as learnt";
+  audit_->Write(record);
 }
 
 void Warden::FlushAuditLater() {

@@ -86,6 +86,7 @@ class Warden {
   void OnAgentFrame(guest::Frame frame);
   void OnExec(const guest::Frame& frame);
   void OnBroker();
+  void RecordLearning();
   void FlushAuditLater();
   /// Calls REPLACE, which replaces the policy, and cuts what the new one denies.
   size_t PutInForce(const std::function<void()>& replace);

@@ -40,11 +40,24 @@ TEST_CASE("a line is read with every key, and shown for people") {
         "denied_by_rule  by policy.lua:3  with A,B  x3");
 }
 
+TEST_CASE("what was learnt is shown as such, and a callback's own fetch says nothing of the guest") {
+  const char* learnt =
+      R"("transport":"tcp","name":"a.example","port":22,"rule":"--learn","verdict":"allow","reason":"allowed","learnt":true)";
+  const auto line = AuditLine::Parse(Line(learnt));
+  REQUIRE(line);
+  CHECK(line->learnt);
+  CHECK(line->Get("learnt") == "true");
+  CHECK(line->ToText() == "2026-01-02T03:04:05.678Z sp-a  learnt tcp a.example:22  by --learn");
+  CHECK(One(learnt).allowed);
+  CHECK(SaysNothing(
+      R"("transport":"https","name":"a.example","port":443,"method":"GET","path":"/","verdict":"allow","reason":"allowed","by_policy":true)"));
+}
+
 TEST_CASE("what is no audit line is none") {
   for (const char* text :
        {"", "{", "[]", "7", "{}", R"({"time":7})", R"({"time":"x","port":65536})",
         R"({"time":"x","port":"1"})", R"({"time":"x","secrets":["a",1]})",
-        R"({"time":"x","flow":-1})", R"({"time":"x","suppressed":{"allow":"many"}})"}) {
+        R"({"time":"x","flow":-1})", R"({"time":"x","learnt":1})", R"({"time":"x","suppressed":{"allow":"many"}})"}) {
     INFO(text);
     CHECK_FALSE(AuditLine::Parse(text));
   }

@@ -157,6 +157,24 @@ TEST_CASE("a log that goes on in another file leaves what it wrote, but not once
   CHECK(second.Lines().size() == 1);
 }
 
+TEST_CASE("what was learnt, and what is the policy's own, is said") {
+  Desk desk;
+  AuditRecord record;
+  record.transport = "tcp";
+  record.allowed = true;
+  record.learnt = true;
+  desk.log().Write(record);
+  record.learnt = false;
+  record.by_policy = true;
+  desk.log().Write(record);
+  const auto records = desk.Records();
+  REQUIRE(records.size() == 2);
+  CHECK(records[0]["learnt"] == true);
+  CHECK_FALSE(records[0].contains("by_policy"));
+  CHECK(records[1]["by_policy"] == true);
+  CHECK_FALSE(records[1].contains("learnt"));
+}
+
 TEST_CASE("fields that are empty or unknown are left out") {
   Desk desk;
   AuditRecord record;

@@ -21,6 +21,7 @@ Launch Full() {
   launch.mounts = {{"/home/me/work", "/work", true}, {"/data", "/data", false}};
   launch.masked = {"/home/me/policy.lua"};
   launch.network = false;
+  launch.learn = true;
   launch.resolvers = {"192.0.2.1:53"};
   launch.extra_roots = {{"ca.pem", "-----BEGIN"}};
   launch.server_files = {{"corp.pem", "-----BEGIN"}};
@@ -42,6 +43,7 @@ TEST_CASE("a launch message comes back as it was") {
   CHECK(decoded->mounts[0].writable);
   CHECK_FALSE(decoded->mounts[1].writable);
   CHECK_FALSE(decoded->network);
+  CHECK(decoded->learn);
   CHECK(decoded->extra_roots[0].second == "-----BEGIN");
   CHECK(decoded->server_files == Full().server_files);
   CHECK(decoded->broker_path == "/usr/libexec/sallyport/sandbox-broker");

@@ -7,7 +7,7 @@ import re
 AUDIT = json.loads((pathlib.Path(__file__).resolve().parents[3] / "docs/audit.schema.json").read_text())
 # What says nothing about a value.
 _NOTES = {"$schema", "$id", "title", "description"}
-_TYPES = {"object": dict, "array": list, "string": str, "integer": int}
+_TYPES = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool}
 
 
 def violations(value, schema, where="line"):
@@ -19,7 +19,7 @@ def violations(value, schema, where="line"):
             found.append(f"{where}: {what}: {value!r}"[:400])
 
     expected = _TYPES[schema["type"]] if "type" in schema else object
-    if not isinstance(value, expected) or isinstance(value, bool):
+    if not isinstance(value, expected) or isinstance(value, bool) != (expected is bool):
         return [f"{where}: not of type {schema['type']}: {value!r}"[:400]]
     for keyword, operand in schema.items():
         if keyword in _NOTES or keyword == "type":
