@@ -3,12 +3,16 @@
 sandbox { workdir = "/tmp" }
 
 secret "GITHUB_TOKEN" {
-  from  = env "GITHUB_TOKEN",
+  from = env "GITHUB_TOKEN",
   hosts = { "api.github.com" },
 }
 
-allow.http { host = "api.github.com", method = { "GET", "HEAD" }, path = { "/user", "/repos/**" },
-             otherwise = "this agent only reads" }
+allow.http {
+  host = "api.github.com",
+  method = { "GET", "HEAD" },
+  path = { "/user", "/repos/**" },
+  otherwise = "this agent only reads",
+}
 
 on.request("api.github.com", function(req)
   req.headers["x-agent-policy"] = "allowed"

@@ -3,8 +3,12 @@
 allow.http { host = "github.com", method = "POST", path = "/*/*/git-upload-pack" }
 allow.http {
   host = {
-    "github.com", "api.github.com", "codeload.github.com", "raw.githubusercontent.com",
-    "objects.githubusercontent.com", "release-assets.githubusercontent.com",
+    "github.com",
+    "api.github.com",
+    "codeload.github.com",
+    "raw.githubusercontent.com",
+    "objects.githubusercontent.com",
+    "release-assets.githubusercontent.com",
   },
   method = { "GET", "HEAD" },
   otherwise = "the github preset only reads",

@@ -6,8 +6,14 @@ allow.http {
   host = "api.openai.com",
   method = { "GET", "POST" },
   path = {
-    "/v1/responses/**", "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/models/**",
-    "/v1/moderations", "/v1/images/**", "/v1/audio/**",
+    "/v1/responses/**",
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/models/**",
+    "/v1/moderations",
+    "/v1/images/**",
+    "/v1/audio/**",
   },
   otherwise = "the openai preset allows the use of models",
 }

@@ -3,4 +3,4 @@
 sandbox { workdir = "/work", mounts = { { ".", "/work", mode = "rw" } } }
 
 allow.http { host = any }
-allow.tcp  { host = any, port = { 22, 9418 } }
+allow.tcp { host = any, port = { 22, 9418 } }

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/api/policy_format.h"
 #include "runtime/api/policy_learn.h"
 #include "runtime/api/policy_reload.h"
 #include "runtime/api/policy_tests.h"
@@ -71,6 +72,21 @@ int Reload(const std::string& sandbox, const std::optional<std::string>& file) {
   for (const auto& warning : report->warnings) std::fprintf(stderr, "%s\n", warning.c_str());
   std::printf("%s\n", report->text.c_str());
   return 0;
+}
+
+int Format(const std::vector<std::string>& files, FormatMode mode) {
+  size_t changed = 0;
+  int code = 0;
+  for (const auto& file : files) {
+    const auto formatted = FormatPolicy(file, mode);
+    if (!formatted) {
+      code = Complain(formatted.error(), kMistake);
+    } else if (*formatted) {
+      ++changed;
+      std::printf("%s\n", file.c_str());
+    }
+  }
+  return code == 0 && changed > 0 && mode == FormatMode::kCheck ? 1 : code;
 }
 
 struct LearnOptions {
@@ -173,6 +189,24 @@ void AddDiff(CLI::App& policy, Run& run) {
   });
 }
 
+void AddFormat(CLI::App& policy, Run& run) {
+  auto* format = policy.add_subcommand("fmt", "Writes policy files in the one form that all have");
+  format->footer(
+      "Names the files that were changed. A file means the same afterwards, or is left alone. Exits "
+      "with 1 with\n--check when a file is not in that form, 2 when one is no Lua.\n\nExamples:\n"
+      "  sandboxctl policy fmt policy.lua\n"
+      "  sandboxctl policy fmt --check *.lua");
+  auto files = std::make_shared<std::vector<std::string>>();
+  auto check = std::make_shared<bool>(false);
+  format->add_option("FILE", *files, "Policy files, or tests of policies")->required();
+  format->add_flag("--check", *check, "Changes nothing, and names the files that would be");
+  format->callback([&run, files, check] {
+    run = [files, check] {
+      return Format(*files, *check ? FormatMode::kCheck : FormatMode::kWrite);
+    };
+  });
+}
+
 void AddLearn(CLI::App& policy, Run& run) {
   auto* learn = policy.add_subcommand(
       "learn", "Makes the smallest readable rules that allow what audit logs say was done");
@@ -240,6 +274,7 @@ void AddPolicy(CLI::App& app, Run& run) {
   AddTest(*policy, run);
   AddDiff(*policy, run);
   AddLearn(*policy, run);
+  AddFormat(*policy, run);
   AddReload(*policy, run);
   AddPreset(*policy, run);
   AddProfile(*policy, run);

@@ -92,6 +92,27 @@ def _(world):
     assert world.sandboxctl("policy", "diff", file, file, "--over", audit).code == 0
 
 
+@test("policy fmt writes files in one form, and --check names those that are not in it")
+def _(world):
+    folder = world.folder_for(0)
+    file, link, wrong = folder / "p.lua", folder / "link.lua", folder / "wrong.lua"
+    file.write_bytes(b"allow.http {host='api.example.test',\r\nmethod='GET'} -- reads\r\n")
+    file.chmod(0o640)
+    link.symlink_to("p.lua")
+    wrong.write_text("allow.http { host = 'a\n")
+    before = file.read_bytes()
+    check = world.sandboxctl("policy", "fmt", "--check", str(file))
+    assert check.code == 1 and check.text == f"{file}\n" and file.read_bytes() == before, check
+    refused = world.sandboxctl("policy", "fmt", str(wrong), str(link))
+    assert refused.code == 2 and f"{wrong}: line 1: a string that does not end" in refused.errors, refused
+    assert refused.text == f"{link}\n" and link.is_symlink(), refused
+    assert file.read_text() == 'allow.http {\n  host = "api.example.test",\n  method = "GET",\n}  -- reads\n', file.read_text()
+    assert file.stat().st_mode & 0o7777 == 0o640 and wrong.read_text() == "allow.http { host = 'a\n"
+    again = world.sandboxctl("policy", "fmt", "--check", str(file), str(link))
+    assert again.code == 0 and again.text == "", again
+    assert sorted(p.name for p in folder.iterdir()) == ["link.lua", "p.lua", "wrong.lua"], list(folder.iterdir())
+
+
 @test("policy test runs the tests of the examples, and tells failures by exit code and line")
 def _(world):
     example = pathlib.Path(__file__).resolve().parents[2] / "examples/github-reader/policy_test.lua"

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <random>
 
+#include "policy/lua_format.h"
 #include "policy/question.h"
 #include "tests/policy/policy_fixture.h"
 
@@ -32,7 +33,8 @@ Observation Raw(Kind kind, const char* host, uint16_t port, uint64_t count = 2) 
   return seen;
 }
 
-/// The rules for SEEN, in every order that is tried the same; they load without any diagnostic.
+/// The rules for SEEN, in every order that is tried the same; they load without any diagnostic,
+/// and are as the formatter has them.
 std::string RulesFor(std::vector<Observation> seen) {
   std::string first;
   std::mt19937 random(1);
@@ -46,6 +48,7 @@ std::string RulesFor(std::vector<Observation> seen) {
   }
   INFO(first);
   CHECK(Diagnose(first) == "");
+  CHECK(FormatLua(first) == first);
   return first;
 }
 

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "runtime/api/policy_format.h"
 #include "runtime/api/policy_tests.h"
 #include "runtime/api/policy_tools.h"
 
@@ -94,6 +95,7 @@ TEST_CASE("rules are made of what a log says was allowed, and hold it") {
   CHECK(learnt->notes.empty());
   const std::string file = folder.Add("learnt.lua", learnt->text);
   CHECK(CheckPolicy(file)->messages.empty());
+  CHECK(FormatPolicy(file, FormatMode::kCheck) == false);
   // All that the log allows, and nothing else, is allowed; but for the name without an answer.
   const auto replayed = TestPolicy({.files = {}, .policy = file, .audit = log});
   CHECK(replayed.failed == 1);
