@@ -154,7 +154,7 @@ function use(preset) end
 ---@type sallyport.Events
 on = {}
 
----Takes what a callback has to say.
+---Writes a line of the policy's own into the audit log.
 ---@type { info: fun(what: string|table), warn: fun(what: string|table) }
 log = {}
 ---Waits, in a callback: "1s".

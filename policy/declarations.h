@@ -70,7 +70,8 @@ void DefineOptions(lua_State* lua);  ///< sandbox, dns.
 void DefineUpstream(lua_State* lua);
 void DefineSecrets(lua_State* lua);  ///< secret.
 void DefineSources(lua_State* lua);  ///< env, file, command, oauth2, github_app.
-void DefineHooks(lua_State* lua);    ///< on, log.
+void DefineHooks(lua_State* lua);    ///< on.
+void DefineLog(lua_State* lua);
 void DefineWaits(lua_State* lua);    ///< sleep.
 void DefineStore(lua_State* lua);
 void DefinePresets(lua_State* lua);  ///< use.

@@ -3,7 +3,7 @@
 #include "policy/declarations.h"
 #include "policy/script_host.h"
 
-// on.connect, on.request and on.response, log, and the guard over undeclared names.
+// on.connect, on.request and on.response, and the guard over undeclared names.
 
 namespace sallyport::policy {
 namespace {
@@ -58,12 +58,6 @@ int UnknownEvent(lua_State* lua) {
                                                  DidYouMean(event, kEvents));
   lua_pushcfunction(lua, &Ignore);
   return 1;
-}
-
-int LogNothing(lua_State* lua) {
-  const int type = lua_type(lua, 1);
-  luaL_argexpected(lua, type == LUA_TSTRING || type == LUA_TTABLE, 1, "string or table");
-  return 0;
 }
 
 void ProtectTop(lua_State* lua, lua_CFunction index) {
@@ -149,12 +143,6 @@ void DefineHooks(lua_State* lua) {
   }
   ProtectTop(lua, &UnknownEvent);
   lua_setglobal(lua, "on");
-  lua_createtable(lua, 0, 2);
-  for (const char* level : {"info", "warn"}) {
-    lua_pushcfunction(lua, &LogNothing);
-    lua_setfield(lua, -2, level);
-  }
-  lua_setglobal(lua, "log");
 }
 
 void GuardGlobals(lua_State* lua) {

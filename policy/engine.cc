@@ -1,6 +1,7 @@
 #include "policy/engine.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/path_glob.h"
 #include "policy/explain.h"
@@ -36,6 +37,7 @@ class EngineImpl final : public Engine {
   const std::vector<SecretSpec>& secrets() const override { return declared().secrets; }
   void AddSecret(SecretSpec spec) override;
   void SetPlaceholder(std::string_view secret, std::string placeholder) override;
+  void SetLog(LogSink log) override;
 
   NameVerdict DecideName(const HostName& name) override;
   FlowVerdict DecideFlow(const Facts& facts) override;
@@ -85,6 +87,12 @@ void EngineImpl::AddSecret(SecretSpec spec) {
 
 void EngineImpl::SetPlaceholder(std::string_view secret, std::string placeholder) {
   script_->host->placeholders.insert_or_assign(std::string(secret), std::move(placeholder));
+}
+
+void EngineImpl::SetLog(LogSink log) {
+  script_->host->log = std::move(log);
+  const auto early = std::exchange(script_->host->early, {});
+  for (const LogLine& line : early) script_->host->log(line);
 }
 
 NameVerdict EngineImpl::DecideName(const HostName& name) {

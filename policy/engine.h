@@ -197,6 +197,18 @@ class SuspendedResponse {
   virtual ResponseVerdict Resume(WaitResult result, ResponseHead& response) = 0;
 };
 
+/// What a policy says by log.info or log.warn.
+struct LogLine {
+  enum class Level { kInfo, kWarn };
+  Level level = Level::kInfo;
+  std::string message;  ///< At most kMaxLogMessage bytes of any kind: guests' words may be in it.
+  std::string place;    ///< "policy.lua:12".
+  uint64_t flow = 0;    ///< What the callback was called for; 0 for none.
+};
+inline constexpr size_t kMaxLogMessage = 512;
+/// Must not use the engine.
+using LogSink = std::function<void(const LogLine&)>;
+
 /// A loaded policy. Single-threaded; does no I/O. Every callback runs under its budget, and an error
 /// or a spent budget is a denial with Reason::kPolicyError.
 class Engine {
@@ -231,6 +243,10 @@ class Engine {
 
   /// Sets what the handle of secret NAME turns into in callbacks: its placeholder, never its value.
   virtual void SetPlaceholder(std::string_view secret, std::string placeholder) = 0;
+
+  /// Sets what takes the lines that callbacks log from now on, after those that the file logged
+  /// while it was read. Without it they are dropped.
+  virtual void SetLog(LogSink) {}
 
   /// Whether NAME may be resolved, and to what. Rules first: one that allows the name in any kind of
   /// rule, unless a deny before it leaves nothing of it. Then, for a name that no rule allows and

@@ -18,6 +18,7 @@ class LiveEngine final : public Engine {
   void Replace(std::unique_ptr<Engine> next) {
     current_ = std::move(next);
     ++generation_;
+    if (log_) current_->SetLog(log_);
   }
   uint64_t generation() const override { return generation_; }
 
@@ -28,6 +29,10 @@ class LiveEngine final : public Engine {
   void AddSecret(SecretSpec spec) override { current_->AddSecret(std::move(spec)); }
   void SetPlaceholder(std::string_view secret, std::string placeholder) override {
     current_->SetPlaceholder(secret, std::move(placeholder));
+  }
+  void SetLog(LogSink log) override {
+    log_ = log;
+    current_->SetLog(std::move(log));
   }
   NameVerdict DecideName(const HostName& name) override { return current_->DecideName(name); }
   FlowVerdict DecideFlow(const Facts& facts) override { return current_->DecideFlow(facts); }
@@ -45,6 +50,7 @@ class LiveEngine final : public Engine {
  private:
   std::unique_ptr<Engine> current_;
   uint64_t generation_ = 1;
+  LogSink log_;
 };
 
 }  // namespace sallyport::policy

@@ -14,6 +14,7 @@ void RunFile(lua_State* lua, const std::string& text) {
   DefineSecrets(lua);
   DefineSources(lua);
   DefineHooks(lua);
+  DefineLog(lua);
   DefineWaits(lua);
   DefineStore(lua);
   DefinePresets(lua);

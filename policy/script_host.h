@@ -6,7 +6,9 @@
 #include <memory>
 #include <string>
 #include <variant>
+#include <vector>
 
+#include "policy/engine.h"
 #include "policy/lua_state.h"
 
 namespace sallyport::policy {
@@ -29,6 +31,8 @@ struct ScriptHost {
   Call* call = nullptr;      ///< While a callback runs.
   uint64_t generation = 0;   ///< Of the latest event whose callbacks were run.
   std::shared_ptr<Store> store = std::make_shared<Store>();
+  LogSink log;                 ///< Takes what log.info and log.warn say.
+  std::vector<LogLine> early;  ///< Said before there was a `log`.
   std::map<std::string, std::string, std::less<>> placeholders;  ///< By the secret's name.
 };
 

@@ -121,6 +121,9 @@ std::optional<AuditLine> AuditLine::Parse(std::string_view text) {
   members.Take("learnt", line.learnt);
   members.Take("by_policy", line.by_policy);
   members.Take("detail", line.detail);
+  members.Take("level", line.level);
+  members.Take("message", line.message);
+  members.Take("place", line.place);
   members.Take("how_to_allow", line.how_to_allow);
   members.Take("secrets", line.secrets);
   members.Take("bytes_up", line.bytes_up);
@@ -130,6 +133,7 @@ std::optional<AuditLine> AuditLine::Parse(std::string_view text) {
     Members counts(*held);
     counts.Take("allow", line.suppressed_allow);
     counts.Take("deny", line.suppressed_deny);
+    counts.Take("messages", line.suppressed_messages);
     if (!counts.valid()) return std::nullopt;
   }
   if (!members.valid() || line.time.empty()) return std::nullopt;
@@ -154,17 +158,29 @@ std::optional<std::string> AuditLine::Get(std::string_view key) const {
   if (key == "learnt") return learnt ? "true" : "";
   if (key == "by_policy") return by_policy ? "true" : "";
   if (key == "detail") return detail;
+  if (key == "level") return level;
+  if (key == "message") return message;
+  if (key == "place") return place;
   if (key == "secrets") return Join(secrets);
   return std::nullopt;
 }
 
 std::string AuditLine::ToText() const {
-  if (suppressed_allow + suppressed_deny > 0) {
-    return ForTerminal(time + " " + sandbox + " … " + std::to_string(suppressed_allow) +
-                       " more allowed and " + std::to_string(suppressed_deny) + " more denied");
+  if (suppressed_allow + suppressed_deny + suppressed_messages > 0) {
+    std::string more = time + " " + sandbox + " … " + std::to_string(suppressed_allow) +
+                       " more allowed and " + std::to_string(suppressed_deny) + " more denied";
+    if (suppressed_messages > 0) {
+      more += ", " + std::to_string(suppressed_messages) + " more messages of the policy";
+    }
+    return ForTerminal(more);
   }
   std::string text = time + " " + sandbox;
   Append(text, "/", Number(flow));
+  if (!level.empty()) {
+    text += "  " + level + "  " + place + ": " + message;
+    if (repeat > 1) text += "  x" + std::to_string(repeat);
+    return ForTerminal(text);
+  }
   text += verdict != "allow" ? "  DENY   " : learnt ? "  learnt " : "  allow  ";
   text += transport;
   Append(text, " ", method);

@@ -28,6 +28,9 @@ struct AuditLine {
   bool learnt = false;
   bool by_policy = false;
   std::string detail;
+  std::string level;  ///< "info", "warn": a line of the policy's own, with the next two.
+  std::string message;
+  std::string place;
   std::string how_to_allow;
   std::vector<std::string> secrets;
   uint64_t bytes_up = 0;
@@ -35,6 +38,7 @@ struct AuditLine {
   uint64_t repeat = 1;
   uint64_t suppressed_allow = 0;
   uint64_t suppressed_deny = 0;
+  uint64_t suppressed_messages = 0;
 
   /// TEXT is one line. Nothing for what is no JSON object, and for members of other types.
   static std::optional<AuditLine> Parse(std::string_view text);

@@ -209,12 +209,34 @@ void AuditLog::Write(const AuditRecord& record) {
   }
   std::string body = BodyOf(record, generation_);
   if (!record.allowed) {
-    if (Absorb(record, body, now)) return;
+    if (Absorb(record, body, Of::kDecision, now)) return;
     if (!TakeSlot(now)) {
       ++suppressed_deny_;
       return;
     }
   }
+  EmitOne(record, std::move(body));
+}
+
+void AuditLog::WriteMessage(const Message& message) {
+  if (!healthy()) return;
+  const Clock::time_point now = options_.now();
+  std::string body;
+  AppendField(body, "generation", generation_);
+  AppendField(body, "level", message.level, kMaxWord);
+  AppendField(body, "message", message.text.empty() ? " " : message.text, kMaxText);
+  AppendField(body, "place", message.place, kMaxName);
+  AuditRecord record;
+  record.flow = message.flow;
+  if (Absorb(record, body, Of::kMessage, now)) return;
+  if (TakeMessageSlot(now)) {
+    EmitOne(record, std::move(body));
+  } else {
+    ++suppressed_messages_;
+  }
+}
+
+void AuditLog::EmitOne(const AuditRecord& record, std::string body) {
   Kind occurrence;
   occurrence.body = std::move(body);
   occurrence.repeats = 1;
@@ -226,9 +248,10 @@ void AuditLog::Write(const AuditRecord& record) {
   Emit(occurrence);
 }
 
-// Counts a denial whose like was told less than a window ago. False when it has to be told now;
+// Counts a denial, or a message, whose like was told less than a window ago. False when it has to be told now;
 // those that follow it will then be counted.
-bool AuditLog::Absorb(const AuditRecord& record, const std::string& body, Clock::time_point now) {
+bool AuditLog::Absorb(const AuditRecord& record, const std::string& body, Of of,
+                      Clock::time_point now) {
   if (const auto known = by_body_.find(body); known != by_body_.end()) {
     const Kinds::iterator kind = known->second;
     if (now < kind->due) {
@@ -244,7 +267,10 @@ bool AuditLog::Absorb(const AuditRecord& record, const std::string& body, Clock:
   }
   if (options_.max_kinds == 0) return false;
   if (kinds_.size() >= options_.max_kinds) WriteOut(kinds_.begin(), now);
-  kinds_.push_back(Kind{.body = body, .due = now + options_.window, .time = {}});
+  kinds_.push_back(Kind{.body = body,
+                        .is_message = of == Of::kMessage,
+                        .due = now + options_.window,
+                        .time = {}});
   by_body_.emplace(kinds_.back().body, std::prev(kinds_.end()));
   return false;
 }
@@ -253,10 +279,10 @@ bool AuditLog::Absorb(const AuditRecord& record, const std::string& body, Clock:
 void AuditLog::WriteOut(Kinds::iterator kind, Clock::time_point now) {
   by_body_.erase(kind->body);
   if (kind->repeats > 0) {
-    if (TakeSlot(now)) {
+    if (kind->is_message ? TakeMessageSlot(now) : TakeSlot(now)) {
       Emit(*kind);
     } else {
-      suppressed_deny_ += kind->repeats;
+      (kind->is_message ? suppressed_messages_ : suppressed_deny_) += kind->repeats;
     }
   }
   kinds_.erase(kind);
@@ -295,24 +321,37 @@ bool AuditLog::TakeSlot(Clock::time_point now) {
   return true;
 }
 
+bool AuditLog::TakeMessageSlot(Clock::time_point now) {
+  if (now - second_began_ >= std::chrono::seconds(1)) WriteSuppressed(now);
+  if (messages_this_second_ >= options_.max_messages_per_second || !TakeSlot(now)) return false;
+  ++messages_this_second_;
+  return true;
+}
+
 // Begins a new second.
 void AuditLog::WriteSuppressed(Clock::time_point now) {
   second_began_ = now;
   lines_this_second_ = 0;
+  messages_this_second_ = 0;
   const uint64_t allow = std::exchange(suppressed_allow_, 0);
   const uint64_t deny = std::exchange(suppressed_deny_, 0);
-  if (allow + deny == 0) return;
+  const uint64_t messages = std::exchange(suppressed_messages_, 0);
+  if (allow + deny + messages == 0) return;
   std::string line = Head(options_.wall());
   AppendField(line, "generation", generation_);
   AppendField(line, "reason", ToString(Reason::kLimit), kMaxWord);
   AppendField(line, "detail",
-              "More than " + std::to_string(options_.max_lines_per_second) +
-                  " lines in a second; the decisions beyond are only counted.",
+              allow + deny == 0
+                  ? "More than " + std::to_string(options_.max_messages_per_second) +
+                        " messages of the policy in a second; those beyond are only counted."
+                  : "More than " + std::to_string(options_.max_lines_per_second) +
+                        " lines in a second; the decisions beyond are only counted.",
               kMaxText);
   line += ",\"suppressed\":{\"allow\":";
   AppendNumber(line, allow);
   line += ",\"deny\":";
   AppendNumber(line, deny);
+  if (messages > 0) AppendField(line, "messages", messages);
   line += '}';
   Append(std::move(line));
 }

@@ -19,6 +19,7 @@ namespace sallyport::runtime {
 /// every key). Nothing is lost silently:
 ///
 /// - Equal denials within a window are told once at once, and then once more with their number.
+/// - Messages of the policy's own likewise.
 /// - Beyond so many lines in a second decisions are counted, and the count becomes a line.
 /// - After a write that failed or fell short nothing is written any more, so that the half line is
 ///   the last; healthy() is then false for good, and the gate denies.
@@ -29,6 +30,7 @@ class AuditLog : public AuditSink {
     std::chrono::milliseconds window{5000};  ///< How long equal denials are counted for one line.
     size_t max_kinds = 256;  ///< Kinds of denials counted at once; the oldest gives way.
     uint64_t max_lines_per_second = 2000;
+    uint64_t max_messages_per_second = 20;  ///< Of those lines.
     /// The clocks, for tests.
     std::function<Clock::time_point()> now = [] { return Clock::now(); };
     std::function<std::chrono::system_clock::time_point()> wall = [] {
@@ -46,6 +48,17 @@ class AuditLog : public AuditSink {
   AuditLog& operator=(const AuditLog&) = delete;
 
   void Write(const AuditRecord& record) override;
+
+  /// A line of the policy's own (log.info, log.warn). Equal ones are counted as equal denials are; a
+  /// guest may cause them, so they have a bound of their own, beyond which they are only counted.
+  struct Message {
+    std::string level;  ///< "info", "warn".
+    std::string text;
+    std::string place;  ///< "policy.lua:12".
+    uint64_t flow = 0;
+  };
+  void WriteMessage(const Message& message);
+
   bool healthy() const override { return failure_.empty(); }
 
   /// What records that don't say it are taken to be decided by: the policy's GENERATION, 1 at first.
@@ -65,6 +78,7 @@ class AuditLog : public AuditSink {
   /// A kind of denial that was told one window before DUE, and how often it came again since.
   struct Kind {
     std::string body;       // All that makes denials equal, as it stands in the line.
+    bool is_message = false;
     Clock::time_point due;  // When its count is written.
     uint64_t repeats = 0;
     uint64_t flow = 0;  // Of the latest.
@@ -75,11 +89,14 @@ class AuditLog : public AuditSink {
   };
   using Kinds = std::list<Kind>;
 
-  bool Absorb(const AuditRecord& record, const std::string& body, Clock::time_point now);
+  enum class Of { kDecision, kMessage };
+  bool Absorb(const AuditRecord& record, const std::string& body, Of of, Clock::time_point now);
+  void EmitOne(const AuditRecord& record, std::string body);
   void WriteOut(Kinds::iterator kind, Clock::time_point now);
   void Emit(const Kind& occurrence);  // Takes no slot: the caller did.
   void WriteSuppressed(Clock::time_point now);
   bool TakeSlot(Clock::time_point now);
+  bool TakeMessageSlot(Clock::time_point now);
   std::string Head(std::chrono::system_clock::time_point time) const;
   void Append(std::string line);
 
@@ -96,6 +113,8 @@ class AuditLog : public AuditSink {
   uint64_t lines_this_second_ = 0;
   uint64_t suppressed_allow_ = 0;
   uint64_t suppressed_deny_ = 0;
+  uint64_t messages_this_second_ = 0;
+  uint64_t suppressed_messages_ = 0;
 };
 
 }  // namespace sallyport::runtime

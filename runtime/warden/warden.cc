@@ -315,6 +315,13 @@ void Warden::OnBroker() {
 Status Warden::MakeGate() {
   audit_ = std::make_unique<AuditLog>(std::move(descriptors_.audit),
                                       AuditLog::Options{.sandbox = launch_.sandbox});
+  engine_->SetLog([this](const policy::LogLine& line) {
+    const bool warns = line.level == policy::LogLine::Level::kWarn;
+    audit_->WriteMessage({.level = warns ? "warn" : "info",
+                          .text = line.message,
+                          .place = line.place,
+                          .flow = line.flow});
+  });
   if (launch_.learn) RecordLearning();
   FlushAuditLater();
   auto client_keys = std::exchange(client_keys_, {});  // Not kept any longer than this.
@@ -428,8 +435,8 @@ Status Warden::ServeCommands() {
 
 size_t Warden::PutInForce(const std::function<void()>& replace) {
   const auto before = gate_ ? gate_->OpenTerms() : Gate::Terms();
+  audit_->SetGeneration(engine_->generation() + 1);  // Before the new file's own lines.
   replace();
-  audit_->SetGeneration(engine_->generation());
   AuditRecord record;
   record.transport = "control";
   record.method = "policy reload";

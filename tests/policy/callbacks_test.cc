@@ -548,9 +548,49 @@ TEST_CASE("a script may keep values of its own between callbacks") {
   CHECK(Contains(policy.Flow(Policy::Named("a.example", 22)).refusal.detail, ": 2"));
 }
 
-TEST_CASE("log takes text and tables and leaves the decision alone") {
-  Policy policy("on.connect(function(conn) log.info 'x' log.warn { a = 1 } conn:accept() end)");
+std::string Told(const LogLine& line) {
+  return std::string(line.level == LogLine::Level::kWarn ? "warn " : "info ") + line.place + "/" +
+         std::to_string(line.flow) + ": " + line.message;
+}
+
+TEST_CASE("log tells text and tables, with the place and the flow, and leaves the decision alone") {
+  Policy policy(R"(on.connect(function(conn)
+    log.info("to " .. conn.host)
+    log.warn { b = "x \"y\"", a = 1, c = true, 2.5, d = {}, e = conn }
+    conn:accept()
+  end))");
+  std::vector<std::string> told;
+  policy.engine().SetLog([&told](const LogLine& line) { told.push_back(Told(line)); });
   CHECK(policy.Action(Policy::Named("a.example", 22)) == "raw");
+  CHECK(told == std::vector<std::string>{
+                    "info policy.lua:2/7: to a.example",
+                    "warn policy.lua:3/7: [1]=2.5 a=1 b=\"x \\\"y\\\"\" c=true d=(a table) e=(a connection)"});
+}
+
+TEST_CASE("what a file logs while it is read is told when there is a log, and only so much of it") {
+  Policy policy("log.info 'loaded' for i = 1, 100 do log.info(tostring(i)) end");
+  std::vector<std::string> told;
+  policy.engine().SetLog([&told](const LogLine& line) { told.push_back(Told(line)); });
+  REQUIRE(told.size() == 16);
+  CHECK(told.front() == "info policy.lua:1/0: loaded");
+}
+
+TEST_CASE("log cuts what is long, takes bytes of any kind, and refuses what is no text") {
+  Policy policy(R"(on.connect(function(conn)
+    if conn.dst.port == 22 then log.info(("x"):rep(10000)) end
+    if conn.dst.port == 23 then log.info "\0\255\n" end
+    if conn.dst.port == 24 then local t = {} for i = 1, 1000 do t["k" .. i] = ("v"):rep(100) end log.info(t) end
+    if conn.dst.port == 25 then log.info(7) end
+    conn:accept()
+  end))");
+  std::vector<std::string> told;
+  policy.engine().SetLog([&told](const LogLine& line) { told.push_back(line.message); });
+  for (const uint16_t port : {22, 23, 24}) CHECK(policy.Action(Policy::Named("a.example", port)) == "raw");
+  REQUIRE(told.size() == 3);
+  CHECK(told[0].size() == kMaxLogMessage);
+  CHECK(told[1] == std::string("\0\xff\n", 3));
+  CHECK(told[2].size() == kMaxLogMessage);
+  CHECK(policy.Action(Policy::Named("a.example", 25)) == "deny");
 }
 
 }  // namespace

@@ -53,6 +53,15 @@ TEST_CASE("what was learnt is shown as such, and a callback's own fetch says not
       R"("transport":"https","name":"a.example","port":443,"method":"GET","path":"/","verdict":"allow","reason":"allowed","by_policy":true)"));
 }
 
+TEST_CASE("a line of the policy's own is shown as such, and decides nothing") {
+  const char* said = R"("flow":7,"level":"warn","message":"too \u001bmuch","place":"policy.lua:3","repeat":2)";
+  const auto line = AuditLine::Parse(Line(said));
+  REQUIRE(line);
+  CHECK(line->ToText() == "2026-01-02T03:04:05.678Z sp-a/7  warn  policy.lua:3: too ?much  x2");
+  CHECK(line->Get("level") == "warn");
+  CHECK(SaysNothing(said));
+}
+
 TEST_CASE("what is no audit line is none") {
   for (const char* text :
        {"", "{", "[]", "7", "{}", R"({"time":7})", R"({"time":"x","port":65536})",

@@ -175,6 +175,48 @@ TEST_CASE("what was learnt, and what is the policy's own, is said") {
   CHECK_FALSE(records[1].contains("learnt"));
 }
 
+TEST_CASE("messages of the policy are lines of their own, and equal ones are counted") {
+  Desk desk;
+  const AuditLog::Message message{.level = "warn", .text = "a \x1b\n", .place = "policy.lua:3", .flow = 7};
+  for (int i = 0; i < 3; ++i) desk.log().WriteMessage(message);
+  REQUIRE(desk.Records().size() == 1);
+  const auto first = desk.Records()[0];
+  CHECK(first["level"] == "warn");
+  CHECK(first["message"] == "a \x1b\n");
+  CHECK(desk.Text().find("a \\u001b\\u000a") != std::string::npos);
+  CHECK(first["place"] == "policy.lua:3");
+  CHECK(first["flow"] == 7);
+  CHECK_FALSE(first.contains("verdict"));
+  CHECK_FALSE(first.contains("reason"));
+  desk.Advance(seconds(6));
+  desk.Flush();
+  REQUIRE(desk.Records().size() == 2);
+  CHECK(desk.Records()[1]["repeat"] == 2);
+}
+
+TEST_CASE("messages beyond their own rate are counted, and take no decision's place") {
+  Desk desk;
+  for (int i = 0; i < 1000; ++i) {
+    desk.log().WriteMessage({.level = "info", .text = std::to_string(i), .place = "p:1", .flow = 0});
+  }
+  CHECK(desk.Records().size() == 20);
+  AuditRecord record;
+  record.transport = "tcp";
+  record.allowed = true;
+  desk.log().Write(record);
+  CHECK(desk.Records().size() == 21);
+  desk.Advance(seconds(2));
+  desk.Flush();
+  bool counted = false;
+  for (const auto& line : desk.Records()) {
+    if (!line.contains("suppressed")) continue;
+    counted = true;
+    CHECK(line["suppressed"] == nlohmann::json{{"allow", 0}, {"deny", 0}, {"messages", 980}});
+    CHECK(line["detail"].get<std::string>().find("20 messages") != std::string::npos);
+  }
+  CHECK(counted);
+}
+
 TEST_CASE("fields that are empty or unknown are left out") {
   Desk desk;
   AuditRecord record;
