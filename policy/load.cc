@@ -1,5 +1,6 @@
 #include "policy/load.h"
 
+#include "policy/dangling_check.h"
 #include "policy/passthrough_check.h"
 #include "policy/rule_check.h"
 
@@ -65,6 +66,7 @@ void CheckDeclarations(Loader& loader) {
   CheckRules(loader.declared.rules, loader.declared.secrets, hooked, loader.diagnostics);
   CheckPassthrough(loader.declared, loader.diagnostics);
   CheckVariables(loader);
+  CheckDangling(loader);
 }
 
 }  // namespace
