@@ -38,8 +38,9 @@ struct Observation {
 /// or declares a secret. Does no I/O.
 class LearntRules {
  public:
-  /// Hosts with rules of their own; what comes beyond is left out and counted.
-  static constexpr size_t kMaxHosts = 1000;
+  /// Hosts with rules of their own; what comes beyond is left out and counted. With the paths of
+  /// each (PathShapes::kMaxNodes) 150 MB at most, of a program that makes up all of it.
+  static constexpr size_t kMaxHosts = 500;
   /// So many hosts below one name, itself no public suffix, become a wildcard; for HTTP only.
   static constexpr size_t kManyHosts = 4;
 

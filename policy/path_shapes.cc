@@ -153,23 +153,29 @@ void PathShapes::AddForm(std::string_view path, Length length) {
       node->all = true;
       break;
     }
-    node = &node->below[ShapeOfSegment(path.substr(begin, end - begin))];
+    node = &Below(*node, ShapeOfSegment(path.substr(begin, end - begin)));
     if (end == path.npos) break;
     begin = end + 1;
   }
-  if (std::exchange(node->ends, true)) return;
-  if (++shapes_ > kMaxShapes) any_ = true;
+  node->ends = true;
+  any_ = any_ || nodes_ > kMaxNodes;
+}
+
+PathShapes::Node& PathShapes::Below(Node& node, const std::string& name) {
+  const auto [found, is_new] = node.below.try_emplace(name);
+  if (is_new) ++nodes_;
+  return found->second;
 }
 
 void PathShapes::Merge(const Node& from, Node& into) {
   into.all |= from.all;
-  if (from.ends && !std::exchange(into.ends, true)) ++shapes_;
-  for (const auto& [name, node] : from.below) Merge(node, into.below[name]);
+  into.ends |= from.ends;
+  for (const auto& [name, node] : from.below) Merge(node, Below(into, name));
 }
 
 void PathShapes::Add(const PathShapes& other) {
   Merge(other.root_, root_);
-  any_ = any_ || other.any_ || shapes_ > kMaxShapes;
+  any_ = any_ || other.any_ || nodes_ > kMaxNodes;
 }
 
 /// What follows the path of NODE in its globs, where at most MANY names stand beside each other.

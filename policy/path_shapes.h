@@ -20,8 +20,8 @@ class PathShapes {
   static constexpr size_t kMaxGlobs = 12;
   /// More names than this beside each other are taken for data: they become `*` or `**`.
   static constexpr size_t kManyBeside = 4;
-  /// Distinct shapes that are kept of one host; from then on it is any path.
-  static constexpr size_t kMaxShapes = 4096;
+  /// Distinct segments that are kept of one host, some 150 bytes each; from then on it is any path.
+  static constexpr size_t kMaxNodes = 2048;
   /// Deeper paths end in `**`.
   static constexpr size_t kMaxDepth = 32;
 
@@ -41,11 +41,12 @@ class PathShapes {
   };
 
   void AddForm(std::string_view path, Length length);
+  Node& Below(Node& node, const std::string& name);
   void Merge(const Node& from, Node& into);
   static std::vector<std::string> Tails(const Node& node, size_t many);
 
   Node root_;
-  size_t shapes_ = 0;
+  size_t nodes_ = 0;
   bool any_ = false;
 };
 

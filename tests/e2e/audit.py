@@ -49,6 +49,32 @@ def _(world):
     assert 'to allow it, add:\n  allow.http { host = "api.example.com" }' in why.text, why
 
 
+LOGS = """
+log.info "loaded"
+allow.http { host = "api.example.test" }
+on.request("api.example.test", function(req)
+  log.warn { path = req.path, agent = req.headers["user-agent"] }
+end)
+"""
+
+
+@test("what a policy logs has lines of its own, with place and flow; a guest that causes it fills no disk")
+def _(world):
+    got = world.run(r"""curl -s -o /dev/null -A "$(printf 'a\033[2J"}')" https://api.example.test/one
+        curl -s -o /dev/null 'https://api.example.test/[1-200]'""", policy=LOGS)
+    loaded = got.told(level="info", message="loaded", place="policy.lua:2")
+    assert "flow" not in loaded and "verdict" not in loaded and "reason" not in loaded, loaded
+    said = next(r for r in got.audit if r.get("level") == "warn")
+    request = got.told(path="/one", transport="https")
+    assert said["place"] == "policy.lua:5" and said["flow"] == request["flow"], (said, request)
+    assert 'path="/one"' in said["message"] and "\x1b" not in got.audit_path.read_text(), said
+    lines = [r for r in got.audit if r.get("level") == "warn"]
+    held = sum(r["suppressed"].get("messages", 0) for r in got.audit if "suppressed" in r)
+    assert len(lines) + held == 201 and len(lines) <= 20 * (got.seconds + 2), (len(lines), held, got)
+    shown = world.sandboxctl("audit", "--audit", str(got.audit_path), "--filter", "level=info")
+    assert shown.code == 0 and shown.text.endswith("  info  policy.lua:2: loaded\n"), shown
+
+
 @test("a log that is full is renamed under a running sandbox, which goes on in the new one; --follow sees all")
 def _(world):
     folder = world.folder_for(ROOT)
