@@ -90,9 +90,10 @@ void EngineImpl::SetPlaceholder(std::string_view secret, std::string placeholder
 }
 
 void EngineImpl::SetLog(LogSink log) {
-  script_->host->log = std::move(log);
-  const auto early = std::exchange(script_->host->early, {});
-  for (const LogLine& line : early) script_->host->log(line);
+  ScriptHost& host = *script_->host;
+  host.log = std::move(log);
+  if (!host.log) return;
+  for (const LogLine& line : std::exchange(host.early, {})) host.log(line);
 }
 
 NameVerdict EngineImpl::DecideName(const HostName& name) {
