@@ -8,6 +8,8 @@
 
 #include <utility>
 
+#include "guest/agent/dialled_datagrams.h"
+#include "guest/agent/dialled_stream.h"
 #include "guest/agent/files.h"
 #include "guest/agent/java_trust.h"
 #include "guest/agent/lockdown.h"
@@ -20,6 +22,9 @@ namespace {
 // Programs at once. Each may have kInitialCredit of stdin waiting here: 16 MiB together. Six
 // descriptors each while they start: within the usual limit of 1024.
 constexpr size_t kMaxPrograms = 64;
+// Dialled streams at once, one descriptor each: with those of the programs within the usual limit
+// of 1024. More than the host opens, which may give one up before this end has.
+constexpr size_t kMaxDialled = 512;
 // Dead processes collected in one turn, so that a program that leaves many can't keep others
 // waiting.
 constexpr int kReapedATurn = 256;
@@ -68,6 +73,7 @@ Status Agent::Handle(const Frame& frame) {
     return sallyport::Fail(Code::kInvalid, "a frame before the hello");
   }
   if (frame.type == FrameType::kExec) return OnExec(frame);
+  if (frame.type == FrameType::kDial) return OnDial(frame);
   return frame.stream == 0 ? OnConnectionFrame(frame) : OnStreamFrame(frame);
 }
 
@@ -124,22 +130,22 @@ Status Agent::OnTrust(const Frame& frame) {
 }
 
 Status Agent::OnExec(const Frame& frame) {
-  if (frame.stream == 0 || programs_.contains(frame.stream)) {
+  if (InUse(frame.stream)) {
     return sallyport::Fail(Code::kInvalid, "a program for a stream that is in use");
   }
   auto exec = Exec::Decode(frame.payload);
   if (!exec) return tl::unexpected(std::move(exec).error());
   if (state_ != State::kServes) {
-    RefuseExec(frame.stream, "no program starts before the trust message");
+    Refuse(frame.stream, "no program starts before the trust message");
     return {};
   }
   if (programs_.size() >= kMaxPrograms) {
-    RefuseExec(frame.stream, "64 programs at most run at once through the agent");
+    Refuse(frame.stream, "64 programs at most run at once through the agent");
     return {};
   }
   for (const auto& [path, content] : exec->files) {
     if (Status placed = PlaceFile(path, content); !placed) {
-      RefuseExec(frame.stream, std::move(placed).error().In("writing a template").message());
+      Refuse(frame.stream, std::move(placed).error().In("writing a template").message());
       return {};
     }
   }
@@ -154,13 +160,48 @@ Status Agent::OnExec(const Frame& frame) {
   return {};
 }
 
-void Agent::RefuseExec(uint32_t stream, const std::string& why) {
+Status Agent::OnDial(const Frame& frame) {
+  if (InUse(frame.stream)) {
+    return sallyport::Fail(Code::kInvalid, "a connection for a stream that is in use");
+  }
+  auto dial = Dial::Decode(frame.payload);
+  if (!dial) return tl::unexpected(std::move(dial).error());
+  if (state_ != State::kServes) {
+    Refuse(frame.stream, "nothing is connected to before the trust message");
+    return {};
+  }
+  if (dialled_.size() >= kMaxDialled) {
+    Refuse(frame.stream, "512 connections at most go through the agent");
+    return {};
+  }
+  const auto on_finished = [this] { some_finished_ = true; };
+  if (dial->transport == Dial::Transport::kTcp) {
+    auto stream = std::make_unique<DialledStream>(loop_, host_, frame.stream, *std::move(dial),
+                                                  on_finished);
+    stream->Start();
+    dialled_[frame.stream] = std::move(stream);
+  } else {
+    auto datagrams = std::make_unique<DialledDatagrams>(loop_, host_, frame.stream,
+                                                        *std::move(dial), on_finished);
+    datagrams->Start();
+    dialled_[frame.stream] = std::move(datagrams);
+  }
+  return {};
+}
+
+bool Agent::InUse(uint32_t stream) const {
+  return stream == 0 || programs_.contains(stream) || dialled_.contains(stream);
+}
+
+void Agent::Refuse(uint32_t stream, const std::string& why) {
   host_.Send(FrameType::kError, stream, ErrorMessage{.exit_code = 125, .message = why}.Encode());
 }
 
 Status Agent::OnStreamFrame(const Frame& frame) {
+  const auto dialled = dialled_.find(frame.stream);
+  if (dialled != dialled_.end()) return dialled->second->OnFrame(frame);
   const auto program = programs_.find(frame.stream);
-  // Sent before the host knew that the program is gone.
+  // Sent before the host knew that the stream is over.
   if (program == programs_.end()) return {};
   return program->second->OnFrame(frame);
 }
@@ -192,11 +233,18 @@ void Agent::OnReaped(pid_t pid, int wait_status) {
 
 void Agent::OnRoom() {
   for (const auto& [stream, program] : programs_) program->UpdateOutput();
+  // Not at once: this is a turn's end, and what they send now would wait for the next event.
+  if (!dialled_.empty()) room_ = loop_.Post([this] { ResumeDialled(); });
+}
+
+void Agent::ResumeDialled() {
+  for (const auto& [stream, dialled] : dialled_) dialled->OnRoom();
 }
 
 void Agent::RemoveFinished() {
   if (!std::exchange(some_finished_, false)) return;
   std::erase_if(programs_, [](const auto& entry) { return entry.second->finished(); });
+  std::erase_if(dialled_, [](const auto& entry) { return entry.second->finished(); });
 }
 
 }  // namespace sallyport::guest

@@ -10,6 +10,7 @@
 #include "base/loop.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "guest/agent/dialled.h"
 #include "guest/agent/environment.h"
 #include "guest/agent/host_connection.h"
 #include "guest/agent/program.h"
@@ -17,7 +18,8 @@
 
 namespace sallyport::guest {
 
-/// Serves the host: one connection, in the order hello, trust, and then programs.
+/// Serves the host: one connection, in the order hello, trust, and then programs, and connections to
+/// servers among them.
 ///
 /// The host is trusted, its frames are checked all the same: what breaks the protocol ends the
 /// connection, and with it the sandbox.
@@ -42,12 +44,15 @@ class Agent {
   Status OnHello(const Frame& frame);
   Status OnTrust(const Frame& frame);
   Status OnExec(const Frame& frame);
+  Status OnDial(const Frame& frame);
   Status OnStreamFrame(const Frame& frame);
-  void RefuseExec(uint32_t stream, const std::string& why);
+  bool InUse(uint32_t stream) const;
+  void Refuse(uint32_t stream, const std::string& why);
   void OnChildren();
   void ReapSome();
   void OnReaped(pid_t pid, int wait_status);
   void OnRoom();
+  void ResumeDialled();
   void RemoveFinished();
 
   Loop& loop_;
@@ -59,8 +64,10 @@ class Agent {
   Loop::Handle signals_watch_;
   Loop::Handle more_children_;
   Loop::Handle turn_end_;
+  Loop::Handle room_;
   bool some_finished_ = false;
   std::map<uint32_t, std::unique_ptr<Program>> programs_;  // By stream.
+  std::map<uint32_t, std::unique_ptr<Dialled>> dialled_;   // By stream; no stream is in both.
 };
 
 }  // namespace sallyport::guest

@@ -5,7 +5,7 @@
 namespace sallyport::guest {
 namespace {
 
-constexpr uint8_t kLastType = static_cast<uint8_t>(FrameType::kNotice);
+constexpr uint8_t kLastType = static_cast<uint8_t>(FrameType::kDatagram);
 constexpr uint8_t kKnownFlags = kFlagEnd | kFlagMore;
 
 void AppendLittleEndian(std::string& out, uint64_t value, int bytes) {
@@ -44,7 +44,8 @@ bool Acceptable(const Header& header) {
 }  // namespace
 
 bool IsBulk(FrameType type) {
-  return type == FrameType::kStdin || type == FrameType::kStdout || type == FrameType::kStderr;
+  return type == FrameType::kStdin || type == FrameType::kStdout || type == FrameType::kStderr ||
+         type == FrameType::kData;
 }
 
 void AppendFrame(std::string& out, const Frame& frame) {

@@ -21,9 +21,10 @@ namespace sallyport::guest {
 ///     u32 credit    bulk bytes that the sender of this frame will take, in addition, on this
 ///     stream
 ///
-/// Bulk frames (stdin, stdout, stderr) carry raw bytes; the others carry CBOR (cbor.h). A sender of
-/// bulk bytes starts with kInitialCredit per stream and direction (stdout and stderr share one),
-/// and stops when it is spent: a reader that stalls stalls its own stream only (stream_credit.h).
+/// Bulk frames (stdin, stdout, stderr, data) carry raw bytes, as datagrams do; the others carry CBOR
+/// (cbor.h). A sender of bulk bytes starts with kInitialCredit per stream and direction (stdout and
+/// stderr share one), and stops when it is spent: a reader that stalls stalls its own stream only
+/// (stream_credit.h).
 ///
 /// A control message longer than one payload goes out as several frames of one type and stream, all
 /// but the last with kFlagMore and none of another kind between them (message_assembler.h).
@@ -45,10 +46,14 @@ enum class FrameType : uint8_t {
   kLaunch = 15,    ///< sandboxctl to warden, first on a control socket (runtime/warden/launch.h).
   kLaunched = 16,  ///< Warden to sandboxctl: the sandbox is up.
   kNotice = 17,    ///< Warden to sandboxctl: one line for people.
+  kDial = 18,      ///< To the agent, opens a stream: Dial. Answered by kStarted, or by kError.
+  kData = 19,      ///< Bulk, both ways on a dialled TCP stream; kFlagEnd: nothing follows this way.
+  kDatagram = 20,  ///< One datagram, both ways on a dialled UDP stream; without credit: may be lost.
 };
 
 constexpr size_t kHeaderSize = 16;
 constexpr size_t kMaxPayload = size_t{64} * 1024;
+constexpr size_t kMaxDatagram = 65507;  ///< Of a kDatagram: what UDP can carry over IPv4.
 constexpr uint32_t kInitialCredit = 256 * 1024;
 constexpr uint8_t kFlagEnd = 1;
 constexpr uint8_t kFlagMore = 2;  ///< The message goes on in the next frame; never on bulk frames.

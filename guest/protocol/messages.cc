@@ -142,6 +142,23 @@ Status ReadDirectory(CborReader& reader, std::string& out) {
   return {};
 }
 
+Status ReadAddresses(CborReader& reader, std::vector<std::string>& out) {
+  const auto count = reader.Array();
+  if (!count) return tl::unexpected(count.error());
+  if (*count == 0 || *count > Dial::kMaxAddresses) {
+    return Fail(Code::kInvalid, "no address, or too many");
+  }
+  for (size_t i = 0; i < *count; ++i) {
+    const auto address = reader.Bytes();
+    if (!address) return tl::unexpected(address.error());
+    if (address->size() != 4 && address->size() != 16) {
+      return Fail(Code::kInvalid, "an address of another length");
+    }
+    out.emplace_back(*address);
+  }
+  return {};
+}
+
 /// The message that READ filled, or why it did not.
 template <class T>
 Result<T> Finish(Status read, T message, const char* name) {
@@ -271,6 +288,29 @@ Result<Resize> Resize::Decode(std::string_view payload) {
   Status read = ReadMap(
       payload, {{1, Integer(resize.rows, 0, kMost)}, {2, Integer(resize.columns, 0, kMost)}});
   return Finish(std::move(read), resize, "resize");
+}
+
+std::string Dial::Encode() const {
+  CborWriter out;
+  out.Map(3);
+  out.Int(1);
+  out.Int(static_cast<int64_t>(transport));
+  out.Int(2);
+  out.Int(port);
+  out.Int(3);
+  out.Array(addresses.size());
+  for (const std::string& address : addresses) out.Bytes(address);
+  return out.Take();
+}
+
+Result<Dial> Dial::Decode(std::string_view payload) {
+  Dial dial;
+  Status read = ReadMap(
+      payload,
+      {{1, Integer(dial.transport, 1, 2)},
+       {2, Integer(dial.port, 1, std::numeric_limits<uint16_t>::max())},
+       {3, [&dial](CborReader& reader) { return ReadAddresses(reader, dial.addresses); }}});
+  return Finish(std::move(read), std::move(dial), "dial");
 }
 
 std::string ErrorMessage::Encode() const {

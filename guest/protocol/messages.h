@@ -66,6 +66,20 @@ struct Resize {
   static Result<Resize> Decode(std::string_view payload);
 };
 
+/// A server in the sandbox to connect to.
+struct Dial {
+  enum class Transport { kTcp = 1, kUdp = 2 };
+  static constexpr size_t kMaxAddresses = 8;
+
+  Transport transport = Transport::kTcp;
+  uint16_t port = 0;  ///< Never 0.
+  /// Of the sandbox's own, 1 to kMaxAddresses: the first that answers is taken. IPv4: 4 bytes,
+  /// IPv6: 16, in network order.
+  std::vector<std::string> addresses{};
+  std::string Encode() const;
+  static Result<Dial> Decode(std::string_view payload);
+};
+
 struct ErrorMessage {
   /// What a shell would exit with: 127 not found, 126 not runnable, 125 the sandbox failed, 124
   /// time is over.

@@ -29,7 +29,7 @@ LAYERS = {
     "runtime/dial": ["base", "policy", "secrets"],
     "runtime/broker": ["base", "secrets", "mitm", "runtime/confine", "runtime/dial", PROTOCOL],
     "runtime/warden": ["base", "netstack", "policy", "secrets", "mitm", "runtime/seccomp", "runtime/backend",
-                       "runtime/image", "runtime/confine", "runtime/dial", "runtime/broker", PROTOCOL],
+                       "runtime/image", "runtime/confine", "runtime/dial", "runtime/broker", PROTOCOL, "guest/relay"],
     "runtime/api": ["base", "netstack", "policy", "secrets", "mitm", "runtime/seccomp", "runtime/backend",
                     "runtime/image", "runtime/confine", "runtime/dial", "runtime/broker", "runtime/warden", PROTOCOL],
     "runtime/cli": ["base", "runtime/api"],

@@ -39,6 +39,7 @@ void DecodeAll(std::string_view payload) {
   CheckRoundTrip<Exit>(payload);
   CheckRoundTrip<SignalRequest>(payload);
   CheckRoundTrip<Resize>(payload);
+  CheckRoundTrip<Dial>(payload);
   CheckRoundTrip<ErrorMessage>(payload);
 }
 

@@ -44,6 +44,11 @@ TEST_CASE("each message reads back as written") {
   const Resize resize = Resize::Decode(Resize{1, 2}.Encode()).value();
   CHECK(resize.rows == 1);
   CHECK(resize.columns == 2);
+  const Dial dial{Dial::Transport::kUdp, 65535, {"\x7f\0\0\1"s, std::string(16, '\1')}};
+  const Dial dialled = Dial::Decode(dial.Encode()).value();
+  CHECK(dialled.transport == Dial::Transport::kUdp);
+  CHECK(dialled.port == 65535);
+  CHECK(dialled.addresses == dial.addresses);
   const ErrorMessage error = ErrorMessage::Decode(ErrorMessage{127, "no"}.Encode()).value();
   CHECK(error.exit_code == 127);
   CHECK(error.message == "no");
@@ -55,6 +60,17 @@ TEST_CASE("a message that ends early or goes on is refused") {
     CHECK_FALSE(Exec::Decode(std::string_view(bytes).substr(0, size)));
   }
   CHECK_FALSE(Exec::Decode(bytes + "\0"s));
+}
+
+TEST_CASE("a dial is refused without an address, with an odd one, and without a port") {
+  const std::string v4 = "\x7f\0\0\1"s;
+  CHECK(Dial::Decode(Dial{.port = 1, .addresses = {v4}}.Encode()));
+  CHECK_FALSE(Dial::Decode(Dial{.port = 0, .addresses = {v4}}.Encode()));
+  CHECK_FALSE(Dial::Decode(Dial{.port = 1, .addresses = {}}.Encode()));
+  CHECK_FALSE(Dial::Decode(Dial{.port = 1, .addresses = {"12345"}}.Encode()));
+  const std::vector<std::string> nine(Dial::kMaxAddresses + 1, v4);
+  CHECK_FALSE(Dial::Decode(Dial{.port = 1, .addresses = nine}.Encode()));
+  CHECK_FALSE(Dial::Decode("\xa3\x01\x03\x02\x01\x03\x81\x44\x7f\0\0\1"s));  // No transport 3.
 }
 
 TEST_CASE("unknown keys are skipped, known ones are needed exactly once") {

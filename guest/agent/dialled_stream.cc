@@ -1,0 +1,115 @@
+#include "guest/agent/dialled_stream.h"
+
+#include <netinet/in.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace sallyport::guest {
+namespace {
+
+// For all addresses together. A server whose queue is full answers when the kernel asks again,
+// after one second and then after two more.
+constexpr auto kDialDeadline = std::chrono::seconds(10);
+
+/// Whether SOCKET got itself for a peer: connecting to a port of the ephemeral range at which
+/// nobody listens does that when the kernel picks the same port for our end.
+bool IsConnectedToItself(int socket) {
+  SocketAddress own;
+  SocketAddress peer;
+  own.size = peer.size = sizeof own.storage;
+  return getsockname(socket, reinterpret_cast<sockaddr*>(&own.storage), &own.size) == 0 &&
+         getpeername(socket, reinterpret_cast<sockaddr*>(&peer.storage), &peer.size) == 0 &&
+         own.size == peer.size && std::memcmp(&own.storage, &peer.storage, own.size) == 0;
+}
+
+bool HasFailed(int socket) {
+  int error = 0;
+  socklen_t size = sizeof error;
+  return getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0;
+}
+
+}  // namespace
+
+DialledStream::DialledStream(Loop& loop, HostConnection& host, uint32_t stream, Dial dial,
+                             std::function<void()> on_finished)
+    : loop_(loop),
+      host_(host),
+      stream_(stream),
+      dial_(std::move(dial)),
+      on_finished_(std::move(on_finished)) {}
+
+void DialledStream::Start() {
+  deadline_ = loop_.After(kDialDeadline, [this] { Refuse(); });
+  TryNext();
+}
+
+void DialledStream::TryNext() {
+  while (next_ < dial_.addresses.size()) {
+    if (Try(dial_.addresses[next_++])) return;
+  }
+  Refuse();
+}
+
+/// False when ADDRESS has failed already.
+bool DialledStream::Try(std::string_view address) {
+  const SocketAddress target = ToSocketAddress(address, dial_.port);
+  watch_ = {};
+  connecting_ =
+      UniqueFd(socket(target.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!connecting_.valid()) return false;
+  const auto* where = reinterpret_cast<const sockaddr*>(&target.storage);
+  if (connect(connecting_.get(), where, target.size) != 0 && errno != EINPROGRESS) return false;
+  auto watch = loop_.Watch(connecting_.get(), EPOLLOUT, [this](uint32_t) { OnConnecting(); });
+  if (!watch) return false;
+  watch_ = *std::move(watch);
+  return true;
+}
+
+void DialledStream::OnConnecting() {
+  if (HasFailed(connecting_.get()) || IsConnectedToItself(connecting_.get())) return TryNext();
+  OnConnected();
+}
+
+void DialledStream::OnConnected() {
+  watch_ = {};
+  deadline_ = {};
+  auto relay = SocketRelay::Start(loop_, std::move(connecting_), *this);
+  if (!relay) return Refuse();
+  relay_ = *std::move(relay);
+  host_.Send(FrameType::kStarted, stream_);
+}
+
+void DialledStream::Refuse() {
+  host_.Send(FrameType::kError, stream_,
+             ErrorMessage{.exit_code = 1, .message = "no server accepts the connection"}.Encode());
+  Finish();
+}
+
+void DialledStream::Finish() {
+  watch_ = {};
+  deadline_ = {};
+  connecting_.reset();
+  if (!std::exchange(finished_, true)) on_finished_();
+}
+
+Status DialledStream::OnFrame(const Frame& frame) {
+  if (finished_) return {};  // Sent before the host knew.
+  if (relay_) return relay_->OnFrame(frame);
+  if (frame.type != FrameType::kError) return Fail(Code::kInvalid, "a frame before the answer");
+  Finish();
+  return {};
+}
+
+void DialledStream::OnRoom() {
+  if (relay_ && !finished_) relay_->Resume();
+}
+
+void DialledStream::Send(FrameType type, std::string_view payload, uint8_t flags, uint32_t credit) {
+  host_.Send(type, stream_, payload, flags, credit);
+}
+
+}  // namespace sallyport::guest
