@@ -16,6 +16,7 @@ struct AuditRecord {
   uint64_t flow = 0;           ///< Identifies the flow within its sandbox; requests of one connection share it.
   uint64_t generation = 0;     ///< Of the policy that decided (Engine::generation()); 0: the latest.
   std::string transport;       ///< "tcp", "udp", "icmp", "dns", "http", "https".
+  std::string direction;       ///< "in": a client on the host reached a published port; else empty.
   std::string name;            ///< Canonical host name; empty when the flow has none.
   std::optional<IpAddress> address;  ///< The address dialled or refused, as far as known.
   uint16_t port = 0;

@@ -91,6 +91,7 @@ std::string Target(const AuditLine& line) {
   std::string host = !line.name.empty() ? line.name : line.address;
   if (host.find(':') != std::string::npos) host = "[" + host + "]";
   if (line.transport == "dns") return host;
+  if (line.direction == "in") return "from " + host + " to port " + std::to_string(line.port);
   const bool http = line.transport == "http" || line.transport == "https";
   const bool usual = line.port == (line.transport == "https" ? 443 : 80);
   if (line.port != 0 && !(http && usual)) host += ":" + std::to_string(line.port);
@@ -109,6 +110,7 @@ std::optional<AuditLine> AuditLine::Parse(std::string_view text) {
   members.Take("generation", line.generation);
   members.Take("flow", line.flow);
   members.Take("transport", line.transport);
+  members.Take("direction", line.direction);
   members.Take("name", line.name);
   members.Take("address", line.address);
   members.Take("port", line.port);
@@ -146,6 +148,7 @@ std::optional<std::string> AuditLine::Get(std::string_view key) const {
   if (key == "generation") return Number(generation);
   if (key == "flow") return Number(flow);
   if (key == "transport") return transport;
+  if (key == "direction") return direction;
   if (key == "name") return name;
   if (key == "address") return address;
   if (key == "port") return Number(port);

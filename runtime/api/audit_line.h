@@ -16,6 +16,7 @@ struct AuditLine {
   uint64_t generation = 0;
   uint64_t flow = 0;
   std::string transport;
+  std::string direction;  ///< "in": to a published port; else empty.
   std::string name;
   std::string address;
   uint16_t port = 0;

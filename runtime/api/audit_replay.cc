@@ -41,6 +41,7 @@ namespace {
 
 /// What could be asked of a policy instead of LINE; empty where nothing can.
 std::vector<std::string> WordsOf(const AuditLine& line) {
+  if (!line.direction.empty()) return {};  // No policy is asked about published ports.
   const std::string host = HostOf(line);
   if (host.empty()) return {};
   if (line.transport == "dns") return {"dns", host};

@@ -1,6 +1,6 @@
 // Starting a sandbox, as steps:
 //
-//     WaitingWarden -> LoadPolicy -> Resolvers, Mounts, Roots, Masks -> OpenAudit -> Values -> Launch
+//     WaitingWarden -> LoadPolicy -> Resolvers, Mounts, Roots, Masks, Ports -> OpenAudit -> Values -> Launch
 //
 // The warden comes first, because its start takes as long as all the rest, and waits for its message.
 // All files are read here, with the user's own rights. The warden gets bytes and descriptors.
@@ -23,6 +23,7 @@
 #include "policy/engine.h"
 #include "runtime/api/files.h"
 #include "runtime/api/policy_tools.h"
+#include "runtime/api/ports.h"
 #include "runtime/warden/control_message.h"
 #include "runtime/warden/launch.h"
 
@@ -337,10 +338,14 @@ Result<Sandbox> Sandbox::Start(const SandboxConfig& config, WaitingWarden warden
     return tl::unexpected(std::move(status).error());
   }
 
+  Sandbox sandbox;
+  auto sockets = BindPorts(config.ports, sandbox.ports);
+  if (!sockets) return tl::unexpected(std::move(sockets).error());
+  for (const auto& port : sandbox.ports) launch.ports.push_back(port.guest);
+
   launch.agent_path = warden.helpers().agent;
   launch.broker_path = warden.helpers().broker;
 
-  Sandbox sandbox;
   sandbox.id = launch.sandbox;
   sandbox.warnings = std::move(policy->warnings);
   WarnOfUnused(engine.sandbox(), sandbox.warnings);
@@ -360,7 +365,8 @@ Result<Sandbox> Sandbox::Start(const SandboxConfig& config, WaitingWarden warden
   auto launched = std::move(warden).Launch({.launch = std::move(launch),
                                            .audit = *std::move(audit),
                                            .values = *std::move(values),
-                                           .commands = *std::move(commands)});
+                                           .commands = *std::move(commands),
+                                           .ports = *std::move(sockets)});
   if (!launched) return tl::unexpected(std::move(launched).error());
   sandbox.control = std::move(launched->control);
   sandbox.warden = launched->pid;

@@ -12,6 +12,7 @@
 #include "base/unique_fd.h"
 #include "runtime/api/audit_file.h"
 #include "runtime/api/waiting_warden.h"
+#include "runtime/warden/published_port.h"
 
 namespace sallyport {
 
@@ -40,6 +41,7 @@ struct SandboxConfig {
   std::vector<std::string> upstream_roots;  ///< PEM files.
   std::optional<std::string> audit_file;    ///< None: the state directory's audit.jsonl.
   bool learn = false;  ///< Open: allows what the policy does not cover, for policy_learn.h.
+  std::vector<runtime::PublishedPort> ports;  ///< Host port 0: any that is free.
 };
 
 /// The program to run in it.
@@ -60,6 +62,7 @@ struct Sandbox {
   std::optional<AuditFile> audit;  ///< The same, to be renewed while the sandbox runs (AuditRenewal).
   std::string workdir;
   std::vector<std::string> warnings;  ///< Of the policy, for people.
+  std::vector<runtime::PublishedPort> ports;  ///< As they were bound, in the order of the config's.
 
   /// Reads the policy, opens what the warden may not open itself, and starts it. kInvalid with every
   /// line that is wrong in the policy; nothing is left of the start then.

@@ -23,5 +23,6 @@ void AddWhy(CLI::App& app, Run& run);
 void AddLs(CLI::App& app, Run& run);
 void AddSecret(CLI::App& app, Run& run);
 void AddApprovals(CLI::App& app, Run& run);
+void AddPort(CLI::App& app, Run& run);
 
 }  // namespace sallyport::cli

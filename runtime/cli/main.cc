@@ -37,6 +37,7 @@ int main(int argc, char** argv) {
   sallyport::cli::AddLs(app, run);
   sallyport::cli::AddSecret(app, run);
   sallyport::cli::AddApprovals(app, run);
+  sallyport::cli::AddPort(app, run);
   sallyport::cli::AddAudit(app, run);
   sallyport::cli::AddWhy(app, run);
   try {

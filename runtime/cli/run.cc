@@ -15,6 +15,7 @@
 
 #include "base/loop.h"
 #include "runtime/api/policy_learn.h"
+#include "runtime/api/ports.h"
 #include "runtime/api/sandbox.h"
 #include "runtime/api/session.h"
 #include "runtime/api/spawn.h"
@@ -45,6 +46,7 @@ struct RunOptions {
   std::vector<std::string> resolvers;
   std::vector<std::string> roots;
   std::string audit;
+  std::vector<std::string> ports;
   bool verbose = false;
   std::string learn;
   std::vector<std::string> argv;
@@ -95,6 +97,20 @@ Result<std::pair<std::string, std::string>> ParseVariable(const std::string& tex
   return std::pair(text, std::string(value));
 }
 
+Result<runtime::PublishedPort> ParsePublished(const std::string& text) {
+  auto port = ParsePort(text);
+  if (!port) return tl::unexpected(std::move(port).error().In("-p " + text));
+  return port;
+}
+
+/// Says which ports were taken where nobody chose them, or all of them.
+void TellPorts(const RunOptions& options, const SandboxConfig& config, const Sandbox& sandbox) {
+  for (size_t i = 0; i < sandbox.ports.size(); ++i) {
+    if (config.ports[i].host.port != 0 && !options.verbose) continue;
+    std::fprintf(stderr, "sandboxctl: %s\n", Describe(sandbox.ports[i]).c_str());
+  }
+}
+
 /// Runs PARSE over each of TEXTS.
 template <class T>
 Result<std::vector<T>> ParseAll(const std::vector<std::string>& texts,
@@ -127,6 +143,9 @@ Result<SandboxConfig> MakeConfig(const RunOptions& options) {
     if (!config.timeout)
       return Fail(Code::kInvalid, "--timeout " + options.timeout + ": write 30s, 5m or 2h");
   }
+  auto ports = ParseAll(options.ports, ParsePublished);
+  if (!ports) return tl::unexpected(std::move(ports).error());
+  config.ports = *std::move(ports);
   config.resolvers = options.resolvers;
   config.upstream_roots = options.roots;
   if (!options.audit.empty()) config.audit_file = options.audit;
@@ -252,6 +271,7 @@ int RunProgram(const RunOptions& options, Result<WaitingWarden> warden) {
   if (!sandbox) return Complain(sandbox.error().message());
   for (const auto& warning : sandbox->warnings)
     std::fprintf(stderr, "sandboxctl: %s\n", warning.c_str());
+  TellPorts(options, *config, *sandbox);
 
   std::optional<Session::Outcome> outcome;
   auto session = Session::Start(**loop, *sandbox, *program, {},
@@ -326,6 +346,11 @@ void AddRun(CLI::App& app, Run& run, std::optional<Result<WaitingWarden>>& warde
       ->add_option("--upstream-ca", options->roots,
                    "PEM file of roots that the gate trusts besides the host's")
       ->allow_extra_args(false);
+  command
+      ->add_option("-p,--publish", options->ports,
+                   "[BIND:]HOST:GUEST[/udp]: port HOST of this host leads to GUEST inside; on "
+                   "127.0.0.1, unless BIND says otherwise. HOST 0: any that is free")
+      ->allow_extra_args(false);
   command->add_option("--audit", options->audit, "Appends the audit log to this file");
   command->add_flag("--verbose", options->verbose, "Says which backend and link run");
   command->add_option("--learn", options->learn,
@@ -340,7 +365,8 @@ void AddRun(CLI::App& app, Run& run, std::optional<Result<WaitingWarden>>& warde
       "Example:\n"
       "  sandboxctl run -f policy.lua --secret GITHUB_TOKEN@api.github.com -v .:/work -w /work \\\n"
       "    -- sh -c 'curl -H \"Authorization: Bearer $GITHUB_TOKEN\" https://api.github.com/user'\n"
-      "  sandboxctl run --learn learnt.lua -- npm install");
+      "  sandboxctl run --learn learnt.lua -- npm install\n"
+      "  sandboxctl run -p 8080:8000 -p [::1]:5353:53/udp -- python3 -m http.server 8000");
   command->callback([&run, &warden, options] {
     run = [&warden, options] {
       if (!warden) warden.emplace(WaitingWarden::Start());

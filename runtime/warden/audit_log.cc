@@ -152,6 +152,7 @@ std::string BodyOf(const AuditRecord& record, uint64_t latest) {
   std::string out;
   AppendField(out, "generation", record.generation > 0 ? record.generation : latest);
   AppendField(out, "transport", record.transport, kMaxWord);
+  AppendField(out, "direction", record.direction, kMaxWord);
   AppendField(out, "name", record.name, kMaxName);
   if (record.address) AppendField(out, "address", record.address->ToString(), kMaxName);
   AppendField(out, "port", record.port);

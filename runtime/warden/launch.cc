@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
+#include <iterator>
 
 #include "base/descriptor_message.h"
 #include "guest/protocol/cbor_sequence.h"
@@ -16,7 +16,7 @@ using guest::CborWriter;
 
 namespace {
 
-constexpr size_t kLaunchFields = 18;
+constexpr size_t kLaunchFields = 19;
 
 void WriteTexts(CborWriter& out, const std::vector<std::string>& texts) {
   out.Array(texts.size());
@@ -48,7 +48,8 @@ Files ReadFiles(CborSequence& in) {
 constexpr off_t kMaxLaunch = 64 * 1024 * 1024;
 /// What the descriptors of a launch message travel with.
 constexpr char kMark = 'L';
-constexpr size_t kDescriptors = 4;  // The launch itself, then those of LaunchMessage in order.
+// The launch itself, then those of LaunchMessage in order; behind them one for each port.
+constexpr size_t kDescriptors = 4;
 
 Result<UniqueFd> ToMemoryFile(const Launch& launch) {
   UniqueFd file(memfd_create("sallyport-launch", MFD_CLOEXEC));
@@ -76,8 +77,9 @@ Result<Launch> FromMemoryFile(const UniqueFd& file) {
 Status SendLaunch(int control, const LaunchMessage& message) {
   auto file = ToMemoryFile(message.launch);
   if (!file) return tl::unexpected(std::move(file).error());
-  const std::array<int, kDescriptors> descriptors{file->get(), message.audit.get(),
-                                                  message.values.get(), message.commands.get()};
+  std::vector<int> descriptors{file->get(), message.audit.get(), message.values.get(),
+                               message.commands.get()};
+  for (const UniqueFd& port : message.ports) descriptors.push_back(port.get());
   auto sent = SendMessage(control, {&kMark, 1}, descriptors);
   if (!sent) return tl::unexpected(std::move(sent).error().In("the launch message"));
   return {};
@@ -85,23 +87,29 @@ Status SendLaunch(int control, const LaunchMessage& message) {
 
 Result<LaunchMessage> ReceiveLaunch(int control) {
   char mark = 0;
-  auto received = ReceiveMessage(control, {&mark, 1}, kDescriptors);
+  auto received = ReceiveMessage(control, {&mark, 1}, kDescriptors + kMaxPublishedPorts);
   if (!received) return tl::unexpected(std::move(received).error().In("the launch message"));
   if (received->bytes == 0) {
     return Fail(Code::kNotFound, "the owner ended before it sent a launch message");
   }
   std::vector<UniqueFd>& fds = received->fds;
-  if (mark != kMark || received->cut || fds.size() != kDescriptors) {
+  if (mark != kMark || received->cut || fds.size() < kDescriptors) {
     return Fail(Code::kInvalid, "what came is no launch message");
   }
   const UniqueFd file = std::move(fds[0]);
   LaunchMessage message{.launch = {},
                         .audit = std::move(fds[1]),
                         .values = std::move(fds[2]),
-                        .commands = std::move(fds[3])};
+                        .commands = std::move(fds[3]),
+                        .ports = {}};
   auto launch = FromMemoryFile(file);
   if (!launch) return tl::unexpected(std::move(launch).error());
   message.launch = *std::move(launch);
+  if (fds.size() != kDescriptors + message.launch.ports.size()) {
+    return Fail(Code::kInvalid, "a launch message with other descriptors than it says");
+  }
+  message.ports.assign(std::make_move_iterator(fds.begin() + kDescriptors),
+                       std::make_move_iterator(fds.end()));
   return message;
 }
 
@@ -137,6 +145,8 @@ std::string Launch::Encode() const {
   out.Text(agent_path);
   out.Text(broker_path);
   out.Int(timeout.count());
+  out.Array(ports.size());
+  for (const uint16_t port : ports) out.Int(port);
   return out.Take();
 }
 
@@ -173,6 +183,9 @@ Result<Launch> Launch::Decode(std::string_view bytes) {
   launch.agent_path = in.Text();
   launch.broker_path = in.Text();
   launch.timeout = std::chrono::milliseconds(in.Int());
+  for (size_t left = in.Array(); left > 0 && in.ok(); --left) {
+    launch.ports.push_back(static_cast<uint16_t>(in.Int()));
+  }
   if (auto status = in.Finish(); !status) {
     return tl::unexpected(std::move(status).error().In("launch message"));
   }

@@ -17,6 +17,10 @@ namespace sallyport::runtime {
 constexpr int kControlFd = 3;
 constexpr int kFirstFreeFd = 4;
 
+/// Ports of the host that lead into one sandbox. Their sockets travel with the launch message; the
+/// kernel takes 253 descriptors with one.
+constexpr size_t kMaxPublishedPorts = 64;
+
 /// Everything a warden must know to start its sandbox; what it does not hold it can't open later.
 struct Launch {
   struct Mount {
@@ -49,6 +53,7 @@ struct Launch {
   std::string agent_path;
   std::string broker_path;
   std::chrono::milliseconds timeout{0};  ///< 0: none.
+  std::vector<uint16_t> ports;  ///< Of the sandbox: where LaunchMessage::ports lead, in their order.
 
   std::string Encode() const;
   /// kInvalid for anything that Encode() did not write.
@@ -62,6 +67,7 @@ struct LaunchMessage {
   UniqueFd audit;   ///< The audit log, opened for appending.
   UniqueFd values;  ///< The read end of a pipe with variables that sources of secrets need; for the broker alone.
   UniqueFd commands;  ///< Where other commands of the user connect (control_message.h).
+  std::vector<UniqueFd> ports = {};  ///< Listening TCP and bound UDP sockets; at most kMaxPublishedPorts.
 };
 
 /// The first thing an owner says on CONTROL.

@@ -56,7 +56,8 @@ int main(int argc, char** argv) {
                               {.control = UniqueFd(kControlFd),
                                .audit = std::move(message->audit),
                                .values = std::move(message->values),
-                               .commands = std::move(message->commands)});
+                               .commands = std::move(message->commands),
+                               .ports = std::move(message->ports)});
   if (!warden) return 125;
   const auto status = (*warden)->Run();
   // The sandbox's network goes with this process; its teardown holds nobody up.

@@ -1,7 +1,7 @@
 // The warden's life:
 //
 //     BeginWorkload … DescribeWorkload -> LoadPolicy -> StartBroker -> ConfineSelf -> ReadSecrets -> MakeGate
-//       -> AwaitWorkload -> OpenLink -> ConnectAgent -> ConnectOwner -> ServeCommands -> Run … -> End
+//       -> AwaitWorkload -> OpenLink -> ConnectAgent -> PublishPorts -> ConnectOwner -> ServeCommands -> Run … -> End
 //
 // The workload begins before the launch message is there, with what is the same in every sandbox, and
 // makes the rest while this process does all up to AwaitWorkload.
@@ -83,6 +83,7 @@ class Warden::AgentChannel final : FrameChannel::User {
   void OnChannelEnd(Error why) override { warden_.Fail(125, why.message()); }
   void OnChannelDrained() override {
     if (warden_.owner_) warden_.owner_->channel->Resume();
+    if (warden_.ports_) warden_.ports_->OnAgentDrained();
   }
   Warden& warden_;
 };
@@ -115,7 +116,7 @@ Result<std::unique_ptr<Warden>> Warden::Start(Begun begun, Launch launch, Descri
   for (const Step step : {&Warden::DescribeWorkload, &Warden::LoadPolicy, &Warden::StartBroker,
                           &Warden::ConfineSelf, &Warden::ReadSecrets, &Warden::MakeGate,
                           &Warden::AwaitWorkload, &Warden::OpenLink, &Warden::ConnectAgent,
-                          &Warden::ConnectOwner, &Warden::ServeCommands}) {
+                          &Warden::PublishPorts, &Warden::ConnectOwner, &Warden::ServeCommands}) {
     if (auto status = (warden.get()->*step)(); !status) {
       TellOwner(warden->descriptors_.control.get(), status.error());
       return tl::unexpected(std::move(status).error());
@@ -404,6 +405,17 @@ Status Warden::ConnectAgent() {
   return agent_->channel->SendMessage(FrameType::kTrust, 0, trust.Encode());
 }
 
+Status Warden::PublishPorts() {
+  ports_ = std::make_unique<PublishedPorts>(
+      Inbound::Services{.loop = *loop_, .agent = *agent_->channel, .audit = *audit_});
+  for (size_t i = 0; i < descriptors_.ports.size(); ++i) {
+    auto added = ports_->Add(std::move(descriptors_.ports[i]), launch_.ports[i]);
+    if (!added) return tl::unexpected(std::move(added).error());
+  }
+  descriptors_.ports.clear();
+  return {};
+}
+
 Status Warden::ConnectOwner() {
   // A copy, so that an error of this step can still be told.
   UniqueFd copy(fcntl(descriptors_.control.get(), F_DUPFD_CLOEXEC, 0));
@@ -424,6 +436,7 @@ Status Warden::ServeCommands() {
       .launch = launch_,
       .forget = [this](const std::string& name) { if (keeper_) keeper_->Forget(name); },
       .in_force = [this](const std::function<void()>& replace) { return PutInForce(replace); }});
+  port_commands_.emplace(*ports_, *audit_);
   auto server = ControlServer::Create(*loop_, std::move(descriptors_.commands), launch_.owner,
                                       [this](const ControlRequest& request, UniqueFd attached) {
                                         return OnCommand(request, std::move(attached));
@@ -469,6 +482,7 @@ ControlReply Warden::OnCommand(const ControlRequest& request, UniqueFd attached)
                       std::string(ToString(workload_.link_kind))}}};
   }
   if (ApprovalCommands::Knows(request.verb)) return approval_commands_->Run(request);
+  if (PortCommands::Knows(request.verb)) return port_commands_->Run(request, std::move(attached));
   if (request.verb == "audit file") return ContinueAudit(std::move(attached));
   if (request.verb == "policy file") {
     return {.done = true, .text = launch_.policy_folder + "/" + launch_.policy_name, .rows = {}};
@@ -509,7 +523,9 @@ void Warden::OnOwnerFrame(Frame frame) {
 }
 
 void Warden::OnExec(const Frame& frame) {
-  if (stream_ != 0 || frame.stream == 0) return Fail(125, "one sandbox runs one program");
+  if (stream_ != 0 || frame.stream == 0 || PublishedPorts::Owns(frame.stream)) {
+    return Fail(125, "one sandbox runs one program");
+  }
   auto exec = guest::Exec::Decode(frame.payload);
   if (!exec) return Fail(125, exec.error().message());
   std::vector<std::pair<std::string, std::string>> env = engine_->sandbox().env;
@@ -532,15 +548,11 @@ void Warden::OnAgentFrame(Frame frame) {
     const auto error = guest::ErrorMessage::Decode(frame.payload);
     return Fail(125, "the sandbox's agent: " + (error ? error->message : "failed"));
   }
-  if (frame.type == FrameType::kTrust) {
-    if (std::exchange(launched_, true)) return;
-    timeout_ = {};
-    if (launch_.timeout.count() > 0) {
-      timeout_ = loop_->After(launch_.timeout, [this] { Fail(124, "time is over"); });
+  if (frame.type == FrameType::kTrust) return OnTrusted();
+  if (PublishedPorts::Owns(frame.stream)) {
+    if (auto taken = ports_->OnFrame(frame); !taken) {
+      Fail(125, "the sandbox's agent broke the protocol: " + taken.error().message());
     }
-    owner_->channel->Send(FrameType::kLaunched, 0,
-                          Launched{launch_.sandbox, backend_name_, std::string(ToString(workload_.link_kind))}
-                              .Encode());
     return;
   }
   if (stream_ == 0 || frame.stream != stream_) return;
@@ -571,6 +583,19 @@ void Warden::RecordLearning() {
   audit_->Write(record);
 }
 
+/// The agent serves.
+void Warden::OnTrusted() {
+  if (std::exchange(launched_, true)) return;
+  timeout_ = {};
+  if (launch_.timeout.count() > 0) {
+    timeout_ = loop_->After(launch_.timeout, [this] { Fail(124, "time is over"); });
+  }
+  if (auto opened = ports_->Open(); !opened) return Fail(125, opened.error().message());
+  owner_->channel->Send(FrameType::kLaunched, 0,
+                        Launched{launch_.sandbox, backend_name_, std::string(ToString(workload_.link_kind))}
+                            .Encode());
+}
+
 void Warden::FlushAuditLater() {
   audit_timer_ = loop_->After(kAuditFlush, [this] {
     audit_->Flush(loop_->now());
@@ -592,6 +617,7 @@ void Warden::End(FrameType type, uint32_t stream, std::string payload) {
   interceptor_.reset();
   stack_.reset();
   gate_.reset();
+  ports_.reset();
   if (audit_) audit_->Flush(Clock::time_point::max());
   if (!owner_) return;
   if (payload.empty() && type == FrameType::kError) return;  // The owner is gone.

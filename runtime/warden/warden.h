@@ -26,6 +26,8 @@
 #include "runtime/warden/gate.h"
 #include "runtime/warden/launch.h"
 #include "runtime/warden/policy_reload.h"
+#include "runtime/warden/port_commands.h"
+#include "runtime/warden/published_ports.h"
 #include "runtime/warden/secret_commands.h"
 #include "runtime/warden/secret_keeper.h"
 #include "secrets/store.h"
@@ -43,6 +45,7 @@ class Warden {
     UniqueFd audit;
     UniqueFd values;
     UniqueFd commands;
+    std::vector<UniqueFd> ports;
   };
 
   /// A workload on its way, which works by itself while the launch message is awaited.
@@ -79,11 +82,13 @@ class Warden {
   Status AwaitWorkload();
   Status OpenLink();
   Status ConnectAgent();
+  Status PublishPorts();
   Status ConnectOwner();
   Status ServeCommands();
 
   void OnOwnerFrame(guest::Frame frame);
   void OnAgentFrame(guest::Frame frame);
+  void OnTrusted();
   void OnExec(const guest::Frame& frame);
   void OnBroker();
   void RecordLearning();
@@ -123,10 +128,12 @@ class Warden {
   std::unique_ptr<mitm::Interceptor> interceptor_;
   std::unique_ptr<netstack::Stack> stack_;
   std::unique_ptr<AgentChannel> agent_;
+  std::unique_ptr<PublishedPorts> ports_;
   std::unique_ptr<OwnerChannel> owner_;
   std::optional<SecretCommands> secret_commands_;
   std::optional<ApprovalCommands> approval_commands_;
   std::optional<PolicyReload> reload_;
+  std::optional<PortCommands> port_commands_;
   std::unique_ptr<ControlServer> control_server_;
   Loop::Handle timeout_;
   Loop::Handle audit_timer_;

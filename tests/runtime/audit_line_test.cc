@@ -96,6 +96,14 @@ TEST_CASE("a line is what could have been asked of the policy") {
       One(R"("transport":"tcp","name":"a.example","port":22,"reason":"upstream_refused")").allowed);
 }
 
+TEST_CASE("a line of a published port says who came, and to which port") {
+  const auto line = AuditLine::Parse(Line(
+      R"("transport":"tcp","direction":"in","address":"::1","port":80,"rule":"port [::1]:8080","verdict":"allow","reason":"allowed")"));
+  REQUIRE(line);
+  CHECK(line->Get("direction") == "in");
+  CHECK(line->ToText().find("tcp from [::1] to port 80  by port [::1]:8080") != std::string::npos);
+}
+
 TEST_CASE("what was not decided by the policy is not held against it") {
   CHECK(SaysNothing(R"("transport":"control","method":"secret rotate","reason":"allowed")"));
   CHECK(SaysNothing(
@@ -105,6 +113,8 @@ TEST_CASE("what was not decided by the policy is not held against it") {
   CHECK(SaysNothing(
       R"("transport":"https","name":"a.example","port":443,"method":"GET","path":"/long…","reason":"allowed")"));
   CHECK(SaysNothing(R"("transport":"udp","port":1,"reason":"unknown_address")"));
+  CHECK(SaysNothing(
+      R"("transport":"tcp","direction":"in","address":"127.0.0.1","port":80,"reason":"allowed")"));
 }
 
 TEST_CASE("a recording has each decision once, and counts what it can't read") {

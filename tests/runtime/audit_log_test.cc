@@ -126,6 +126,16 @@ TEST_CASE("a record is one line with its keys in order") {
         "\n");
 }
 
+TEST_CASE("a record of a published port says so behind its transport") {
+  Desk desk;
+  AuditRecord record;
+  record.transport = "tcp";
+  record.direction = "in";
+  record.port = 80;
+  desk.log().Write(record);
+  CHECK(desk.Text().find(R"("transport":"tcp","direction":"in","port":80)") != std::string::npos);
+}
+
 TEST_CASE("a record says which policy decided, and equal denials by two are two kinds") {
   Desk desk;
   AuditRecord denied;

@@ -28,6 +28,7 @@ Launch Full() {
   launch.agent_path = "/usr/libexec/sallyport/sandbox-agent";
   launch.broker_path = "/usr/libexec/sallyport/sandbox-broker";
   launch.timeout = std::chrono::seconds(30);
+  launch.ports = {80, 65535};
   return launch;
 }
 
@@ -48,6 +49,7 @@ TEST_CASE("a launch message comes back as it was") {
   CHECK(decoded->server_files == Full().server_files);
   CHECK(decoded->broker_path == "/usr/libexec/sallyport/sandbox-broker");
   CHECK(decoded->timeout == std::chrono::seconds(30));
+  CHECK(decoded->ports == std::vector<uint16_t>{80, 65535});
 }
 
 TEST_CASE("a launch message cut anywhere, or with something behind it, is refused") {
@@ -78,8 +80,10 @@ UniqueFd MemoryFile(std::string_view text) {
 
 TEST_CASE("a launch message travels with its descriptors, and leaves what follows unread") {
   const ControlSocket socket;
-  REQUIRE(SendLaunch(socket.owner.get(),
-                     {Full(), MemoryFile("audit"), MemoryFile("values"), MemoryFile("commands")}));
+  LaunchMessage sent{Full(), MemoryFile("audit"), MemoryFile("values"), MemoryFile("commands")};
+  sent.ports.push_back(MemoryFile("first"));
+  sent.ports.push_back(MemoryFile("second"));
+  REQUIRE(SendLaunch(socket.owner.get(), sent));
   REQUIRE(write(socket.owner.get(), "frames", 6) == 6);
   const auto message = ReceiveLaunch(socket.warden.get());
   REQUIRE(message);
@@ -90,6 +94,8 @@ TEST_CASE("a launch message travels with its descriptors, and leaves what follow
   CHECK(pread(message->values.get(), text, sizeof text, 0) == 6);
   CHECK(std::string_view(text) == "values");
   CHECK(pread(message->commands.get(), text, sizeof text, 0) == 8);
+  REQUIRE(message->ports.size() == 2);
+  CHECK(pread(message->ports[1].get(), text, sizeof text, 0) == 6);
   CHECK(read(socket.warden.get(), text, sizeof text) == 6);
 }
 
@@ -105,6 +111,25 @@ TEST_CASE("an owner that ends without a launch message is told from one that sen
   const auto bare = ReceiveLaunch(wrong.warden.get());
   REQUIRE_FALSE(bare);
   CHECK(bare.error().code() == Code::kInvalid);
+}
+
+TEST_CASE("a launch message with as many ports as there may be arrives, and one with others is refused") {
+  Launch launch = Full();
+  launch.ports.assign(kMaxPublishedPorts, 80);
+  LaunchMessage sent{launch, MemoryFile("audit"), MemoryFile("values"), MemoryFile("commands")};
+  for (size_t i = 0; i < kMaxPublishedPorts; ++i) sent.ports.push_back(MemoryFile("port"));
+  const ControlSocket whole;
+  REQUIRE(SendLaunch(whole.owner.get(), sent));
+  const auto message = ReceiveLaunch(whole.warden.get());
+  REQUIRE(message);
+  CHECK(message->ports.size() == kMaxPublishedPorts);
+
+  sent.ports.pop_back();
+  const ControlSocket short_of_one;
+  REQUIRE(SendLaunch(short_of_one.owner.get(), sent));
+  const auto refused = ReceiveLaunch(short_of_one.warden.get());
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code() == Code::kInvalid);
 }
 
 TEST_CASE("what the warden says of itself comes back as it was") {
