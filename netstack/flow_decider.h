@@ -13,6 +13,7 @@
 #include "base/pending.h"
 #include "base/stream.h"
 #include "base/unique_fd.h"
+#include "netstack/stack_stats.h"
 
 namespace sallyport::netstack {
 
@@ -80,6 +81,10 @@ class FlowDecider {
 
   /// FLOW, spliced or served, is over.
   virtual void OnFlowEnd(const FlowInfo& flow, const FlowStats& stats) = 0;
+
+  /// FLOW was refused without being asked about, because of a limit of the stack's on the number of
+  /// flows (WHY is kFlowLimit or kFlowRate). It has no id.
+  virtual void OnFlowRefused(const FlowInfo& /*flow*/, Drop /*why*/) {}
 };
 
 }  // namespace sallyport::netstack

@@ -75,6 +75,20 @@ class Stack::Impl {
     return {};
   }
 
+  void ForEachFlow(const std::function<void(const FlowView&)>& visit) const {
+    using State = FlowView::State;
+    tcp_.ForEach([&visit](const TcpFlow& flow) {
+      const State state = flow.deciding()  ? State::kDeciding
+                          : flow.closing() ? State::kClosing
+                                           : State::kOpen;
+      visit({flow.info(), flow.stats(), state});
+    });
+    udp_.ForEach([&visit](const UdpFlow& flow) {
+      if (!flow.deciding() && !flow.granted()) return;
+      visit({flow.info(), flow.stats(), flow.deciding() ? State::kDeciding : State::kOpen});
+    });
+  }
+
   bool Cut(uint64_t id) { return tcp_.Cut(id) || udp_.Cut(id); }
 
   const StackStats& stats() {
@@ -253,6 +267,9 @@ Stack::~Stack() = default;
 
 bool Stack::CutFlow(uint64_t id) {
   return impl_->Cut(id);
+}
+void Stack::ForEachFlow(const std::function<void(const FlowView&)>& visit) const {
+  impl_->ForEachFlow(visit);
 }
 const StackStats& Stack::stats() const {
   return impl_->stats();

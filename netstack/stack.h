@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 
 #include "base/loop.h"
@@ -11,6 +12,18 @@
 #include "netstack/stack_stats.h"
 
 namespace sallyport::netstack {
+
+/// A flow as it is now.
+struct FlowView {
+  enum class State {
+    kDeciding,  ///< Its verdict is awaited.
+    kOpen,
+    kClosing,  ///< TCP: one side at least has ended.
+  };
+  FlowInfo info;
+  FlowStats stats;
+  State state = State::kOpen;
+};
 
 /// The network of one guest: every packet it sends ends here. Connections and datagrams become
 /// flows, which a FlowDecider is asked about; nothing is relayed that it has not granted.
@@ -33,6 +46,9 @@ class Stack {
   bool CutFlow(uint64_t id);
 
   const StackStats& stats() const;
+
+  /// Calls VISIT, which must not call the stack, with each flow that there is now, in no order.
+  void ForEachFlow(const std::function<void(const FlowView&)>& visit) const;
 
  private:
   class Impl;

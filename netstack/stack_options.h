@@ -30,6 +30,11 @@ struct StackOptions {
   size_t max_tcp_deciding = 1024;
   /// UDP flows, refused ones that are remembered included. One descriptor each.
   size_t max_udp_flows = 4096;
+  /// TCP and UDP flows that may begin in a second, and after a pause at once: many times what a
+  /// build or a load test begins, and so few that a flood of SYNs leaves the host its processor and
+  /// the servers their peace.
+  double new_flows_per_second = 5000;
+  double new_flow_burst = 10000;
 
   /// Bytes towards the guest that one connection may have written and unacknowledged: eight full
   /// frames, more than the link ever has under way.

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 namespace sallyport::netstack {
 
@@ -15,6 +16,7 @@ enum class Drop {
   kHeaderOption,  ///< IPv4 options or IPv6 extension headers.
   kFragment,      ///< IPv6 and TCP fragments, or more IPv4 ones than are kept.
   kFlowLimit,     ///< A limit on the number of flows.
+  kFlowRate,      ///< More new flows in a second than StackOptions says.
   kMemoryLimit,   ///< StackOptions::max_buffered_bytes, or a queue's own bound.
   kTooLarge,      ///< A datagram that the link can't carry.
   kLinkFull,      ///< The link did not take a frame.
@@ -22,6 +24,8 @@ enum class Drop {
   kRateLimited,   ///< An ICMP error that was not sent.
 };
 constexpr size_t kDropReasons = static_cast<size_t>(Drop::kRateLimited) + 1;
+/// "malformed", "spoofed", ...
+std::string_view ToString(Drop reason);
 
 /// What a stack has done so far.
 struct StackStats {
@@ -31,6 +35,8 @@ struct StackStats {
   uint64_t tcp_refused = 0;  ///< Denied or failed before they were open.
   uint64_t udp_decided = 0;
   uint64_t udp_refused = 0;
+  uint64_t bytes_from_guest = 0;  ///< Payload of all flows.
+  uint64_t bytes_to_guest = 0;
   size_t tcp_flows = 0;       ///< Now.
   size_t udp_flows = 0;       ///< Now, remembered refusals included.
   size_t buffered_bytes = 0;  ///< Now.

@@ -210,6 +210,7 @@ err_t TcpFlow::OnReceived(void* arg, tcp_pcb*, pbuf* chain, err_t) noexcept {
     return ERR_OK;
   }
   flow->bytes_up_ += chain->tot_len;
+  flow->layer_.shared().stats.bytes_from_guest += chain->tot_len;
   flow->Meter(chain->tot_len, 0);
   flow->unacknowledged_ += chain->tot_len;
   if (flow->lingering_) {
@@ -225,6 +226,7 @@ err_t TcpFlow::OnAcknowledged(void* arg, tcp_pcb*, u16_t size) noexcept {
   auto* flow = static_cast<TcpFlow*>(arg);
   flow->sending_.Acknowledge(size);
   flow->bytes_down_ += size;
+  flow->layer_.shared().stats.bytes_to_guest += size;
   flow->Meter(0, size);
   flow->lingered_ += size;
   flow->Touch();

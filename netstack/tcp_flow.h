@@ -66,6 +66,8 @@ class TcpFlow {
   uint64_t id() const { return id_; }
   tcp_pcb* pcb() const { return pcb_; }
   bool deciding() const { return held_syn_ != nullptr; }
+  /// Whether the flow only goes on to deliver the rest.
+  bool closing() const { return lingering_ || guest_finished_ || finish_wanted_; }
   /// The size of the segments that the guest takes.
   uint16_t segment_size() const { return segment_size_; }
   /// Whether OnFlowEnd is owed, and for what.

@@ -81,13 +81,12 @@ void TcpLayer::Refuse(const Packet& packet, const TcpSegment& segment) {
 }
 
 void TcpLayer::Start(const Packet& packet, const TcpSegment& syn) {
-  const StackOptions& options = shared_.options;
-  if (shared_.stats.tcp_flows >= options.max_tcp_flows ||
-      deciding_count_ >= options.max_tcp_deciding) {
-    shared_.stats.Count(Drop::kFlowLimit);
+  const FlowKey key = FlowKey::Of(packet, syn.source_port, syn.destination_port);
+  if (const auto why = Overfull()) {
+    shared_.stats.Count(*why);
+    shared_.decider.OnFlowRefused(key.Info(0, Transport::kTcp), *why);
     return Refuse(packet, syn);
   }
-  const FlowKey key = FlowKey::Of(packet, syn.source_port, syn.destination_port);
   if (TcpFlow* old = table_.Find(key)) Forget(*old);  // Dead, to be buried at this turn's end.
   auto* flow = new TcpFlow(*this, key, shared_.next_id++);
   table_.Insert(flow);
@@ -96,6 +95,17 @@ void TcpLayer::Start(const Packet& packet, const TcpSegment& syn) {
   ++shared_.stats.tcp_decided;
   ++deciding_count_;
   flow->Decide(packet, syn);
+}
+
+/// Why no connection can be added now.
+std::optional<Drop> TcpLayer::Overfull() {
+  const StackOptions& options = shared_.options;
+  if (shared_.stats.tcp_flows >= options.max_tcp_flows ||
+      deciding_count_ >= options.max_tcp_deciding) {
+    return Drop::kFlowLimit;
+  }
+  if (!shared_.new_flows.Allow(shared_.loop.now())) return Drop::kFlowRate;
+  return std::nullopt;
 }
 
 void TcpLayer::Forget(TcpFlow& flow) {

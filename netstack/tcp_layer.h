@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -31,6 +32,17 @@ class TcpLayer final : private LwipPort::Output {
   /// Ends the flow ID with a reset on both sides. False if there is none.
   bool Cut(uint64_t id);
 
+  /// Calls VISIT with each connection that has not ended.
+  template <class Visit>
+  void ForEach(Visit visit) const {
+    table_.ForEach([&visit](const TcpFlow& flow) {
+      if (!flow.dead) visit(flow);
+    });
+    for (const TcpFlow* flow : forgotten_) {
+      if (!flow->dead) visit(*flow);
+    }
+  }
+
   // For flows.
 
   Shared& shared() { return shared_; }
@@ -56,6 +68,7 @@ class TcpLayer final : private LwipPort::Output {
  private:
   void OnUnknown(const Packet& packet, const TcpSegment& segment);
   void Start(const Packet& packet, const TcpSegment& syn);
+  std::optional<Drop> Overfull();
   void Refuse(const Packet& packet, const TcpSegment& segment);
   void OnLwipOutput(const pbuf& packet, bool v6) override;
   Offload MakeOffload(const pbuf& packet, bool v6);

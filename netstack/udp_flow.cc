@@ -139,6 +139,7 @@ void UdpFlow::Deliver(std::span<const uint8_t> payload) {
   deadline_.Refresh();
   if (!Meter(payload.size(), 0)) return;
   bytes_up_ += payload.size();
+  layer_.shared().stats.bytes_from_guest += payload.size();
   if (state_ == State::kSpliced) {
     SendUp(payload);
   } else {
@@ -210,6 +211,7 @@ bool UdpFlow::Meter(uint64_t up, uint64_t down) {
 void UdpFlow::SendDown(std::span<const uint8_t> payload) {
   deadline_.Refresh();
   bytes_down_ += payload.size();
+  layer_.shared().stats.bytes_to_guest += payload.size();
   const FlowKey& key = table_node.key;
   std::array<uint8_t, kUdpHeader> header{};
   Store16(&header[0], key.destination_port);

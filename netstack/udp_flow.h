@@ -36,6 +36,7 @@ class UdpFlow {
   void End();
 
   uint64_t id() const { return id_; }
+  bool deciding() const { return state_ == State::kDeciding; }
   bool granted() const { return state_ == State::kSpliced || state_ == State::kServed; }
   FlowInfo info() const { return table_node.key.Info(id_, Transport::kUdp); }
   FlowStats stats() const;

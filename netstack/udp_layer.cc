@@ -40,24 +40,31 @@ void UdpLayer::Input(const Packet& packet) {
   const FlowKey key = FlowKey::Of(packet, Load16(&packet.payload[0]), Load16(&packet.payload[2]));
   UdpFlow* flow = table_.Find(key);
   if (flow == nullptr) {
-    flow = Start(key);
-    if (flow == nullptr) {
-      shared_.stats.Count(Drop::kFlowLimit);
-      shared_.icmp.Send(Unreachable::kProhibited, packet.whole, packet.v6);
-      return;
-    }
+    flow = Start(packet, key);
+    if (flow == nullptr) return;
   }
   flow->Input(packet, packet.payload.subspan(kUdpHeader));
 }
 
-UdpFlow* UdpLayer::Start(const FlowKey& key) {
-  if (table_.size() >= shared_.options.max_udp_flows && !MakeRoom()) return nullptr;
+UdpFlow* UdpLayer::Start(const Packet& packet, const FlowKey& key) {
+  if (table_.size() >= shared_.options.max_udp_flows && !MakeRoom()) {
+    return Refuse(packet, key, Drop::kFlowLimit);
+  }
+  if (!shared_.new_flows.Allow(shared_.loop.now())) return Refuse(packet, key, Drop::kFlowRate);
   auto* flow = new UdpFlow(*this, key, shared_.next_id++);
   table_.Insert(flow);
   ++shared_.stats.udp_flows;
   ++shared_.stats.udp_decided;
   flow->Decide();
   return flow;
+}
+
+/// No flow, for a reason that the guest and the decider are told.
+UdpFlow* UdpLayer::Refuse(const Packet& packet, const FlowKey& key, Drop why) {
+  shared_.stats.Count(why);
+  shared_.decider.OnFlowRefused(key.Info(0, Transport::kUdp), why);
+  shared_.icmp.Send(Unreachable::kProhibited, packet.whole, packet.v6);
+  return nullptr;
 }
 
 // A guest that scans must not lose its resolver: what is remembered of refusals goes first.

@@ -23,6 +23,12 @@ class UdpLayer {
   /// Ends the flow ID. False if there is none.
   bool Cut(uint64_t id);
 
+  /// Calls VISIT with each flow, refused ones that are remembered included.
+  template <class Visit>
+  void ForEach(Visit visit) const {
+    table_.ForEach([&visit](const UdpFlow& flow) { visit(flow); });
+  }
+
   /// Whether PACKET's lengths agree.
   static bool Valid(const Packet& packet);
 
@@ -39,7 +45,8 @@ class UdpLayer {
   void OnDead(UdpFlow& flow);
 
  private:
-  UdpFlow* Start(const FlowKey& key);
+  UdpFlow* Start(const Packet& packet, const FlowKey& key);
+  UdpFlow* Refuse(const Packet& packet, const FlowKey& key, Drop why);
   bool MakeRoom();
 
   Shared& shared_;

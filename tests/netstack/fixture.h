@@ -28,6 +28,7 @@ class FakeDecider final : public FlowDecider {
   void OnFlowEnd(const FlowInfo& flow, const FlowStats& stats) override {
     ended.emplace_back(flow, stats);
   }
+  void OnFlowRefused(const FlowInfo& flow, Drop why) override { refused.emplace_back(flow, why); }
 
   /// Gives the verdict on flow ID, which is waiting.
   void Answer(uint64_t id, FlowVerdict verdict);
@@ -36,6 +37,7 @@ class FakeDecider final : public FlowDecider {
   std::function<std::optional<FlowVerdict>(const FlowInfo&)> answer;
   std::vector<FlowInfo> asked;
   std::vector<std::pair<FlowInfo, FlowStats>> ended;
+  std::vector<std::pair<FlowInfo, Drop>> refused;
   int cancelled = 0;
 
  private:
