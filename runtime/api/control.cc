@@ -56,8 +56,9 @@ Result<ControlReply> Ask(std::string_view id, const ControlRequest& request,
   return reply;
 }
 
-/// The one id that SANDBOX is, or begins.
-Result<std::string> Complete(std::string_view sandbox) {
+}  // namespace
+
+Result<std::string> CompleteSandboxId(std::string_view sandbox) {
   auto ids = ListeningIds();
   if (!ids) return tl::unexpected(std::move(ids).error());
   std::vector<std::string> matching;
@@ -70,8 +71,6 @@ Result<std::string> Complete(std::string_view sandbox) {
   return Fail(Code::kInvalid, std::string(sandbox) + " begins the ids of " +
                                   std::to_string(matching.size()) + " sandboxes; write more of it");
 }
-
-}  // namespace
 
 Result<UniqueFd> ConnectToControl(uid_t owner, std::string_view id) {
   const std::string missing =
@@ -111,7 +110,7 @@ Result<std::vector<RunningSandbox>> ListSandboxes() {
 
 Result<ControlReply> AskSandbox(std::string_view sandbox, const ControlRequest& request,
                                 const UniqueFd& attached) {
-  auto id = Complete(sandbox);
+  auto id = CompleteSandboxId(sandbox);
   if (!id) return tl::unexpected(std::move(id).error());
   return Ask(*id, request, attached);
 }

@@ -27,6 +27,9 @@ Result<std::vector<RunningSandbox>> ListSandboxes();
 Result<runtime::ControlReply> AskSandbox(std::string_view sandbox, const runtime::ControlRequest& request,
                                          const UniqueFd& attached = UniqueFd());
 
+/// The id that SANDBOX is, or begins; SANDBOX itself where there is none. kInvalid when it begins several.
+Result<std::string> CompleteSandboxId(std::string_view sandbox);
+
 /// A connection to sandbox ID of OWNER. kNotFound when no such sandbox runs; kDenied when whoever
 /// listens there is not OWNER.
 Result<UniqueFd> ConnectToControl(uid_t owner, std::string_view id);

@@ -24,5 +24,7 @@ void AddLs(CLI::App& app, Run& run);
 void AddSecret(CLI::App& app, Run& run);
 void AddApprovals(CLI::App& app, Run& run);
 void AddPort(CLI::App& app, Run& run);
+void AddFlows(CLI::App& app, Run& run);
+void AddStats(CLI::App& app, Run& run);
 
 }  // namespace sallyport::cli

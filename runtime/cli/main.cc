@@ -38,6 +38,8 @@ int main(int argc, char** argv) {
   sallyport::cli::AddSecret(app, run);
   sallyport::cli::AddApprovals(app, run);
   sallyport::cli::AddPort(app, run);
+  sallyport::cli::AddFlows(app, run);
+  sallyport::cli::AddStats(app, run);
   sallyport::cli::AddAudit(app, run);
   sallyport::cli::AddWhy(app, run);
   try {

@@ -202,6 +202,7 @@ AuditLog::~AuditLog() {
 }
 
 void AuditLog::Write(const AuditRecord& record) {
+  ++counts_[{record.transport, record.direction, record.allowed, record.reason}];
   if (!healthy()) return;
   const Clock::time_point now = options_.now();
   if (record.allowed && !TakeSlot(now)) {  // Counted only; no text is made of it.

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <chrono>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <list>
+#include <map>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -74,6 +76,17 @@ class AuditLog : public AuditSink {
   /// What made the log unhealthy; empty while it is healthy.
   const std::string& failure() const { return failure_; }
 
+  /// How many decisions of a kind there were, written or only counted.
+  struct Count {
+    std::string transport;
+    std::string direction;
+    bool allowed = false;
+    Reason reason = Reason::kAllowed;
+    auto operator<=>(const Count&) const = default;
+  };
+  using Counts = std::map<Count, uint64_t>;
+  const Counts& counts() const { return counts_; }
+
  private:
   /// A kind of denial that was told one window before DUE, and how often it came again since.
   struct Kind {
@@ -105,6 +118,7 @@ class AuditLog : public AuditSink {
   const Options options_;
   std::string sandbox_json_;  // "sandbox":"…", or empty.
   std::string failure_;
+  Counts counts_;  // Bounded by the words there are: transports, directions and reasons.
 
   Kinds kinds_;                                                    // Oldest window first.
   std::unordered_map<std::string_view, Kinds::iterator> by_body_;  // Keys point into kinds_.

@@ -178,13 +178,13 @@ Pending Gate::Decide(const FlowInfo& flow, std::function<void(FlowVerdict)> done
 FlowVerdict Gate::DecideNow(const FlowInfo& flow, policy::Facts& facts, Next& next) {
   const auto& target = flow.destination;
   if (target.port == kDnsPort && IsGateway(target.address)) {
-    open_[flow.id].audited_elsewhere = true;
+    OpenOwn(flow, "gate: dns");
     if (flow.transport == Transport::kUdp) return ServeFlow{&dns_};
     return AcceptFlow{[this, flow](std::unique_ptr<Stream> stream) { dns_.Serve(flow, std::move(stream)); }};
   }
 
   if (target.port == kProxyPort && flow.transport == Transport::kTcp && IsGateway(target.address)) {
-    open_[flow.id].audited_elsewhere = true;
+    OpenOwn(flow, "gate: proxy");
     return AcceptFlow{[this, flow](std::unique_ptr<Stream> stream) {
       proxy_.Serve(std::move(stream), flow.id, flow.source, flow.destination);
     }};
@@ -280,6 +280,8 @@ FlowVerdict Gate::Deny(const FlowInfo& flow, const policy::Facts& facts, const R
 FlowVerdict Gate::Intercept(const FlowInfo& flow, mitm::HttpFlow http) {
   Open open;
   open.audited_elsewhere = true;
+  open.record = RecordOf(flow, http.facts);  // Only to be looked at: see NoteOf().
+  open.record.rule = http.refusal ? http.refusal->rule : http.verdict.rule;
   open.pinned = http.facts.name;
   open.refused = http.refusal.has_value();
   open.decided.push_back(http.facts);
@@ -343,6 +345,31 @@ void Gate::OnFlowEnd(const FlowInfo& flow, const FlowStats& stats) {
     services_.audit.Write(open.record);
   }
   Close(flow.id);
+}
+
+/// A service of the gate's own, which records each question or request by itself.
+void Gate::OpenOwn(const FlowInfo& flow, const char* what) {
+  Open& open = open_[flow.id];
+  open.audited_elsewhere = true;
+  open.record.rule = what;
+}
+
+/// Without what tells these apart, so that a flood is few lines: they are counted as one.
+void Gate::OnFlowRefused(const FlowInfo& flow, netstack::Drop why) {
+  AuditRecord record;
+  record.transport = ToString(flow.transport);
+  record.reason = Reason::kLimit;
+  record.detail = why == netstack::Drop::kFlowRate
+                      ? "more new flows in a second than a sandbox may begin"
+                      : "as many flows as a sandbox may have are open";
+  services_.audit.Write(record);
+}
+
+Gate::FlowNote Gate::NoteOf(uint64_t flow) const {
+  const auto found = open_.find(flow);
+  if (found == open_.end()) return {};
+  const AuditRecord& record = found->second.record;
+  return {.name = record.name, .address = record.address, .rule = record.rule};
 }
 
 AuditRecord Gate::RecordOf(const FlowInfo& flow, const policy::Facts& facts) const {

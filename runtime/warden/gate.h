@@ -51,6 +51,15 @@ class Gate : public netstack::FlowDecider {
 
   Pending Decide(const netstack::FlowInfo& flow, std::function<void(netstack::FlowVerdict)> done) override;
   void OnFlowEnd(const netstack::FlowInfo& flow, const netstack::FlowStats& stats) override;
+  void OnFlowRefused(const netstack::FlowInfo& flow, netstack::Drop why) override;
+
+  /// What is known of an open flow besides what the stack knows.
+  struct FlowNote {
+    std::string name;                  ///< Empty when the flow has none.
+    std::optional<IpAddress> address;  ///< Dialled; never a synthetic one.
+    std::string rule;                  ///< What granted it; "gate: dns", "gate: proxy" for our own.
+  };
+  FlowNote NoteOf(uint64_t flow) const;
 
   /// CUT ends a flow by its id; for those whose `lifetime` is over. Without it they go on.
   void CutWith(std::function<void(uint64_t)> cut) { cut_ = std::move(cut); }
@@ -87,6 +96,7 @@ class Gate : public netstack::FlowDecider {
   netstack::FlowVerdict OnDialed(const netstack::FlowInfo& flow, Result<Dialed> dialed);
   std::unique_ptr<FlowMeter> MeterOf(uint64_t flow, Open& open);
   std::optional<Refusal> AdmitName(const HostName& name, const policy::NameVerdict& verdict);
+  void OpenOwn(const netstack::FlowInfo& flow, const char* what);
   AuditRecord RecordOf(const netstack::FlowInfo& flow, const policy::Facts& facts) const;
   void OnProxyGrant(const policy::Facts& facts);
   void KeepOpen(uint64_t flow, Open open);

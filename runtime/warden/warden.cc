@@ -437,6 +437,14 @@ Status Warden::ServeCommands() {
       .forget = [this](const std::string& name) { if (keeper_) keeper_->Forget(name); },
       .in_force = [this](const std::function<void()>& replace) { return PutInForce(replace); }});
   port_commands_.emplace(*ports_, *audit_);
+  look_commands_.emplace(LookCommands::Services{.loop = *loop_,
+                                                .engine = *engine_,
+                                                .audit = *audit_,
+                                                .approvals = *approvals_,
+                                                .ports = *ports_,
+                                                .stack = stack_.get(),
+                                                .gate = gate_.get(),
+                                                .interceptor = interceptor_.get()});
   auto server = ControlServer::Create(*loop_, std::move(descriptors_.commands), launch_.owner,
                                       [this](const ControlRequest& request, UniqueFd attached) {
                                         return OnCommand(request, std::move(attached));
@@ -483,6 +491,7 @@ ControlReply Warden::OnCommand(const ControlRequest& request, UniqueFd attached)
   }
   if (ApprovalCommands::Knows(request.verb)) return approval_commands_->Run(request);
   if (PortCommands::Knows(request.verb)) return port_commands_->Run(request, std::move(attached));
+  if (LookCommands::Knows(request.verb)) return look_commands_->Run(request);
   if (request.verb == "audit file") return ContinueAudit(std::move(attached));
   if (request.verb == "policy file") {
     return {.done = true, .text = launch_.policy_folder + "/" + launch_.policy_name, .rows = {}};
@@ -613,6 +622,7 @@ void Warden::Fail(int exit_code, std::string why) {
 
 void Warden::End(FrameType type, uint32_t stream, std::string payload) {
   if (std::exchange(ended_, true)) return;
+  control_server_.reset();  // Its commands look at what goes now.
   // Connections before the stack that carries them; each writes its last audit record.
   interceptor_.reset();
   stack_.reset();

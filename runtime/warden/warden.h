@@ -25,6 +25,7 @@
 #include "runtime/warden/frame_channel.h"
 #include "runtime/warden/gate.h"
 #include "runtime/warden/launch.h"
+#include "runtime/warden/look_commands.h"
 #include "runtime/warden/policy_reload.h"
 #include "runtime/warden/port_commands.h"
 #include "runtime/warden/published_ports.h"
@@ -134,6 +135,7 @@ class Warden {
   std::optional<ApprovalCommands> approval_commands_;
   std::optional<PolicyReload> reload_;
   std::optional<PortCommands> port_commands_;
+  std::optional<LookCommands> look_commands_;
   std::unique_ptr<ControlServer> control_server_;
   Loop::Handle timeout_;
   Loop::Handle audit_timer_;
