@@ -585,7 +585,9 @@ TEST_CASE("log cuts what is long, takes bytes of any kind, and refuses what is n
   end))");
   std::vector<std::string> told;
   policy.engine().SetLog([&told](const LogLine& line) { told.push_back(line.message); });
-  for (const uint16_t port : {22, 23, 24}) CHECK(policy.Action(Policy::Named("a.example", port)) == "raw");
+  for (const uint16_t port : std::initializer_list<uint16_t>{22, 23, 24}) {
+    CHECK(policy.Action(Policy::Named("a.example", port)) == "raw");
+  }
   REQUIRE(told.size() == 3);
   CHECK(told[0].size() == kMaxLogMessage);
   CHECK(told[1] == std::string("\0\xff\n", 3));

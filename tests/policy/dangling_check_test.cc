@@ -25,7 +25,7 @@ TEST_CASE("a host of a secret that no rule grants is a warning; one that overlap
                             "allow.http { host = '*.example.com' }", "allow.http { host = any }",
                             "ask.http { host = { 'a.example.com', '*.b.example.com' } }"}) {
     INFO(rules);
-    CHECK(Diagnose(std::string(kSecret) + rules) == "");
+    CHECK_FALSE(Contains(Diagnose(std::string(kSecret) + rules), "secret"));
   }
 }
 
