@@ -52,6 +52,10 @@ void Neighbours::InputArp(std::span<const uint8_t> packet) {
 }
 
 bool Neighbours::IsDiscovery(const Packet& packet) {
+  return !packet.fragment && IsDiscoveryMessage(packet);
+}
+
+bool Neighbours::IsDiscoveryMessage(const Packet& packet) {
   return packet.v6 && packet.protocol == kProtocolIcmp6 && !packet.payload.empty() &&
          packet.payload[0] >= kRouterSolicitation && packet.payload[0] <= kRedirect;
 }

@@ -17,8 +17,10 @@ class Neighbours {
   /// Takes an ARP packet.
   void InputArp(std::span<const uint8_t> packet);
 
-  /// Whether PACKET belongs to neighbour or router discovery.
+  /// Whether PACKET belongs to neighbour or router discovery. No fragment does (RFC 6980).
   static bool IsDiscovery(const Packet& packet);
+  /// Whether the message that begins in PACKET would.
+  static bool IsDiscoveryMessage(const Packet& packet);
   /// Takes such a packet, of verified checksum.
   void InputDiscovery(const Packet& packet);
 

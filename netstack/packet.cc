@@ -22,16 +22,19 @@ std::variant<Packet, Drop> ParseIpv4(std::span<uint8_t> bytes) {
   checksum.Add(bytes.first(header));
   if (checksum.Finish() != 0) return Drop::kChecksum;
 
+  const uint16_t part = Load16(&bytes[6]);
   return Packet{.v6 = false,
-                .fragment = (Load16(&bytes[6]) & (kMoreFragments | kFragmentOffset)) != 0,
+                .fragment = (part & (kMoreFragments | kFragmentOffset)) != 0,
                 .protocol = bytes[9],
                 .hop_limit = bytes[8],
+                .part = {.id = Load16(&bytes[4]),
+                         .offset = size_t{8} * (part & kFragmentOffset),
+                         .more = (part & kMoreFragments) != 0},
                 .whole = bytes.first(total),
                 .payload = bytes.subspan(header, total - header)};
 }
 
-// What IANA lists as extension headers. Guests have no need of any: fragments are the only common
-// one, and a datagram that must be one can go over IPv4 or be smaller.
+// What IANA lists as extension headers, but for the Fragment header. Guests have no need of any.
 bool IsExtensionHeader(uint8_t protocol) {
   switch (protocol) {
     case 0:    // Hop-by-hop options; multicast listener reports carry it.
@@ -48,20 +51,36 @@ bool IsExtensionHeader(uint8_t protocol) {
   }
 }
 
+// PACKET, whose payload begins with a Fragment header (RFC 8200, section 4.5), without that.
+std::variant<Packet, Drop> ParseFragmentHeader(Packet packet) {
+  if (packet.payload.size() < kFragmentHeaderSize) return Drop::kMalformed;
+  const std::span<const uint8_t> header = packet.payload;
+  const uint16_t part = Load16(&header[2]);
+  packet.fragment = true;
+  packet.protocol = header[0];
+  packet.part = {
+      .id = Load32(&header[4]), .offset = size_t{part} & 0xfff8, .more = (part & 1) != 0};
+  packet.payload = packet.payload.subspan(kFragmentHeaderSize);
+  if (packet.protocol == kProtocolFragment || IsExtensionHeader(packet.protocol)) {
+    return Drop::kHeaderOption;
+  }
+  return packet;
+}
+
 std::variant<Packet, Drop> ParseIpv6(std::span<uint8_t> bytes) {
-  constexpr uint8_t kFragmentHeader = 44;
   if (bytes.size() < kIpv6Header || bytes[0] >> 4 != 6) return Drop::kMalformed;
   const size_t payload = Load16(&bytes[4]);
   if (payload > bytes.size() - kIpv6Header) return Drop::kMalformed;
   const uint8_t protocol = bytes[6];
-  if (protocol == kFragmentHeader) return Drop::kFragment;
   if (IsExtensionHeader(protocol)) return Drop::kHeaderOption;
 
-  return Packet{.v6 = true,
-                .protocol = protocol,
-                .hop_limit = bytes[7],
-                .whole = bytes.first(kIpv6Header + payload),
-                .payload = bytes.subspan(kIpv6Header, payload)};
+  const Packet packet{.v6 = true,
+                      .protocol = protocol,
+                      .hop_limit = bytes[7],
+                      .whole = bytes.first(kIpv6Header + payload),
+                      .payload = bytes.subspan(kIpv6Header, payload)};
+  if (protocol == kProtocolFragment) return ParseFragmentHeader(packet);
+  return packet;
 }
 
 }  // namespace
@@ -94,6 +113,10 @@ bool IsMulticast(std::span<const uint8_t> address) {
   const bool broadcast =
       std::all_of(address.begin(), address.end(), [](uint8_t b) { return b == 255; });
   return broadcast || (address[0] >= 224 && address[0] < 240);  // 240/4 is reserved, but unicast.
+}
+
+bool IsLinkLocal(std::span<const uint8_t> v6) {
+  return v6[0] == 0xfe && (v6[1] & 0xc0) == 0x80;
 }
 
 bool IsUnspecified(std::span<const uint8_t> address) {

@@ -26,10 +26,6 @@ uint64_t RandomSeed() {
   return seed;
 }
 
-bool IsLinkLocal(std::span<const uint8_t> v6) {
-  return v6[0] == 0xfe && (v6[1] & 0xc0) == 0x80;
-}
-
 Status CheckOptions(const StackOptions& options) {
   if (!options.guest_v4.is_v4() || !options.gateway_v4.is_v4() || !options.guest_v6.is_v6() ||
       !options.gateway_v6.is_v6()) {
@@ -64,7 +60,7 @@ class Stack::Impl {
         shared_{loop, decider, options_, stats_, wire_, icmp_, budget_, RandomSeed()},
         rx_pool_(budget_),
         tcp_(shared_, rx_pool_),
-        fragments_(loop, tcp_.lwip(), options_, stats_),
+        fragments_(loop, options_, stats_),
         udp_(shared_) {}
 
   Status Start() {

@@ -13,12 +13,12 @@ enum class Drop {
   kSpoofed,       ///< A source that is not the guest's.
   kNotForUs,      ///< Another station's frame, multicast, or an unknown protocol of the link.
   kChecksum,      ///< A wrong checksum.
-  kHeaderOption,  ///< IPv4 options or IPv6 extension headers.
-  kFragment,      ///< IPv6 and TCP fragments, or more IPv4 ones than are kept.
+  kHeaderOption,  ///< IPv4 options, or IPv6 extension headers but one Fragment header.
+  kFragment,      ///< Fragments that overlap, never became whole, are too many, or are TCP's.
   kFlowLimit,     ///< A limit on the number of flows.
   kFlowRate,      ///< More new flows in a second than StackOptions says.
   kMemoryLimit,   ///< StackOptions::max_buffered_bytes, or a queue's own bound.
-  kTooLarge,      ///< A datagram that the link can't carry.
+  kTooLarge,      ///< A datagram or message that no IP packet can hold.
   kLinkFull,      ///< The link did not take a frame.
   kSocketFull,    ///< A host's socket did not take a datagram.
   kRateLimited,   ///< An ICMP error that was not sent.

@@ -1,7 +1,7 @@
 #include "netstack/wire.h"
 
 #include <algorithm>
-#include <cstring>
+#include <utility>
 
 #include "netstack/byte_order.h"
 #include "netstack/checksum.h"
@@ -46,6 +46,28 @@ std::span<uint8_t> MakeIpHeader(std::span<const uint8_t> source,
   return storage;
 }
 
+using FragmentHeaders = std::array<uint8_t, kIpv6Header + kFragmentHeaderSize>;
+
+// IP_HEADER, for PART of PIECE bytes; for IPv6 with a Fragment header behind it.
+std::span<uint8_t> MakeFragmentHeaders(std::span<const uint8_t> ip_header, const FragmentPart& part,
+                                       size_t piece, FragmentHeaders& storage) {
+  std::ranges::copy(ip_header, storage.begin());
+  if (ip_header.size() == kIpv4Header) {
+    const auto ip = std::span(storage).first<kIpv4Header>();
+    const size_t more = part.more ? kMoreFragments : 0;
+    FinishIpv4(ip, ip.size() + piece, static_cast<uint16_t>(part.id),
+               static_cast<uint16_t>(more | part.offset / 8));
+    return ip;
+  }
+  uint8_t* fragment = &storage[kIpv6Header];
+  fragment[0] = std::exchange(storage[6], kProtocolFragment);
+  fragment[1] = 0;
+  Store16(fragment + 2, part.offset | (part.more ? 1 : 0));
+  Store32(fragment + 4, part.id);
+  Store16(&storage[4], kFragmentHeaderSize + piece);
+  return storage;
+}
+
 }  // namespace
 
 Wire::Wire(Link& link, const StackOptions& options, StackStats& stats)
@@ -80,7 +102,8 @@ void Wire::SendTransport(std::span<const uint8_t> source, std::span<const uint8_
   const size_t payload = header.size() + data.size();
   const size_t total = payload + (v6 ? kIpv6Header : kIpv4Header);
   const bool fits = total <= mtu_;
-  if (total > 65535 || (v6 && !fits)) return stats_.Count(Drop::kTooLarge);
+  // An IPv4 packet's length counts its header, an IPv6 packet's doesn't.
+  if ((v6 ? payload : total) > 65535) return stats_.Count(Drop::kTooLarge);
 
   Checksum checksum;
   if (protocol != kProtocolIcmp) {
@@ -104,8 +127,8 @@ void Wire::SendTransport(std::span<const uint8_t> source, std::span<const uint8_
   IpHeader storage;
   const std::span<uint8_t> ip =
       MakeIpHeader(source, destination, protocol, payload, hop_limit, storage);
-  if (!v6 && !fits) return SendFragments(ip, header, data);
-  if (!v6) FinishIpv4(ip, total, next_id_++, kDontFragment);
+  if (!fits) return SendFragments(ip, header, data);
+  if (!v6) FinishIpv4(ip, total, static_cast<uint16_t>(next_id_++), kDontFragment);
   Parts parts;
   parts.Add(ip.data(), ip.size());
   parts.Add(header.data(), header.size());
@@ -115,24 +138,24 @@ void Wire::SendTransport(std::span<const uint8_t> source, std::span<const uint8_
 
 void Wire::SendFragments(std::span<const uint8_t> ip_header, std::span<const uint8_t> header,
                          std::span<const uint8_t> data) {
+  const bool v6 = ip_header.size() == kIpv6Header;
+  const size_t headers = v6 ? kIpv6Header + kFragmentHeaderSize : kIpv4Header;
   // HEADER has a multiple of 8 bytes or not: pieces are cut from both as if they were one.
-  const size_t piece_limit = (mtu_ - kIpv4Header) / 8 * 8;
+  const size_t piece_limit = (mtu_ - headers) / 8 * 8;
   const size_t payload = header.size() + data.size();
-  const uint16_t id = next_id_++;
+  const uint32_t id = next_id_++;
   for (size_t at = 0; at < payload; at += piece_limit) {
     const size_t piece = std::min(piece_limit, payload - at);
-    const bool last = at + piece == payload;
-    std::array<uint8_t, kIpv4Header> ip;
-    std::ranges::copy(ip_header, ip.begin());
-    FinishIpv4(ip, ip.size() + piece, id,
-               static_cast<uint16_t>((last ? 0 : kMoreFragments) | at / 8));
+    const FragmentPart part{.id = id, .offset = at, .more = at + piece < payload};
+    FragmentHeaders storage;
+    const std::span<uint8_t> front = MakeFragmentHeaders(ip_header, part, piece, storage);
     Parts parts;
-    parts.Add(ip.data(), ip.size());
+    parts.Add(front.data(), front.size());
     const size_t of_header = at < header.size() ? std::min(piece, header.size() - at) : 0;
     if (of_header > 0) parts.Add(&header[at], of_header);
     const size_t data_at = at + of_header - header.size();
     parts.Add(data.data() + data_at, piece - of_header);
-    Send(EtherType::kIpv4, parts);
+    Send(v6 ? EtherType::kIpv6 : EtherType::kIpv4, parts);
   }
 }
 

@@ -45,7 +45,8 @@ class Wire {
   void Send(EtherType type, Parts& parts, const Offload& offload = {});
 
   /// Sends DATA in a UDP datagram or an ICMP message with HEADER, whose checksum field lies at
-  /// CHECKSUM_OFFSET and is filled in here. Addresses have 4 or 16 bytes.
+  /// CHECKSUM_OFFSET and is filled in here; in fragments if it does not fit the MTU. Addresses have
+  /// 4 or 16 bytes.
   void SendTransport(std::span<const uint8_t> source, std::span<const uint8_t> destination,
                      uint8_t protocol, std::span<uint8_t> header, size_t checksum_offset,
                      std::span<const uint8_t> data, uint8_t hop_limit = kHopLimit);
@@ -58,7 +59,7 @@ class Wire {
   const unsigned mtu_;
   StackStats& stats_;
   std::array<uint8_t, 12> addresses_;  // Destination and source of every frame.
-  uint16_t next_id_ = 0;
+  uint32_t next_id_ = 0;
 
   void SendFragments(std::span<const uint8_t> ip_header, std::span<const uint8_t> header,
                      std::span<const uint8_t> data);

@@ -1,13 +1,13 @@
 #pragma once
 
 // How lwIP is built for Sallyport: no operating system underneath, TCP only, both IP versions, one
-// interface. ARP, neighbour discovery, ICMP and UDP are ours (netstack/*.cc).
+// interface. ARP, neighbour discovery, fragments, ICMP and UDP are ours (netstack/*.cc).
 
 #define NO_SYS 1
 #define SYS_LIGHTWEIGHT_PROT 0
 #define LWIP_SOCKET 0
 #define LWIP_NETCONN 0
-// tcp_tmr() and ip_reass_tmr() are called by us, and only when there is need.
+// tcp_tmr() is called by us, and only when there is need.
 #define LWIP_TIMERS 0
 #define LWIP_SINGLE_NETIF 1
 #define LWIP_STATS 0
@@ -42,11 +42,8 @@
 #define LWIP_UDP 0
 #define LWIP_DHCP 0
 #define LWIP_DNS 0
-#define IP_FRAG 1
-#define IP_REASSEMBLY 1
-// 46 fragments of 1500 bytes make the largest datagram; two may be under way.
-#define IP_REASS_MAX_PBUFS 96
-#define MEMP_NUM_REASSDATA 32
+#define IP_FRAG 0
+#define IP_REASSEMBLY 0
 
 // Checksums are switched off at run time where the link computes them.
 #define LWIP_CHECKSUM_CTRL_PER_NETIF 1

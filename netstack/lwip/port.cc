@@ -11,7 +11,6 @@
 extern "C" {
 #include "lwip/init.h"
 #include "lwip/ip.h"
-#include "lwip/ip4_frag.h"
 #include "lwip/tcp.h"
 }
 

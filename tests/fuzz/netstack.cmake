@@ -1,1 +1,2 @@
 sallyport_fuzz(netstack netstack_fuzz.cc sallyport::netstack)
+sallyport_fuzz(netstack_reassembly netstack_reassembly_fuzz.cc sallyport::netstack)

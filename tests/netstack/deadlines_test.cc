@@ -199,7 +199,7 @@ TEST_CASE("a refused datagram flow is refused for 5 seconds, then asked about ag
 }
 
 TEST_CASE("half of a datagram waits for the other for some seconds, and no longer") {
-  for (const auto& [wait, joined] : {std::pair(10s, true), std::pair(20s, false)}) {
+  for (const auto& [wait, joined] : {std::pair(29s, true), std::pair(31s, false)}) {
     CAPTURE(joined);
     Timed test;
     Silent service;
@@ -214,6 +214,7 @@ TEST_CASE("half of a datagram waits for the other for some seconds, and no longe
     test.net.Settle();
     CHECK(service.payloads ==
           (joined ? std::vector<std::string>{data} : std::vector<std::string>()));
+    CHECK(test.net.stack->stats().dropped(Drop::kFragment) == (joined ? 0 : 1));
     test.net.stack.reset();
   }
 }

@@ -79,6 +79,7 @@ Seen Read(const Bytes& frame) {
   REQUIRE(packet.whole.size() == rest.size());
   seen.v6 = packet.v6;
   seen.protocol = packet.protocol;
+  seen.part = packet.part;
   seen.source = ToIpAddress(packet.source());
   seen.destination = ToIpAddress(packet.destination());
   seen.message.assign(packet.payload.begin(), packet.payload.end());
@@ -134,21 +135,35 @@ Bytes IpPacket(const IpAddress& destination, uint8_t protocol, const Bytes& mess
   return packet;
 }
 
+Bytes FragmentFrame(const IpAddress& destination, uint8_t protocol, const FragmentFields& fields,
+                    const Bytes& bytes) {
+  if (destination.is_v6()) {
+    Bytes message(8);
+    message[0] = protocol;
+    Store16(&message[2], fields.offset | (fields.more ? 1 : 0));
+    Store32(&message[4], fields.id);
+    message.insert(message.end(), bytes.begin(), bytes.end());
+    return IpFrame(destination, kProtocolFragment, message);
+  }
+  Bytes packet = IpPacket(destination, protocol, bytes);
+  Store16(&packet[4], fields.id);
+  Store16(&packet[6], (fields.more ? 0x2000 : 0) | fields.offset / 8);
+  Store16(&packet[10], 0);
+  Checksum checksum;
+  checksum.Add(std::span(packet).first(20));
+  Store16(&packet[10], checksum.Finish());
+  return EthernetFrame(0x0800, packet);
+}
+
 std::vector<Bytes> Fragments(const IpAddress& destination, uint8_t protocol, const Bytes& message) {
+  const size_t limit = destination.is_v4() ? 1480 : 1448;
   std::vector<Bytes> frames;
-  for (size_t at = 0; at < message.size(); at += 1480) {
-    const size_t size = std::min<size_t>(1480, message.size() - at);
-    Bytes packet = IpPacket(destination, protocol,
-                            Bytes(message.begin() + static_cast<ptrdiff_t>(at),
-                                  message.begin() + static_cast<ptrdiff_t>(at + size)));
-    const bool last = at + size == message.size();
-    Store16(&packet[4], 77);
-    Store16(&packet[6], (last ? 0 : 0x2000) | at / 8);
-    Store16(&packet[10], 0);
-    Checksum checksum;
-    checksum.Add(std::span(packet).first(20));
-    Store16(&packet[10], checksum.Finish());
-    frames.push_back(EthernetFrame(0x0800, packet));
+  for (size_t at = 0; at < message.size(); at += limit) {
+    const size_t size = std::min(limit, message.size() - at);
+    frames.push_back(FragmentFrame(destination, protocol,
+                                   {.offset = at, .more = at + size < message.size()},
+                                   Bytes(message.begin() + static_cast<ptrdiff_t>(at),
+                                         message.begin() + static_cast<ptrdiff_t>(at + size))));
   }
   return frames;
 }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "netstack/memory_link.h"
+#include "netstack/packet.h"
 #include "netstack/stack.h"
 
 namespace sallyport::netstack {
@@ -35,6 +36,7 @@ struct Seen {
   uint16_t ether_type = 0;
   bool v6 = false;
   uint8_t protocol = 0;
+  FragmentPart part;  ///< Of a fragment, whose `message` is no whole one.
   IpAddress source;
   IpAddress destination;
   Bytes message;  ///< ARP packet, or what follows the IP header.
@@ -60,7 +62,15 @@ Bytes IpPacket(const IpAddress& destination, uint8_t protocol, const Bytes& mess
 /// A frame with such a packet.
 Bytes IpFrame(const IpAddress& destination, uint8_t protocol, const Bytes& message,
               std::optional<IpAddress> source = std::nullopt);
-/// Frames with the fragments of such a packet, of 1,480 bytes each; IPv4 only.
+/// A frame with a part of such a packet: BYTES, which stand at OFFSET of its message.
+struct FragmentFields {
+  uint32_t id = 77;
+  size_t offset = 0;
+  bool more = true;
+};
+Bytes FragmentFrame(const IpAddress& destination, uint8_t protocol, const FragmentFields& fields,
+                    const Bytes& bytes);
+/// Frames with the fragments of such a packet, of up to 1,480 bytes each.
 std::vector<Bytes> Fragments(const IpAddress& destination, uint8_t protocol, const Bytes& message);
 /// Messages, with their checksums.
 Bytes UdpMessage(const IpAddress& destination, uint16_t source_port, uint16_t destination_port,

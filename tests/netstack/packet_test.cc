@@ -81,7 +81,6 @@ TEST_CASE("IPv4 options, a wrong header checksum and IPv6 extension headers are 
     CHECK(DropOf(EtherType::kIpv6, IpPacket(Far(Ip::kV6), header, Bytes(16))) ==
           Drop::kHeaderOption);
   }
-  CHECK(DropOf(EtherType::kIpv6, IpPacket(Far(Ip::kV6), 44, Bytes(16))) == Drop::kFragment);
 }
 
 TEST_CASE("a TCP header must lie in its packet, have ports, and no flags beside SYN") {

@@ -6,6 +6,7 @@
 
 #include "fixture.h"
 #include "netstack/byte_order.h"
+#include "netstack/checksum.h"
 #include "netstack/packet.h"
 
 namespace sallyport::netstack {
@@ -14,6 +15,10 @@ namespace {
 void SendUdp(Fixture& net, Ip ip, std::string_view data, uint16_t source_port = 5000,
              uint16_t port = 53) {
   net.link->Push(IpFrame(Far(ip), kProtocolUdp, UdpMessage(Far(ip), source_port, port, data)));
+}
+
+IpAddress Guest(Ip ip) {
+  return ip == Ip::kV4 ? TestOptions().guest_v4 : TestOptions().guest_v6;
 }
 
 // Answers each datagram with itself, twice, and keeps the last reply.
@@ -216,37 +221,74 @@ TEST_CASE("lengths that disagree and wrong checksums are dropped") {
   CHECK(net.decider.asked.size() == 1);
 }
 
-TEST_CASE("a datagram in IPv4 fragments, in any order, is one datagram; so is the answer") {
-  Doubler service;
-  std::string data(60'000, 'x');
-  for (size_t at = 0; at < data.size(); ++at) data[at] = static_cast<char>(at * 7);
-  Fixture net;
-  net.decider.answer = [&](const FlowInfo&) { return ServeFlow{&service}; };
-  const Bytes message = UdpMessage(Far(Ip::kV4), 5000, 53, data);
-  std::vector<Bytes> frames = Fragments(Far(Ip::kV4), kProtocolUdp, message);
-  std::swap(frames.front(), frames.back());
-  for (const Bytes& frame : frames) net.link->Push(frame);
-  net.Settle();
-  REQUIRE(service.flows.size() == 1);
-  CHECK(net.decider.asked.size() == 1);
-  // The answer: 41 fragments, twice.
-  REQUIRE(net.seen.size() == 82);
-  Bytes answer;
-  for (size_t at = 0; at < 41; ++at) {
-    answer.insert(answer.end(), net.seen[at].message.begin(), net.seen[at].message.end());
+TEST_CASE("the largest datagram, in fragments of any order, is one datagram; so is the answer") {
+  for (const Ip ip : {Ip::kV4, Ip::kV6}) {
+    Doubler service;
+    std::string data(65'507, 'x');  // UDP's largest over IPv4.
+    for (size_t at = 0; at < data.size(); ++at) data[at] = static_cast<char>(at * 7);
+    Fixture net;
+    net.decider.answer = [&](const FlowInfo&) { return ServeFlow{&service}; };
+    const Bytes message = UdpMessage(Far(ip), 5000, 53, data);
+    std::vector<Bytes> frames = Fragments(Far(ip), kProtocolUdp, message);
+    std::swap(frames.front(), frames.back());
+    for (const Bytes& frame : frames) net.link->Push(frame);
+    net.Settle();
+    REQUIRE(service.flows.size() == 1);
+    CHECK(net.decider.asked.size() == 1);
+    // The answer, twice. Each fragment has been read by Read(): its lengths and sums are right.
+    const size_t count = ip == Ip::kV4 ? 45 : 46;
+    REQUIRE(net.seen.size() == 2 * count);
+    Bytes answer;
+    for (size_t at = 0; at < count; ++at) {
+      const Seen& seen = net.seen[at];
+      CHECK(seen.part.offset == answer.size());
+      CHECK(seen.part.id == net.seen[0].part.id);
+      CHECK(seen.part.more == (at + 1 < count));
+      answer.insert(answer.end(), seen.message.begin(), seen.message.end());
+    }
+    CHECK(std::string(answer.begin() + 8, answer.end()) == data);
+    CHECK(net.seen[count].part.id != net.seen[0].part.id);
+    // Its checksum is the whole datagram's.
+    Checksum checksum;
+    checksum.AddPseudoHeader(Far(ip).bytes(), Guest(ip).bytes(), kProtocolUdp, answer.size());
+    checksum.Add(answer);
+    CHECK(checksum.Finish() == 0);
   }
-  CHECK(std::string(answer.begin() + 8, answer.end()) == data);
 }
 
-TEST_CASE("a datagram that does not fit IPv6's link is dropped and counted") {
-  Doubler service;
+TEST_CASE("a datagram that no packet can hold is dropped and counted") {
+  for (const Ip ip : {Ip::kV4, Ip::kV6}) {
+    Doubler service;
+    Fixture net;
+    net.decider.answer = [&](const FlowInfo&) { return ServeFlow{&service}; };
+    SendUdp(net, ip, "x");
+    net.Settle();
+    const size_t largest = ip == Ip::kV4 ? 65'507 : 65'527;
+    service.last(std::string(largest, 'x'));
+    net.Settle();
+    CHECK(net.stack->stats().dropped(Drop::kTooLarge) == 0);
+    service.last(std::string(largest + 1, 'x'));
+    net.Settle();
+    CHECK(net.stack->stats().dropped(Drop::kTooLarge) == 1);
+  }
+}
+
+TEST_CASE("a datagram that the host's socket has no room for is dropped and counted") {
+  int ends[2];
+  REQUIRE(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
+  const UniqueFd theirs(ends[1]);  // Reads nothing.
+  auto ours = std::make_shared<UniqueFd>(ends[0]);
   Fixture net;
-  net.decider.answer = [&](const FlowInfo&) { return ServeFlow{&service}; };
-  SendUdp(net, Ip::kV6, "x");
+  net.decider.answer = [ours](const FlowInfo&) { return SpliceFlow{std::move(*ours)}; };
+  for (int count = 0; count < 2000; ++count) {
+    SendUdp(net, Ip::kV4, std::string(1000, 'x'));
+    if (count % 50 == 0) net.Settle();
+  }
   net.Settle();
-  service.last(std::string(1453, 'x'));
-  net.Settle();
-  CHECK(net.stack->stats().dropped(Drop::kTooLarge) == 1);
+  const auto& stats = net.stack->stats();
+  CHECK(stats.dropped(Drop::kSocketFull) > 0);
+  CHECK(stats.dropped(Drop::kSocketFull) < 2000);
+  CHECK(stats.udp_flows == 1);
 }
 
 TEST_CASE("a verdict that is not for datagrams denies") {
