@@ -211,6 +211,7 @@ void AddMasks(const SandboxConfig& config, const Engine& engine, const std::stri
     });
   }
   add(audit_file);
+  if (config.pcap_file) add(*config.pcap_file);
   if (const auto state = StateFolder()) add(*state);
 }
 
@@ -266,6 +267,24 @@ Result<std::string> AuditPath(const SandboxConfig& config) {
   if (!folder) return tl::unexpected(std::move(folder).error().In("audit log"));
   if (auto status = MakeFolders(*folder); !status) return tl::unexpected(std::move(status).error());
   return *folder + "/audit.jsonl";
+}
+
+/// The file for `--pcap`, empty and for the user alone; none where none is asked for.
+Result<UniqueFd> OpenCapture(const SandboxConfig& config, const Launch& launch) {
+  if (!config.pcap_file) return UniqueFd();
+  const std::string what = "--pcap " + *config.pcap_file;
+  if (!launch.network) return Fail(Code::kInvalid, what + ": a sandbox without a network has no frames");
+  // Without O_TRUNC: a file that is refused stays as it is. Non-blocking, because a FIFO would wait.
+  UniqueFd file(open(config.pcap_file->c_str(),
+                     O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600));
+  struct stat info {};
+  if (!file.valid() || fstat(file.get(), &info) != 0) return tl::unexpected(Error::FromErrno(what));
+  // A reader that is slow would hold up the gate.
+  if (!S_ISREG(info.st_mode)) return Fail(Code::kInvalid, what + ": not a regular file");
+  if (fchmod(file.get(), 0600) != 0 || ftruncate(file.get(), 0) != 0) {
+    return tl::unexpected(Error::FromErrno(what));
+  }
+  return file;
 }
 
 /// Hidden from a sandbox that sees its folder is the one file that is there at the start.
@@ -356,6 +375,8 @@ Result<Sandbox> Sandbox::Start(const SandboxConfig& config, WaitingWarden warden
   sandbox.audit.emplace(sandbox.audit_file, RotatesFor(sandbox.audit_file, launch));
   auto audit = sandbox.audit->Open();
   if (!audit) return tl::unexpected(std::move(audit).error());
+  auto capture = OpenCapture(config, launch);
+  if (!capture) return tl::unexpected(std::move(capture).error());
   AddMasks(config, engine, sandbox.audit_file, launch);
 
   auto values = Values(sources);
@@ -366,7 +387,8 @@ Result<Sandbox> Sandbox::Start(const SandboxConfig& config, WaitingWarden warden
                                            .audit = *std::move(audit),
                                            .values = *std::move(values),
                                            .commands = *std::move(commands),
-                                           .ports = *std::move(sockets)});
+                                           .ports = *std::move(sockets),
+                                           .capture = *std::move(capture)});
   if (!launched) return tl::unexpected(std::move(launched).error());
   sandbox.control = std::move(launched->control);
   sandbox.warden = launched->pid;

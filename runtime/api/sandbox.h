@@ -42,6 +42,8 @@ struct SandboxConfig {
   std::optional<std::string> audit_file;    ///< None: the state directory's audit.jsonl.
   bool learn = false;  ///< Open: allows what the policy does not cover, for policy_learn.h.
   std::vector<runtime::PublishedPort> ports;  ///< Host port 0: any that is free.
+  /// Where the guest's frames are captured (docs/capture.md). What was in the file is lost.
+  std::optional<std::string> pcap_file;
 };
 
 /// The program to run in it.

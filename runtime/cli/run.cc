@@ -47,6 +47,7 @@ struct RunOptions {
   std::vector<std::string> roots;
   std::string audit;
   std::vector<std::string> ports;
+  std::string pcap;
   bool verbose = false;
   std::string learn;
   std::vector<std::string> argv;
@@ -150,6 +151,7 @@ Result<SandboxConfig> MakeConfig(const RunOptions& options) {
   config.upstream_roots = options.roots;
   if (!options.audit.empty()) config.audit_file = options.audit;
   config.learn = !options.learn.empty();
+  if (!options.pcap.empty()) config.pcap_file = options.pcap;
   return config;
 }
 
@@ -352,6 +354,8 @@ void AddRun(CLI::App& app, Run& run, std::optional<Result<WaitingWarden>>& warde
                    "127.0.0.1, unless BIND says otherwise. HOST 0: any that is free")
       ->allow_extra_args(false);
   command->add_option("--audit", options->audit, "Appends the audit log to this file");
+  command->add_option("--pcap", options->pcap,
+                      "Writes the guest's frames to this file, for Wireshark or tcpdump -r");
   command->add_flag("--verbose", options->verbose, "Says which backend and link run");
   command->add_option("--learn", options->learn,
                       "OPENS the sandbox: what no rule covers is allowed, and written to this file as "
@@ -366,7 +370,8 @@ void AddRun(CLI::App& app, Run& run, std::optional<Result<WaitingWarden>>& warde
       "  sandboxctl run -f policy.lua --secret GITHUB_TOKEN@api.github.com -v .:/work -w /work \\\n"
       "    -- sh -c 'curl -H \"Authorization: Bearer $GITHUB_TOKEN\" https://api.github.com/user'\n"
       "  sandboxctl run --learn learnt.lua -- npm install\n"
-      "  sandboxctl run -p 8080:8000 -p [::1]:5353:53/udp -- python3 -m http.server 8000");
+      "  sandboxctl run -p 8080:8000 -p [::1]:5353:53/udp -- python3 -m http.server 8000\n"
+      "  sandboxctl run --pcap run.pcapng -- curl -sS https://example.com   # then: wireshark run.pcapng");
   command->callback([&run, &warden, options] {
     run = [&warden, options] {
       if (!warden) warden.emplace(WaitingWarden::Start());

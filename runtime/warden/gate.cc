@@ -167,6 +167,7 @@ Gate::~Gate() {
 
 Pending Gate::Decide(const FlowInfo& flow, std::function<void(FlowVerdict)> done) {
   const uint64_t id = next_opening_++;
+  if (capture_ != nullptr) capture_->OnFlow(flow);
   // Bounded by the stack, which holds each SYN and first datagram meanwhile (StackOptions).
   openings_.emplace(id, std::make_unique<Opening>(*this, id, flow, std::move(done)));
   return Pending([this, id, flow_id = flow.id] {
@@ -179,12 +180,14 @@ FlowVerdict Gate::DecideNow(const FlowInfo& flow, policy::Facts& facts, Next& ne
   const auto& target = flow.destination;
   if (target.port == kDnsPort && IsGateway(target.address)) {
     OpenOwn(flow, "gate: dns");
+    Annotate(flow, "answered by the gate's resolver");
     if (flow.transport == Transport::kUdp) return ServeFlow{&dns_};
     return AcceptFlow{[this, flow](std::unique_ptr<Stream> stream) { dns_.Serve(flow, std::move(stream)); }};
   }
 
   if (target.port == kProxyPort && flow.transport == Transport::kTcp && IsGateway(target.address)) {
     OpenOwn(flow, "gate: proxy");
+    Annotate(flow, "taken by the gate's proxy port");
     return AcceptFlow{[this, flow](std::unique_ptr<Stream> stream) {
       proxy_.Serve(std::move(stream), flow.id, flow.source, flow.destination);
     }};
@@ -208,12 +211,14 @@ FlowVerdict Gate::Judge(const FlowInfo& flow, const policy::Facts& facts, policy
     case policy::FlowVerdict::Action::kDeny:
       return Deny(flow, facts, verdict.refusal);
     case policy::FlowVerdict::Action::kHttp:
+      Annotate(flow, "intercepted", verdict.rule);
       return Intercept(flow, {.facts = facts, .verdict = std::move(verdict), .refusal = {}});
     case policy::FlowVerdict::Action::kRaw:
       break;
   }
   auto opened = policy::OpenUse(services_.budgets, verdict.budget, services_.loop.now());
   if (opened.refusal) return Deny(flow, facts, *opened.refusal);
+  Annotate(flow, "allowed", verdict.rule);
   next.dial = DialTarget(facts, verdict);
   Open open;
   if (opened.spending.counts()) {
@@ -264,6 +269,7 @@ std::optional<Refusal> Gate::Attribute(policy::Facts& facts) {
 }
 
 FlowVerdict Gate::Deny(const FlowInfo& flow, const policy::Facts& facts, const Refusal& refusal) {
+  Annotate(flow, "denied", refusal.rule, ToString(refusal.reason));
   // A named web flow is told why in its own language; the interceptor records each request.
   if (facts.name && IsWeb(flow)) {
     return Intercept(flow, {.facts = facts, .verdict = {}, .refusal = refusal});
@@ -370,6 +376,15 @@ Gate::FlowNote Gate::NoteOf(uint64_t flow) const {
   if (found == open_.end()) return {};
   const AuditRecord& record = found->second.record;
   return {.name = record.name, .address = record.address, .rule = record.rule};
+}
+
+void Gate::Annotate(const FlowInfo& flow, std::string_view verdict, std::string_view rule,
+                    std::string_view reason) {
+  if (capture_ == nullptr) return;
+  std::string text(verdict);
+  if (!rule.empty()) text.append(" by ").append(rule);
+  if (!reason.empty()) text.append(": ").append(reason);
+  capture_->OnVerdict(flow.id, text);
 }
 
 AuditRecord Gate::RecordOf(const FlowInfo& flow, const policy::Facts& facts) const {

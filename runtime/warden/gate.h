@@ -9,6 +9,7 @@
 #include "base/loop.h"
 #include "mitm/interceptor.h"
 #include "mitm/proxy_port.h"
+#include "netstack/capture.h"
 #include "netstack/flow_decider.h"
 #include "policy/engine.h"
 #include "policy/budget_book.h"
@@ -61,6 +62,10 @@ class Gate : public netstack::FlowDecider {
   };
   FlowNote NoteOf(uint64_t flow) const;
 
+  /// Says in CAPTURE, which outlives this, where each flow begins and what was decided about it. None
+  /// by default.
+  void AnnotateIn(netstack::Capture* capture) { capture_ = capture; }
+
   /// CUT ends a flow by its id; for those whose `lifetime` is over. Without it they go on.
   void CutWith(std::function<void(uint64_t)> cut) { cut_ = std::move(cut); }
 
@@ -97,6 +102,8 @@ class Gate : public netstack::FlowDecider {
   std::unique_ptr<FlowMeter> MeterOf(uint64_t flow, Open& open);
   std::optional<Refusal> AdmitName(const HostName& name, const policy::NameVerdict& verdict);
   void OpenOwn(const netstack::FlowInfo& flow, const char* what);
+  void Annotate(const netstack::FlowInfo& flow, std::string_view verdict, std::string_view rule = {},
+                std::string_view reason = {});
   AuditRecord RecordOf(const netstack::FlowInfo& flow, const policy::Facts& facts) const;
   void OnProxyGrant(const policy::Facts& facts);
   void KeepOpen(uint64_t flow, Open open);
@@ -115,6 +122,7 @@ class Gate : public netstack::FlowDecider {
   std::map<uint64_t, std::unique_ptr<Opening>> openings_;
   std::map<uint64_t, Open> open_;
   std::function<void(uint64_t)> cut_;
+  netstack::Capture* capture_ = nullptr;
 };
 
 }  // namespace sallyport::runtime

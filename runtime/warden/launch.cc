@@ -48,7 +48,8 @@ Files ReadFiles(CborSequence& in) {
 constexpr off_t kMaxLaunch = 64 * 1024 * 1024;
 /// What the descriptors of a launch message travel with.
 constexpr char kMark = 'L';
-// The launch itself, then those of LaunchMessage in order; behind them one for each port.
+// The launch itself, then those of LaunchMessage in order; behind them one for each port, and the
+// capture's, if there is one.
 constexpr size_t kDescriptors = 4;
 
 Result<UniqueFd> ToMemoryFile(const Launch& launch) {
@@ -80,6 +81,7 @@ Status SendLaunch(int control, const LaunchMessage& message) {
   std::vector<int> descriptors{file->get(), message.audit.get(), message.values.get(),
                                message.commands.get()};
   for (const UniqueFd& port : message.ports) descriptors.push_back(port.get());
+  if (message.capture.valid()) descriptors.push_back(message.capture.get());
   auto sent = SendMessage(control, {&kMark, 1}, descriptors);
   if (!sent) return tl::unexpected(std::move(sent).error().In("the launch message"));
   return {};
@@ -87,7 +89,7 @@ Status SendLaunch(int control, const LaunchMessage& message) {
 
 Result<LaunchMessage> ReceiveLaunch(int control) {
   char mark = 0;
-  auto received = ReceiveMessage(control, {&mark, 1}, kDescriptors + kMaxPublishedPorts);
+  auto received = ReceiveMessage(control, {&mark, 1}, kDescriptors + kMaxPublishedPorts + 1);
   if (!received) return tl::unexpected(std::move(received).error().In("the launch message"));
   if (received->bytes == 0) {
     return Fail(Code::kNotFound, "the owner ended before it sent a launch message");
@@ -101,12 +103,18 @@ Result<LaunchMessage> ReceiveLaunch(int control) {
                         .audit = std::move(fds[1]),
                         .values = std::move(fds[2]),
                         .commands = std::move(fds[3]),
-                        .ports = {}};
+                        .ports = {},
+                        .capture = {}};
   auto launch = FromMemoryFile(file);
   if (!launch) return tl::unexpected(std::move(launch).error());
   message.launch = *std::move(launch);
-  if (fds.size() != kDescriptors + message.launch.ports.size()) {
+  const size_t ports_end = kDescriptors + message.launch.ports.size();
+  if (fds.size() != ports_end && fds.size() != ports_end + 1) {
     return Fail(Code::kInvalid, "a launch message with other descriptors than it says");
+  }
+  if (fds.size() > ports_end) {
+    message.capture = std::move(fds.back());
+    fds.pop_back();
   }
   message.ports.assign(std::make_move_iterator(fds.begin() + kDescriptors),
                        std::make_move_iterator(fds.end()));

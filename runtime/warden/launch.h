@@ -68,6 +68,7 @@ struct LaunchMessage {
   UniqueFd values;  ///< The read end of a pipe with variables that sources of secrets need; for the broker alone.
   UniqueFd commands;  ///< Where other commands of the user connect (control_message.h).
   std::vector<UniqueFd> ports = {};  ///< Listening TCP and bound UDP sockets; at most kMaxPublishedPorts.
+  UniqueFd capture = {};  ///< The file for the guest's frames (`--pcap`); may be none.
 };
 
 /// The first thing an owner says on CONTROL.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "netstack/capture_link.h"
 #include "netstack/packet_link.h"
 #include "netstack/tap_link.h"
 
@@ -26,12 +27,16 @@ netstack::StackOptions Options() {
 }  // namespace
 
 Result<std::unique_ptr<netstack::Stack>> OpenStack(Loop& loop, const Workload& workload,
-                                                   netstack::FlowDecider& decider) {
+                                                   netstack::FlowDecider& decider,
+                                                   netstack::Capture* capture) {
   UniqueFd copy(fcntl(workload.link.get(), F_DUPFD_CLOEXEC, 0));
   if (!copy.valid()) return tl::unexpected(Error::FromErrno("dup"));
   auto link = workload.link_kind == LinkKind::kTap ? netstack::MakeTapLink(std::move(copy))
                                                    : netstack::MakePacketLink(std::move(copy));
   if (!link) return tl::unexpected(std::move(link).error());
+  if (capture != nullptr) {
+    link = std::unique_ptr<netstack::Link>(new netstack::CaptureLink(*std::move(link), *capture));
+  }
   return netstack::Stack::Create(loop, *std::move(link), decider, Options());
 }
 

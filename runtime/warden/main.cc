@@ -57,7 +57,8 @@ int main(int argc, char** argv) {
                                .audit = std::move(message->audit),
                                .values = std::move(message->values),
                                .commands = std::move(message->commands),
-                               .ports = std::move(message->ports)});
+                               .ports = std::move(message->ports),
+                               .capture = std::move(message->capture)});
   if (!warden) return 125;
   const auto status = (*warden)->Run();
   // The sandbox's network goes with this process; its teardown holds nobody up.

@@ -12,6 +12,7 @@
 #include "runtime/warden/warden.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -29,6 +30,7 @@
 #include "runtime/warden/declared_servers.h"
 #include "runtime/warden/links.h"
 #include "runtime/warden/template_file.h"
+#include "sallyport_versions.h"
 
 namespace sallyport::runtime {
 
@@ -380,9 +382,36 @@ Status Warden::MakeGate() {
   return {};
 }
 
+void Warden::OpenCapture() {
+  if (!descriptors_.capture.valid()) return;
+  capture_ = std::make_unique<netstack::Capture>(
+      *loop_, std::move(descriptors_.capture),
+      [this](const std::string& why) { OnCaptureEnd(why); },
+      netstack::Capture::Options{
+          .application = std::string("Sallyport ") + versions::kSallyport,
+          .description = "the gate's end of the wire to sandbox " + launch_.sandbox});
+  gate_->AnnotateIn(capture_.get());
+}
+
+/// A disk that is full is no reason to end the sandbox; its owner is told, and the audit log.
+void Warden::OnCaptureEnd(const std::string& why) {
+  AuditRecord record;
+  record.transport = "control";
+  record.method = "capture";
+  record.allowed = true;
+  record.detail = "the capture (--pcap) has ended: " + why;
+  audit_->Write(record);
+  const std::string line = "sandboxctl: " + record.detail + "\n";
+  // A pipe that is ready takes as much as this at once: nobody who reads slowly holds up the gate.
+  pollfd owner{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+  if (poll(&owner, 1, 0) != 1 || (owner.revents & POLLOUT) == 0) return;
+  [[maybe_unused]] const ssize_t told = write(STDERR_FILENO, line.data(), line.size());
+}
+
 Status Warden::OpenLink() {
   if (!launch_.network) return {};
-  auto stack = OpenStack(*loop_, workload_, *gate_);
+  OpenCapture();
+  auto stack = OpenStack(*loop_, workload_, *gate_, capture_.get());
   if (!stack) return tl::unexpected(std::move(stack).error());
   stack_ = *std::move(stack);
   gate_->CutWith([this](uint64_t flow) {
@@ -628,6 +657,7 @@ void Warden::End(FrameType type, uint32_t stream, std::string payload) {
   stack_.reset();
   gate_.reset();
   ports_.reset();
+  capture_.reset();
   if (audit_) audit_->Flush(Clock::time_point::max());
   if (!owner_) return;
   if (payload.empty() && type == FrameType::kError) return;  // The owner is gone.

@@ -8,6 +8,7 @@
 #include "base/unique_fd.h"
 #include "guest/protocol/messages.h"
 #include "mitm/interceptor.h"
+#include "netstack/capture.h"
 #include "netstack/stack.h"
 #include "policy/budget_book.h"
 #include "policy/live_engine.h"
@@ -47,6 +48,7 @@ class Warden {
     UniqueFd values;
     UniqueFd commands;
     std::vector<UniqueFd> ports;
+    UniqueFd capture;  ///< May be none.
   };
 
   /// A workload on its way, which works by itself while the launch message is awaited.
@@ -81,6 +83,8 @@ class Warden {
   Status MakeParentProxy(const std::vector<Wiped>& values);
   Status MakeGate();
   Status AwaitWorkload();
+  void OpenCapture();
+  void OnCaptureEnd(const std::string& why);
   Status OpenLink();
   Status ConnectAgent();
   Status PublishPorts();
@@ -127,6 +131,7 @@ class Warden {
   std::optional<policy::BudgetBook> budgets_;
   std::unique_ptr<Gate> gate_;
   std::unique_ptr<mitm::Interceptor> interceptor_;
+  std::unique_ptr<netstack::Capture> capture_;  // Null for none.
   std::unique_ptr<netstack::Stack> stack_;
   std::unique_ptr<AgentChannel> agent_;
   std::unique_ptr<PublishedPorts> ports_;

@@ -112,12 +112,14 @@ std::optional<std::string> ReadSome(int socket) {
   return std::string(buffer.data(), static_cast<size_t>(got));
 }
 
-Fixture::Fixture(const StackOptions& options, const TimeSource* time)
+Fixture::Fixture(const StackOptions& options, const TimeSource* time, const Wrap& wrap)
     : loop(NewLoop(time)), decider(*loop) {
   auto made = MemoryLink::Create();
   REQUIRE(made);
   link = made->get();
-  auto created = Stack::Create(*loop, std::move(*made), decider, options);
+  std::unique_ptr<Link> wire = std::move(*made);
+  if (wrap) wire = wrap(*loop, std::move(wire));
+  auto created = Stack::Create(*loop, std::move(wire), decider, options);
   REQUIRE(created);
   stack = std::move(*created);
 }

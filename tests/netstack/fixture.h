@@ -61,8 +61,12 @@ std::optional<std::string> ReadSome(int socket);
 
 class Fixture {
  public:
+  /// Makes the link that the stack gets of the one in memory.
+  using Wrap = std::function<std::unique_ptr<Link>(Loop&, std::unique_ptr<Link>)>;
+
   /// TIME, if given, outlives it; nothing waits by itself then: see Pass().
-  explicit Fixture(const StackOptions& options = TestOptions(), const TimeSource* time = nullptr);
+  explicit Fixture(const StackOptions& options = TestOptions(), const TimeSource* time = nullptr,
+                   const Wrap& wrap = nullptr);
   ~Fixture();
 
   /// Runs one turn without waiting for anything, and hands what came out to guests and `seen`.

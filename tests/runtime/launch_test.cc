@@ -97,6 +97,22 @@ TEST_CASE("a launch message travels with its descriptors, and leaves what follow
   REQUIRE(message->ports.size() == 2);
   CHECK(pread(message->ports[1].get(), text, sizeof text, 0) == 6);
   CHECK(read(socket.warden.get(), text, sizeof text) == 6);
+  CHECK_FALSE(message->capture.valid());
+}
+
+TEST_CASE("a file for a capture travels with a launch message that has one") {
+  const ControlSocket socket;
+  LaunchMessage sent{Full(), MemoryFile("audit"), MemoryFile("values"), MemoryFile("commands")};
+  sent.ports.push_back(MemoryFile("first"));
+  sent.ports.push_back(MemoryFile("second"));
+  sent.capture = MemoryFile("capture");
+  REQUIRE(SendLaunch(socket.owner.get(), sent));
+  const auto message = ReceiveLaunch(socket.warden.get());
+  REQUIRE(message);
+  char text[16] = {};
+  CHECK(pread(message->capture.get(), text, sizeof text, 0) == 7);
+  CHECK(std::string_view(text) == "capture");
+  CHECK(message->ports.size() == 2);
 }
 
 TEST_CASE("an owner that ends without a launch message is told from one that sends another") {
