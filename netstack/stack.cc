@@ -10,6 +10,7 @@
 #include "netstack/byte_order.h"
 #include "netstack/fragments.h"
 #include "netstack/neighbours.h"
+#include "netstack/self_configuration.h"
 #include "netstack/tcp_layer.h"
 #include "netstack/udp_layer.h"
 
@@ -56,6 +57,7 @@ class Stack::Impl {
         wire_(*link_, options_, stats_),
         icmp_(loop, wire_, options_, stats_),
         neighbours_(wire_, options_, stats_),
+        self_configuration_(loop, wire_, options_, stats_),
         budget_(options_.max_buffered_bytes),
         shared_{loop, decider, options_, stats_, wire_, icmp_, budget_, RandomSeed()},
         rx_pool_(budget_),
@@ -107,6 +109,7 @@ class Stack::Impl {
   void OnIp(EtherType type, std::span<uint8_t> bytes, bool checksum_trusted, RxBufferPtr& buffer);
   std::variant<std::monostate, Drop> CheckAddresses(const Packet& packet) const;
   void Dispatch(const Packet& packet, RxBufferPtr& buffer);
+  void Configure(const Packet& packet);
   bool Admit(const Packet& packet, bool lengths_agree);
 
   const StackOptions options_;
@@ -115,6 +118,7 @@ class Stack::Impl {
   Wire wire_;
   Icmp icmp_;
   Neighbours neighbours_;
+  SelfConfiguration self_configuration_;
   Budget budget_;
   Shared shared_;
   RxPool rx_pool_;
@@ -191,6 +195,7 @@ void Stack::Impl::OnIp(EtherType type, std::span<uint8_t> bytes, bool checksum_t
   if (const auto* drop = std::get_if<Drop>(&parsed)) return stats_.Count(*drop);
   auto& packet = std::get<Packet>(parsed);
   packet.checksum_trusted = checksum_trusted;
+  if (self_configuration_.Takes(packet)) return Configure(packet);
   const auto refused = CheckAddresses(packet);
   if (const auto* drop = std::get_if<Drop>(&refused)) return stats_.Count(*drop);
   if (!packet.fragment) return Dispatch(packet, buffer);
@@ -214,6 +219,11 @@ std::variant<std::monostate, Drop> Stack::Impl::CheckAddresses(const Packet& pac
   if (IsUnspecified(destination) || SameBytes(destination, guest)) return Drop::kMalformed;
   if (IsMulticast(destination) && !discovery) return Drop::kNotForUs;
   return {};
+}
+
+void Stack::Impl::Configure(const Packet& packet) {
+  const bool udp = packet.protocol == kProtocolUdp;
+  if (Admit(packet, !udp || UdpLayer::Valid(packet))) self_configuration_.Input(packet);
 }
 
 // Whether a message may be looked into.

@@ -23,6 +23,10 @@ struct StackOptions {
   MacAddress guest_mac{};
   MacAddress gateway_mac{};
   unsigned mtu = 1500;  ///< Of the guest's interface; 1280 to 65,535.
+  /// Answers DHCP, router solicitations and DHCPv6, for guests that nobody else configures: virtual
+  /// machines. The guest gets guest_v4 in a /24, guest_v6 in a /64, the gateway as router and
+  /// resolver.
+  bool configure_guest = false;
 
   /// TCP connections, counted from the SYN. About 1 KiB each when idle: 16 MiB.
   size_t max_tcp_flows = 16384;

@@ -82,18 +82,29 @@ void SetV4(sockaddr& to, const IpAddress& address) {
   std::memcpy(&to, &storage, sizeof(sockaddr_in));
 }
 
-bool ConfigureV4(const StackOptions& options) {
+bool SetMac(const StackOptions& options) {
   const UniqueFd control(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   ifreq request = Named();
   request.ifr_hwaddr.sa_family = 1;  // ARPHRD_ETHER
   std::copy(options.guest_mac.begin(), options.guest_mac.end(), request.ifr_hwaddr.sa_data);
-  if (ioctl(control.get(), SIOCSIFHWADDR, &request) != 0) return false;
+  return ioctl(control.get(), SIOCSIFHWADDR, &request) == 0;
+}
+
+bool SetUp() {
+  const UniqueFd control(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ifreq request = Named();
+  request.ifr_flags = IFF_UP;
+  return ioctl(control.get(), SIOCSIFFLAGS, &request) == 0;
+}
+
+bool ConfigureV4(const StackOptions& options) {
+  const UniqueFd control(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ifreq request = Named();
   SetV4(request.ifr_addr, options.guest_v4);
   if (ioctl(control.get(), SIOCSIFADDR, &request) != 0) return false;
   SetV4(request.ifr_netmask, IpAddress::V4(255, 255, 255, 0));
   if (ioctl(control.get(), SIOCSIFNETMASK, &request) != 0) return false;
-  request.ifr_flags = IFF_UP;
-  if (ioctl(control.get(), SIOCSIFFLAGS, &request) != 0) return false;
+  if (!SetUp()) return false;
   rtentry route{};
   SetV4(route.rt_dst, IpAddress());
   SetV4(route.rt_genmask, IpAddress());
@@ -180,23 +191,26 @@ UniqueFd ReceiveFd(int socket) {
 }
 
 // Never returns.
-void RunGuest(int socket, GuestLink kind, const std::function<int()>& job) {
+void RunGuest(int socket, GuestLink kind, const std::function<int()>& job, GuestSetup setup) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   const StackOptions options = TestOptions();
   if (!EnterNamespaces()) _exit(1);
   UniqueFd link = kind == GuestLink::kTap ? OpenTap() : OpenVeth();
   if (!link.valid()) _exit(1);
-  if (!ConfigureV4(options) || !ConfigureV6(options)) _exit(1);
+  if (!SetMac(options)) _exit(1);
+  const bool asks = setup == GuestSetup::kAsks;
+  if (!asks && (!ConfigureV4(options) || !ConfigureV6(options))) _exit(1);
   SendFd(socket, link.get());
   link.reset();
   char go;
   if (read(socket, &go, 1) != 0) _exit(1);  // The other end was closed: the link has arrived.
+  if (asks && !SetUp()) _exit(1);
   _exit(job());
 }
 
 }  // namespace
 
-Result<TapGuest> StartTapGuest(GuestLink link, const std::function<int()>& job) {
+Result<TapGuest> StartTapGuest(GuestLink link, const std::function<int()>& job, GuestSetup setup) {
   int sockets[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0) {
     return tl::unexpected(Error::FromErrno("socketpair"));
@@ -207,7 +221,7 @@ Result<TapGuest> StartTapGuest(GuestLink link, const std::function<int()>& job) 
   if (pid < 0) return tl::unexpected(Error::FromErrno("fork"));
   if (pid == 0) {
     ours.reset();
-    RunGuest(theirs.get(), link, job);
+    RunGuest(theirs.get(), link, job, setup);
   }
   theirs.reset();
   TapGuest guest{ReceiveFd(ours.get()), pid};

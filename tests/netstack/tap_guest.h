@@ -19,8 +19,12 @@ struct TapGuest {
 
 enum class GuestLink { kTap, kVeth };
 
+/// Whether it is given addresses and routes. Without, its interface is up and its kernel asks.
+enum class GuestSetup { kConfigured, kAsks };
+
 /// Starts one that runs JOB, whose result is its exit status. kUnsupported where this host does not
 /// let us make one. The process dies with ours.
-Result<TapGuest> StartTapGuest(GuestLink link, const std::function<int()>& job);
+Result<TapGuest> StartTapGuest(GuestLink link, const std::function<int()>& job,
+                               GuestSetup setup = GuestSetup::kConfigured);
 
 }  // namespace sallyport::netstack

@@ -5,6 +5,8 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <netinet/udp.h>
 #include <poll.h>
 #include <sys/prctl.h>
@@ -143,6 +145,28 @@ int AskThreeTimesAtOnce(Ip ip) {
   return 0;
 }
 
+// Whether FD could be connected, and not from the address that is good for the link only.
+bool HasGlobalAddress(const UniqueFd& fd) {
+  sockaddr_in6 name{};
+  socklen_t size = sizeof name;
+  return fd.valid() && getsockname(fd.get(), reinterpret_cast<sockaddr*>(&name), &size) == 0 &&
+         !IN6_IS_ADDR_LINKLOCAL(&name.sin6_addr);
+}
+
+// The kernel says by netlink when it has got something: an address that was verified, a route.
+int AskOverUdpOnceConfigured() {
+  const UniqueFd news(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+  sockaddr_nl groups{};
+  groups.nl_family = AF_NETLINK;
+  groups.nl_groups = RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE;
+  if (bind(news.get(), reinterpret_cast<sockaddr*>(&groups), sizeof groups) != 0) return 10;
+  while (!HasGlobalAddress(GuestSocket(Ip::kV6, SOCK_DGRAM, 53))) {
+    std::vector<uint8_t> message(8192);
+    if (recv(news.get(), message.data(), message.size(), 0) < 0) return 11;
+  }
+  return AskOverUdp(Ip::kV6, 100);
+}
+
 int RefusedOverUdp(Ip ip) {
   const UniqueFd fd = GuestSocket(ip, SOCK_DGRAM, 9);
   if (send(fd.get(), "x", 1, 0) != 1) return 1;
@@ -212,7 +236,17 @@ struct Circumstances {
   GuestLink kind = GuestLink::kTap;
   Faults faults{};
   Pace pace = Pace::kSteady;
+  GuestSetup setup = GuestSetup::kConfigured;
 };
+
+// One that asks gets the address that its kernel makes of the prefix and its MAC.
+StackOptions OptionsFor(GuestSetup setup) {
+  StackOptions options = TestOptions();
+  if (setup == GuestSetup::kConfigured) return options;
+  options.configure_guest = true;
+  options.guest_v6 = *IpAddress::Parse("fd00:5a11::ff:fe00:2");
+  return options;
+}
 
 // Stops the guest in every other turn of the stack's, and lets it go on in those between.
 void StopOrContinue(pid_t guest, Pace pace, int turn) {
@@ -222,7 +256,7 @@ void StopOrContinue(pid_t guest, Pace pace, int turn) {
 // Runs JOB in a guest against a stack, and returns its exit status; -1 if it doesn't end.
 int RunGuest(const std::function<int()>& job, const Circumstances& when = {}) {
   const Host host;
-  auto guest = StartTapGuest(when.kind, job);
+  auto guest = StartTapGuest(when.kind, job, when.setup);
   if (!guest) {
     WARN("skipped: " << guest.error().message());
     return 0;
@@ -245,7 +279,7 @@ int RunGuest(const std::function<int()>& job, const Circumstances& when = {}) {
   REQUIRE(link);
   auto stack =
       Stack::Create(**loop, std::make_unique<FaultyLink>(std::move(*link), when.faults, kFaultSeed),
-                    decider, TestOptions());
+                    decider, OptionsFor(when.setup));
   REQUIRE(stack);
 
   int status = -1;
@@ -308,7 +342,15 @@ TEST_CASE("a kernel sees what was refused, at once") {
 TEST_CASE("a kernel's datagrams are answered, fragmented ones too") {
   CHECK(RunGuest([] { return AskOverUdp(Ip::kV4, 100); }) == 0);
   CHECK(RunGuest([] { return AskOverUdp(Ip::kV6, 100); }) == 0);
-  CHECK(RunGuest([] { return AskOverUdp(Ip::kV4, 65000); }) == 0);
+  for (const GuestLink kind : {GuestLink::kTap, GuestLink::kVeth}) {
+    for (const Ip ip : {Ip::kV4, Ip::kV6}) {
+      CHECK(RunGuest([ip] { return AskOverUdp(ip, 65'507); }, {.kind = kind}) == 0);
+    }
+  }
+}
+
+TEST_CASE("a kernel that nobody configured gets its address and route by an advertisement") {
+  CHECK(RunGuest(AskOverUdpOnceConfigured, {.setup = GuestSetup::kAsks}) == 0);
 }
 
 TEST_CASE("datagrams that a kernel would have its link cut apart arrive one by one") {
