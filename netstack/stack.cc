@@ -27,6 +27,12 @@ uint64_t RandomSeed() {
   return seed;
 }
 
+// Whether the guest finds the gateway on the link, by the prefixes that it is told.
+bool ShareNetworks(const StackOptions& options) {
+  return Prefix(options.guest_v4, 24).Contains(options.gateway_v4) &&
+         Prefix(options.guest_v6, 64).Contains(options.gateway_v6);
+}
+
 Status CheckOptions(const StackOptions& options) {
   if (!options.guest_v4.is_v4() || !options.gateway_v4.is_v4() || !options.guest_v6.is_v6() ||
       !options.gateway_v6.is_v6()) {
@@ -39,6 +45,10 @@ Status CheckOptions(const StackOptions& options) {
   if (IsUnspecified(options.guest_v4.bytes()) || IsUnspecified(options.gateway_v4.bytes()) ||
       IsUnspecified(options.guest_v6.bytes()) || IsUnspecified(options.gateway_v6.bytes())) {
     return Fail(Code::kInvalid, "an address of the guest or the gateway is not set");
+  }
+  if (options.configure_guest && !ShareNetworks(options)) {
+    return Fail(Code::kInvalid,
+                "guest and gateway are not in one /24 and one /64, as a guest is told");
   }
   if (options.mtu < kLeastMtu || options.mtu > 65535) {
     return Fail(Code::kInvalid, "an MTU of " + std::to_string(options.mtu));

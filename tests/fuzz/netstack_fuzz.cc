@@ -1,9 +1,9 @@
 // Feeds a stack the frames of a hostile guest.
 //
-// Input: one byte that chooses the verdicts, then frames, each behind a length of two bytes
-// (network order) and one byte of flags: bit 0 puts the right MAC addresses, source address and
-// IPv4 header checksum in, bit 1 runs the loop first, so that frames can meet verdicts and streams'
-// answers.
+// Input: one byte that chooses the verdicts, whether the link has offload (0x80) and whether the
+// guest is told its configuration (0x40), then frames, each behind a length of two bytes (network
+// order) and one byte of flags: bit 0 puts the right MAC addresses, source address and IPv4 header
+// checksum in, bit 1 runs the loop first, so that frames can meet verdicts and streams' answers.
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -168,7 +168,8 @@ void Turn(Loop& loop) {
 }
 
 void Run(std::span<const uint8_t> input) {
-  const StackOptions options = Options();
+  StackOptions options = Options();
+  options.configure_guest = (input[0] & 0x40) != 0;
   auto loop = Loop::Create();
   SALLYPORT_CHECK(loop.has_value());
   FuzzDecider decider(**loop, input[0]);

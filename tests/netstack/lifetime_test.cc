@@ -39,6 +39,16 @@ TEST_CASE("options that make no sense are refused") {
   CHECK(refused([](StackOptions& o) { o.gateway_v4 = o.guest_v4; }));
   CHECK(refused([](StackOptions& o) { o.gateway_mac = o.guest_mac; }));
   CHECK(refused([](StackOptions& o) { o.mtu = 1279; }));
+  const auto configure = [&](const IpAddress& gateway_v4, const char* gateway_v6) {
+    return refused([&](StackOptions& o) {
+      o.configure_guest = true;
+      o.gateway_v4 = gateway_v4;
+      o.gateway_v6 = *IpAddress::Parse(gateway_v6);
+    });
+  };
+  CHECK(configure(IpAddress::V4(10, 0, 3, 2), "fd00:5a11::2"));
+  CHECK(configure(IpAddress::V4(10, 0, 2, 2), "fd00:5a11:0:1::2"));
+  CHECK_FALSE(configure(IpAddress::V4(10, 0, 2, 2), "fd00:5a11::2"));
   CHECK_FALSE(refused([](StackOptions&) {}));
 }
 
