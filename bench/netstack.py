@@ -1,5 +1,6 @@
 """What an exchange over TCP costs by how many connections are open, what opening and closing one
-costs, and the memory of an idle one: netstack_bench, a stack on a link in memory. No peers."""
+costs, and the memory of an idle one: netstack_bench, a stack on a link in memory. What datagrams and
+bulk cost there: traffic_bench. No peers."""
 
 import json
 import subprocess
@@ -9,6 +10,17 @@ from measure import table
 
 FIGURES = {"exchange_ns": "ns/exchange, 1 a turn", "batch_ns": "ns/exchange, 32 a turn",
            "open_close_ns": "ns/open and close"}
+
+
+# figure of traffic_bench -> (what it is, unit)
+TRAFFIC = {
+    "udp_served_64_ns": ("a datagram of 64 bytes, answered by a service", "ns"),
+    "udp_served_1400_ns": ("a datagram of 1,400 bytes, answered by a service", "ns"),
+    "udp_relayed_64_ns": ("a datagram of 64 bytes, relayed to a socket on loopback", "ns"),
+    "udp_relayed_1400_ns": ("a datagram of 1,400 bytes, relayed to a socket on loopback", "ns"),
+    "bulk_up_s_per_gb": ("bulk from the guest", "s/GB"),
+    "bulk_down_s_per_gb": ("bulk to the guest", "s/GB"),
+}
 
 
 def _median(samples):
@@ -26,6 +38,14 @@ def show(rows):
             row["idle_bytes"] or "-"] for row in rows])
 
 
+def show_traffic(medians):
+    print()
+    table(["CPU of", "", "a second, on one core"],
+          [[what, f"{medians[figure]:.3g} {unit}",
+            f"{1e9 / medians[figure]:,.0f} datagrams" if unit == "ns" else
+            f"{1 / medians[figure]:.1f} GB"] for figure, (what, unit) in TRAFFIC.items()])
+
+
 def judge(rows):
     first, last = rows[0], rows[-1]
     growth = last["exchange_ns"] / first["exchange_ns"]
@@ -34,16 +54,24 @@ def judge(rows):
             Goal("memory of an idle TCP connection", 1024, "bytes").judge(last["idle_bytes"])]
 
 
-def measure(arguments):
-    program = arguments.bin.parent / "bench" / "netstack_bench"
+def _run(arguments, name, rounds):
+    program = arguments.bin.parent / "bench" / name
     if not program.exists():
         raise SystemExit(f"bench: no {program}; "
-                         "cmake --build --preset release --target netstack_bench makes it")
-    rounds = arguments.rounds or 7
+                         f"cmake --build --preset release --target {name} makes it")
     told = subprocess.run([program, "--json", str(rounds)], capture_output=True, text=True,
                           check=True)
-    samples = json.loads(told.stdout)
+    return json.loads(told.stdout)
+
+
+def measure(arguments):
+    rounds = arguments.rounds or 7
+    samples = _run(arguments, "netstack_bench", rounds)
+    traffic = _run(arguments, "traffic_bench", rounds)
     rows = [{**one, **{figure: _median(one[figure]) for figure in FIGURES}} for one in samples]
     print(f"a stack on a link in memory, {rounds} rounds, interleaved, medians of CPU time")
     show(rows)
-    return {"rounds": rounds, "medians": rows, "goals": tell(judge(rows)), "samples": samples}
+    traffic_medians = {figure: _median(values) for figure, values in traffic.items()}
+    show_traffic(traffic_medians)
+    return {"rounds": rounds, "medians": rows, "goals": tell(judge(rows)), "samples": samples,
+            "traffic": {"medians": traffic_medians, "samples": traffic}}
