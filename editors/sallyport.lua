@@ -33,11 +33,18 @@ any = nil
 ---@field message? string what the user is told
 ---@field name? string the rule's id; default: file and line
 ---@field wait? string ask only: how long the guest waits for the answer
+---@field show_body? string ask.http only: how much of a request's body you are shown, "1KiB"
 ---@field rate? string a budget: "100/min"
 ---@field bytes? table a budget: `{ up = "10MiB", down = "1GiB" }`
 ---@field connections? integer a budget
 ---@field lifetime? string a budget: "1h"
 
+---@class sallyport.ApprovalFields
+---@field webhook? string the "https://…" that questions are sent to
+---@field key? userdata `env` or `file`: what questions to the webhook are signed with
+---@field private? boolean the webhook may have a private address, or be this host
+---@field command? string[] `{ "program", "argument" }`: it is given each question
+---@field timeout? string "60s": how long each may take
 ---@class sallyport.SandboxFields
 ---@field image? string
 ---@field cpus? number
@@ -52,6 +59,7 @@ any = nil
 ---@field rate? string a budget of all flows and requests: "100/min"
 ---@field connections? integer a budget: how many at once
 ---@field bytes? table a budget: `{ up = "10MiB", down = "1GiB" }`
+---@field approvals? sallyport.ApprovalFields who is asked besides the terminal
 ---What the sandbox is.
 ---@param fields sallyport.SandboxFields
 function sandbox(fields) end

@@ -72,6 +72,8 @@ class Exchange final : public UpstreamSide::Listener {
   void Decide();
   void OnVerdict(policy::RequestVerdict verdict);
   void Await(std::shared_ptr<policy::SuspendedRequest> suspended);
+  void BeginWait();
+  void DescribeForUser(const policy::AskWait& question, policy::WaitSubject& subject) const;
   void OnWaited(policy::WaitResult result);
   void GatherForPolicy();
   void ReplaceBody(std::string body);

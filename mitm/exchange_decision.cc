@@ -19,6 +19,14 @@ void DropDescription(Headers& headers) {
   }
 }
 
+/// How much of a request's body is to be there before WAIT begins; nothing where it needs none.
+std::optional<size_t> BodyNeeded(const policy::Wait& wait, const BodyLength& body) {
+  if (const auto* read = std::get_if<policy::BodyWait>(&wait)) return read->max;
+  const auto* question = std::get_if<policy::AskWait>(&wait);
+  if (question == nullptr || question->show_body == 0 || body.empty()) return std::nullopt;
+  return question->show_body;
+}
+
 }  // namespace
 
 void Exchange::Decide() {
@@ -74,20 +82,36 @@ bool Exchange::ChangedToOther(const RequestHead& head) const {
 /// The decision goes on when what it waits for is there.
 void Exchange::Await(std::shared_ptr<policy::SuspendedRequest> suspended) {
   suspended_ = std::move(suspended);
-  if (std::holds_alternative<policy::BodyWait>(suspended_->wait())) {
+  if (BodyNeeded(suspended_->wait(), request_.body)) {
     step_ = Step::kGathering;
     SayContinue();
     deadline_.Set(kRequestBodyTimeout);
     return GatherForPolicy();
   }
+  BeginWait();
+}
+
+void Exchange::BeginWait() {
   step_ = Step::kWaiting;
   deadline_.Clear();  // A wait has its own.
   policy::WaitSubject subject{.facts = flow_.facts(), .request = &request_.head};
   if (request_.body.kind != BodyLength::Kind::kUnknown) subject.body_bytes = request_.body.bytes;
+  if (const auto* question = std::get_if<policy::AskWait>(&suspended_->wait())) {
+    DescribeForUser(*question, subject);
+  }
   waiting_ = flow_.gate().waits.Begin(suspended_->wait(), subject, [this](policy::WaitResult result) {
     OnWaited(std::move(result));
     guest_.Resume();  // May destroy this.
   });
+}
+
+/// What the user is told of the request beside its head.
+void Exchange::DescribeForUser(const policy::AskWait& question, policy::WaitSubject& subject) const {
+  const secrets::Store& store = flow_.gate().secrets;
+  if (!store.empty()) subject.secrets = store.Examine(SecretsTarget(), request_.head).used;
+  if (question.show_body == 0) return;
+  subject.body_start = gathered_.held().substr(0, question.show_body);
+  if (gathered_.complete()) subject.body_bytes = gathered_.held().size();
 }
 
 void Exchange::OnWaited(policy::WaitResult result) {
@@ -98,10 +122,12 @@ void Exchange::OnWaited(policy::WaitResult result) {
   OnVerdict(suspended->Resume(std::move(result), request_.head));
 }
 
-/// Reads the request's body as far as a hook wants to see it.
+/// Reads the request's body as far as a hook wants to see it, or the user is to.
 void Exchange::GatherForPolicy() {
-  const size_t max = std::get<policy::BodyWait>(suspended_->wait()).max;
-  const bool too_long = request_.body.kind == BodyLength::Kind::kKnown && request_.body.bytes > max;
+  const bool for_hook = std::holds_alternative<policy::BodyWait>(suspended_->wait());
+  const size_t max = BodyNeeded(suspended_->wait(), request_.body).value_or(0);
+  const bool too_long = for_hook && request_.body.kind == BodyLength::Kind::kKnown &&
+                        request_.body.bytes > max;
   using State = GatheredBody::State;
   const auto source = [this](size_t most) { return guest_.ReadBody(most); };
   policy::ReadBody result;
@@ -119,6 +145,7 @@ void Exchange::GatherForPolicy() {
       if (gathered_.failure() == MessageEvent::Kind::kError) return OnRequestFailed();
       return Abandon();
   }
+  if (!for_hook) return BeginWait();
   OnWaited(std::move(result));
 }
 

@@ -45,6 +45,8 @@ class GatheredBody {
   }
   MessageEvent::Kind failure() const { return failure_; }
   const std::string& held() const { return held_; }
+  /// Whether held() is all of it.
+  bool complete() const { return complete_; }
 
   /// Sends BYTES instead of all that there is, and of what is still to come.
   void Replace(std::string bytes) {

@@ -99,6 +99,12 @@ std::optional<SecretSource> ReadSource(TableReader& reader, const char* field);
 bool IsSource(TableReader& reader, const char* field);
 /// `proxy` and `no_proxy` of `upstream`.
 void ReadProxy(TableReader& reader, Loader& loader);
+/// `approvals` of `sandbox`.
+void ReadApprovals(TableReader& sandbox, Loader& loader);
+/// TEXT, which stands in FIELD, as the URL of a server that gets credentials or decides: https, or
+/// this host. Nothing after a diagnostic. PRIVATE_NETWORK: this host may be meant.
+std::optional<HttpUrl> ReadServerUrl(TableReader& reader, const char* field,
+                                     const std::string& text, bool private_network);
 /// Whether NAME can name a secret, or a variable.
 bool IsSecretName(std::string_view name);
 

@@ -163,7 +163,7 @@ int DeclareSandbox(lua_State* lua) {
   if (!FirstBlock(lua, loader, "sandbox")) return 0;
   TableReader reader(lua, 1, loader.diagnostics, "sandbox", CurrentLine(lua));
   reader.Expect({"image", "cpus", "memory", "workdir", "hostname", "isolation", "mounts", "env",
-                 "timeout", "network", "rate", "connections", "bytes"});
+                 "timeout", "network", "rate", "connections", "bytes", "approvals"});
   SandboxOptions& options = loader.declared.sandbox;
   ReadMachine(reader, options);
   if (const auto workdir = reader.String("workdir")) {
@@ -179,6 +179,7 @@ int DeclareSandbox(lua_State* lua) {
   }
   options.network = reader.Bool("network").value_or(true);
   options.budget = ReadBudget(reader, "sandbox");
+  ReadApprovals(reader, loader);
   ReadMounts(reader, loader, options);
   ReadEnv(reader, options);
   return 0;

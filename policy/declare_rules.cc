@@ -32,6 +32,7 @@ Words FieldsOf(Kind kind, Effect effect) {
   if (effect == Effect::kDeny) return fields;
   fields.insert(fields.end(), {"resolves_to", "to", "rate", "bytes", "connections", "lifetime"});
   if (kind == Kind::kHttp) fields.insert(fields.end(), {"otherwise", "tls"});
+  if (kind == Kind::kHttp && effect == Effect::kAsk) fields.push_back("show_body");
   return fields;
 }
 
@@ -50,6 +51,7 @@ void ReportMisplaced(TableReader& reader, Kind kind, Effect effect, Words& known
   }
   misplaced("types", "belongs to allow.dns only");
   misplaced("wait", "belongs to ask only: how long the guest waits for the answer");
+  misplaced("show_body", "belongs to ask.http only: how much of a request's body you are shown");
   if (effect == Effect::kDeny) misplaced("rate", kNotToDeny);
   for (const char* field : {"resolves_to", "to", "rate", "bytes", "connections", "lifetime"}) {
     const bool here = effect == Effect::kDeny && kind != Kind::kDns;
@@ -217,11 +219,21 @@ void ReadWait(TableReader& reader, Rule& rule) {
   rule.wait = *wait;
 }
 
+void ReadShowBody(TableReader& reader, Rule& rule) {
+  const auto text = reader.String("show_body");
+  if (!text) return;
+  const auto size = ParseSize(*text);
+  if (!size || *size == 0 || *size > kMaxShownBody) {
+    return reader.Error("'show_body' is a size from \"1B\" to \"4KiB\", as in show_body = \"1KiB\"");
+  }
+  rule.show_body = static_cast<size_t>(*size);
+}
+
 // Nobody sees the requests of a flow that is passed through, so nothing may depend on them.
 void ReadTls(TableReader& reader, Rule& rule) {
   if (reader.OneOf("tls", {"intercept", "passthrough"}) != "passthrough") return;
   rule.tls = Rule::Tls::kPassthrough;
-  for (const char* field : {"method", "path", "header", "otherwise"}) {
+  for (const char* field : {"method", "path", "header", "otherwise", "show_body"}) {
     if (!reader.Has(field)) continue;
     reader.Error("'" + std::string(field) +
                  "' has no effect with tls = \"passthrough\": the gate does not see the requests");
@@ -251,8 +263,11 @@ Rule ReadRule(TableReader& reader, Kind kind, Effect effect) {
   ReadHosts(reader, rule);
   rule.reason = ReadText(reader, "reason");
   rule.message = ReadText(reader, "message");
-  if (effect == Effect::kAsk) ReadWait(reader, rule);
   rule.id = reader.diagnostics().At(rule.line);
+  if (effect == Effect::kAsk) {
+    ReadWait(reader, rule);
+    rule.place = rule.id;
+  }
   if (const std::string name = ReadText(reader, "name"); !name.empty()) rule.id = name;
   if (kind == Kind::kDns) {
     if (effect == Effect::kDeny) return rule;
@@ -266,6 +281,7 @@ Rule ReadRule(TableReader& reader, Kind kind, Effect effect) {
     rule.methods = ReadMethods(reader, "method");
     rule.paths = ReadPaths(reader, "path");
     rule.headers = ReadHeaderConditions(reader);
+    if (effect == Effect::kAsk) ReadShowBody(reader, rule);
   }
   if (effect == Effect::kDeny) return rule;
   ReadResolvesTo(reader, rule);

@@ -147,25 +147,6 @@ bool IsLoopback(const Host& host) {
   return std::get<HostName>(host).text() == "localhost";
 }
 
-std::optional<HttpUrl> UrlAt(TableReader& reader, const char* field, const std::string& text,
-                             bool private_network) {
-  auto url = HttpUrl::Parse(text);
-  const std::string where = "'" + std::string(field) + "': '" + Printable(text, 200) + "' ";
-  if (!url) {
-    reader.Error(where + "is not a URL: " + Printable(url.error().message(), 200));
-    return std::nullopt;
-  }
-  if (!url->tls && !IsLoopback(url->host)) {
-    reader.Error(where + "must begin with https://, as credentials go there");
-    return std::nullopt;
-  }
-  if (!private_network && IsLoopback(url->host)) {
-    reader.Error(where + "is this host; add private = true if that is meant");
-    return std::nullopt;
-  }
-  return *std::move(url);
-}
-
 std::optional<std::string> RequiredText(TableReader& reader, const char* field) {
   auto text = reader.String(field);
   if (text && !IsPlainText(*text)) {
@@ -212,7 +193,7 @@ int OAuth2Function(lua_State* lua) {
   OAuth2Source source;
   source.private_network = reader.Bool("private").value_or(false);
   if (const auto text = RequiredText(reader, "token_url")) {
-    if (auto url = UrlAt(reader, "token_url", *text, source.private_network))
+    if (auto url = ReadServerUrl(reader, "token_url", *text, source.private_network))
       source.token_url = *std::move(url);
   }
   source.client_id = RequiredText(reader, "client_id").value_or("");
@@ -277,7 +258,7 @@ int GitHubAppFunction(lua_State* lua) {
   GitHubAppSource source;
   source.private_network = reader.Bool("private").value_or(false);
   const std::string base = reader.String("base_url").value_or("https://api.github.com");
-  if (auto url = UrlAt(reader, "base_url", base, source.private_network))
+  if (auto url = ReadServerUrl(reader, "base_url", base, source.private_network))
     source.base_url = *std::move(url);
   if (source.base_url.target.find('?') != std::string::npos) reader.Error("'base_url' has a query");
   source.app_id = IdAt(reader, "app_id");
@@ -294,6 +275,25 @@ int GitHubAppFunction(lua_State* lua) {
 }
 
 }  // namespace
+
+std::optional<HttpUrl> ReadServerUrl(TableReader& reader, const char* field,
+                                     const std::string& text, bool private_network) {
+  auto url = HttpUrl::Parse(text);
+  const std::string where = "'" + std::string(field) + "': '" + Printable(text, 200) + "' ";
+  if (!url) {
+    reader.Error(where + "is not a URL: " + Printable(url.error().message(), 200));
+    return std::nullopt;
+  }
+  if (!url->tls && !IsLoopback(url->host)) {
+    reader.Error(where + "must begin with https://, as credentials go there");
+    return std::nullopt;
+  }
+  if (!private_network && IsLoopback(url->host)) {
+    reader.Error(where + "is this host; add private = true if that is meant");
+    return std::nullopt;
+  }
+  return *std::move(url);
+}
 
 bool IsSecretName(std::string_view name) {
   const auto is_letter = [](char c) {

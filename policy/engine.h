@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/approval_spec.h"
 #include "base/dialer.h"
 #include "base/host_name.h"
 #include "base/http_message.h"
@@ -52,6 +53,7 @@ struct SandboxOptions {
   std::vector<std::pair<std::string, std::string>> env;
   std::optional<std::chrono::milliseconds> timeout;
   bool network = true;
+  std::optional<ApprovalSpec> approvals;  ///< Who is asked besides `sandboxctl approvals`.
   RuleBudgetPtr budget;  ///< What all flows and requests together may spend; null for no bound.
 };
 

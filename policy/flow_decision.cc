@@ -79,7 +79,7 @@ FlowVerdict FlowDecision::Accepted() {
 FlowQuestion::FlowQuestion(std::shared_ptr<const LoadedScript> script, const Rule& rule,
                            const Facts& facts, FlowVerdict granted)
     : script_(std::move(script)),
-      wait_(AskWait{rule.message, rule.id, rule.wait}),
+      wait_(QuestionOf(rule)),
       what_(DescribeFlow(facts)),
       granted_(std::move(granted)) {}
 

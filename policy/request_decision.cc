@@ -36,9 +36,7 @@ RequestDecision::RequestDecision(std::shared_ptr<LoadedScript> script, Input inp
       other_path_(std::move(input.other_path)),
       granted_(std::move(input.granted)),
       question_(input.asks == nullptr ? std::nullopt
-                                      : std::optional<AskWait>({input.asks->message,
-                                                                input.asks->id,
-                                                                input.asks->wait})),
+                                      : std::optional<AskWait>(QuestionOf(*input.asks))),
       functions_(RequestFunctions(*script_, grant_, facts_)),
       changed_(original_) {}
 

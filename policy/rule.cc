@@ -89,6 +89,14 @@ bool Rule::MatchesRequest(std::string_view method, std::string_view path,
   });
 }
 
+AskWait QuestionOf(const Rule& rule) {
+  return {.message = rule.message,
+          .rule = rule.id,
+          .limit = rule.wait,
+          .place = rule.place,
+          .show_body = rule.show_body};
+}
+
 std::string_view ToString(Rule::Kind kind) {
   switch (kind) {
     case Rule::Kind::kHttp:

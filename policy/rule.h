@@ -85,6 +85,8 @@ struct Rule {
   AddressFilter resolves;                ///< What the addresses of its hosts may be.
   std::string message;  ///< What the user is asked.
   std::chrono::milliseconds wait = kAskLimit;  ///< For his answer.
+  size_t show_body = 0;                        ///< Bytes of a request's body that he is shown.
+  std::string place;                           ///< "policy.lua:12"; of rules that ask only.
   std::optional<Authority> to;
   std::optional<std::string> otherwise;
   std::vector<HostPattern> hosts;   ///< Empty: no flow with a name.
@@ -109,6 +111,9 @@ struct Rule {
  private:
   bool MatchesHeader(const HeaderCondition& condition, const Headers& fields) const;
 };
+
+/// What RULE, which asks, puts to the user.
+AskWait QuestionOf(const Rule& rule);
 
 /// "http", "tcp", "udp", "dns".
 std::string_view ToString(Rule::Kind kind);

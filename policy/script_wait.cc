@@ -135,8 +135,10 @@ int YieldForUser(lua_State* lua, Call& call, int index) {
     return luaL_error(lua, "ask takes the question, as in ask \"call Stripe?\"");
   }
   const std::string rule = HostOf(lua).file + ":" + std::to_string(CurrentLine(lua));
-  return YieldFor(lua, call, AskWait{.message = Printable(message.value_or(""), 500), .rule = rule},
-                  &AfterUser);
+  return YieldFor(
+      lua, call,
+      AskWait{.message = Printable(message.value_or(""), 500), .rule = rule, .place = rule},
+      &AfterUser);
 }
 
 void DefineWaits(lua_State* lua) {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "base/http_message.h"
 #include "base/http_url.h"
@@ -32,6 +33,8 @@ struct AskWait {
   std::string message;  ///< May be empty.
   std::string rule;     ///< What asks: a rule's id, or a function's.
   std::chrono::milliseconds limit = kAskLimit;  ///< How long the guest waits for the answer.
+  std::string place = {};  ///< Where it stands in the policy ("policy.lua:12"), whatever its id is.
+  size_t show_body = 0;    ///< How much of a request's body the user is to see; none at 0.
   bool operator==(const AskWait&) const = default;
 };
 
@@ -81,6 +84,8 @@ struct WaitSubject {
   const Facts& facts;
   const RequestHead* request = nullptr;   ///< Null for a flow.
   std::optional<uint64_t> body_bytes = {};  ///< Of the request, where that is known.
+  std::optional<std::string> body_start = {};  ///< Of the request, as far as AskWait::show_body wants.
+  std::vector<std::string> secrets = {};       ///< Names of those that its head would be given.
 };
 
 /// Who sleeps, fetches and asks the user for decisions. A body is its connection's affair.
@@ -100,6 +105,8 @@ inline constexpr std::chrono::seconds kFetchTimeout{10};
 inline constexpr std::chrono::seconds kMaxFetchTimeout{60};
 /// The longest `sleep`.
 inline constexpr std::chrono::minutes kMaxSleep{1};
+/// The most that a question shows of a body: a person reads no more.
+inline constexpr size_t kMaxShownBody = 4096;
 /// The most that a callback may read of a body.
 inline constexpr size_t kMaxScriptBody = size_t{1} << 20;
 

@@ -15,7 +15,7 @@
 namespace sallyport {
 namespace {
 
-constexpr size_t kQuestionFields = 8;  // What both replies have; a list puts one before and two behind.
+constexpr size_t kQuestionFields = 10;  // What both replies have; a list puts one before and two behind.
 constexpr size_t kMaxShown = 300;
 constexpr size_t kMaxPolicy = 4 * 1024 * 1024;
 
@@ -24,7 +24,8 @@ ApprovalQuestion Read(std::string sandbox, const std::vector<std::string>& row, 
   question.sandbox = std::move(sandbox);
   std::string* const fields[] = {&question.kind, &question.host, &question.port,
                                  &question.method, &question.path, &question.body_bytes,
-                                 &question.rule, &question.message};
+                                 &question.rule, &question.message, &question.secrets,
+                                 &question.body_start};
   for (size_t i = 0; i < kQuestionFields; ++i) *fields[i] = row[first + i];
   return question;
 }
@@ -80,6 +81,8 @@ std::string_view WordOf(ApprovalAnswer answer) {
       return "session";
     case ApprovalAnswer::kDeny:
       return "deny";
+    case ApprovalAnswer::kDenySession:
+      return "deny-session";
   }
   return "deny";
 }
@@ -126,6 +129,7 @@ std::string ApprovalQuestion::Describe() const {
   if (!IsDefaultPort(*this)) text += ":" + port;
   text += path;
   if (!body_bytes.empty() && body_bytes != "0") text += ", " + body_bytes + " bytes";
+  if (!secrets.empty()) text += ", with " + secrets;
   return Shown(text);
 }
 

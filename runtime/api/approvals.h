@@ -21,14 +21,16 @@ struct ApprovalQuestion {
   std::string body_bytes;  ///< Empty where it is not known.
   std::string rule;        ///< What asks: "policy.lua:12".
   std::string message;
+  std::string secrets;     ///< Names of those that the request would carry, "A,B".
+  std::string body_start;  ///< Escaped, where the rule shows it.
   std::string waiting;  ///< How many flows or requests wait for the answer now.
   std::string age;      ///< Seconds since it was asked last.
 
-  /// "POST https://api.stripe.com/v1/charges, 120 bytes", printable.
+  /// "POST https://api.stripe.com/v1/charges, 120 bytes, with STRIPE_KEY", printable.
   std::string Describe() const;
 };
 
-enum class ApprovalAnswer { kOnce, kSession, kDeny };
+enum class ApprovalAnswer { kOnce, kSession, kDeny, kDenySession };
 
 /// The open questions of SANDBOX (an id, or its beginning), or of all of this user's for an empty one.
 Result<std::vector<ApprovalQuestion>> OpenQuestions(std::string_view sandbox);

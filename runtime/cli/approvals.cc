@@ -24,8 +24,7 @@ int Complain(const Error& error) {
   return 1;
 }
 
-std::string ShownMessage(const ApprovalQuestion& question) {
-  std::string shown = question.message;
+std::string Printable(std::string shown) {
   for (char& c : shown) {
     if (c < ' ' || c > '~') c = '?';
   }
@@ -63,7 +62,8 @@ int Always(const ApprovalQuestion& question, const std::string& file) {
 int Answer(const Reply& reply, ApprovalAnswer answer) {
   const auto question = AnswerQuestion(reply.sandbox, reply.id, answer);
   if (!question) return Complain(question.error());
-  std::printf("%s: %s\n", answer == ApprovalAnswer::kDeny ? "denied" : "allowed",
+  const bool yes = answer == ApprovalAnswer::kOnce || answer == ApprovalAnswer::kSession;
+  std::printf("%s: %s\n", yes ? "allowed" : "denied",
               question->Describe().c_str());
   return reply.always.empty() ? 0 : Always(*question, reply.always);
 }
@@ -75,10 +75,13 @@ int Approve(const Reply& reply) {
 }
 
 void PrintQuestion(const ApprovalQuestion& question) {
-  const std::string message = ShownMessage(question);
+  const std::string message = Printable(question.message);
   std::printf("%s %s: %s%s%s (%s)\n", question.sandbox.c_str(), question.id.c_str(),
               question.Describe().c_str(), message.empty() ? "" : ": ", message.c_str(),
               question.rule.c_str());
+  if (!question.body_start.empty()) {
+    std::printf("  body: %s\n", Printable(question.body_start).c_str());
+  }
   std::fflush(stdout);
 }
 
@@ -124,6 +127,7 @@ int Watch(const std::string& sandbox) {
 void AddShow(CLI::App& app, Run& run) {
   auto* show = app.add_subcommand("approvals", "Shows what your sandboxes ask you to allow");
   show->footer(
+      "A webhook or a command can answer as well: sandbox { approvals = … }, run --approve-command.\n"
       "On a terminal --watch also takes the answers; elsewhere it prints a line for each question.\n\n"
       "Example:\n  sandboxctl approvals --watch");
   auto sandbox = std::make_shared<std::string>();
@@ -161,7 +165,13 @@ void AddDeny(CLI::App& app, Run& run) {
   auto* deny = app.add_subcommand("deny", "Refuses what a sandbox asks for");
   deny->footer("Example:\n  sandboxctl deny sp-h2k 3");
   auto reply = AddReply(*deny);
-  deny->callback([&run, reply] { run = [reply] { return Answer(*reply, ApprovalAnswer::kDeny); }; });
+  deny->add_flag("--session", reply->session, "The same again, too, while the sandbox lives");
+  deny->callback([&run, reply] {
+    run = [reply] {
+      return Answer(*reply,
+                    reply->session ? ApprovalAnswer::kDenySession : ApprovalAnswer::kDeny);
+    };
+  });
 }
 
 }  // namespace

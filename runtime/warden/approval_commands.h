@@ -9,7 +9,8 @@ namespace sallyport::runtime {
 /// What `sandboxctl approvals`, `approve` and `deny` do to a running sandbox:
 ///
 ///     approvals                        the open questions, a row each (runtime/api/approvals.h)
-///     approve ID once|session|deny     answers one; the reply's row is the question
+///     approve ID once|session|deny|deny-session
+///                                      answers one; the reply's row is the question
 ///
 /// Each answer is one audit record.
 class ApprovalCommands {
@@ -30,5 +31,8 @@ class ApprovalCommands {
   Approvals& approvals_;
   AuditSink& audit_;
 };
+
+/// What the audit log says of an answer to SUBJECT, METHOD ("approve once").
+AuditRecord RecordOf(const Approvals::Subject& subject, std::string method);
 
 }  // namespace sallyport::runtime

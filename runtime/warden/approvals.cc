@@ -14,7 +14,7 @@ constexpr size_t kMaxQuestions = 256;
 constexpr size_t kMaxWaiting = 1024;
 // Nobody reads longer ones, and each question keeps its own.
 constexpr size_t kMaxPath = 4096;
-// What the user said yes to for the sandbox's life.
+// What the user said for the sandbox's life. With a path and a body each: 35 MiB at most.
 constexpr size_t kMaxForSession = 4096;
 // How long a question that nobody waits for any more can be answered.
 constexpr std::chrono::minutes kQuestionLife{30};
@@ -22,13 +22,22 @@ constexpr std::chrono::minutes kQuestionLife{30};
 }  // namespace
 
 Approvals::Key Approvals::KeyOf(const Subject& subject) {
-  return {subject.kind, subject.host, subject.port, subject.method, subject.path, subject.rule};
+  return {subject.kind,
+          subject.host,
+          subject.port,
+          subject.method,
+          subject.path,
+          subject.rule,
+          subject.body_start,
+          subject.body_start ? subject.body_bytes : std::nullopt};
 }
 
 Pending Approvals::Ask(Subject subject, std::chrono::milliseconds limit,
                        std::function<void(Approval)> done) {
   Key key = KeyOf(subject);
-  if (for_session_.contains(key)) return Later(Approval::kApproved, std::move(done));
+  if (const auto known = for_session_.find(key); known != for_session_.end()) {
+    return Later(known->second, std::move(done));
+  }
   if (subject.path.size() > kMaxPath) return Later(Approval::kPending, std::move(done));
   DropOld();
   Entry* entry = Open(key, std::move(subject));
@@ -43,7 +52,11 @@ Pending Approvals::Ask(Subject subject, std::chrono::milliseconds limit,
   const uint64_t id = next_id_++;
   Waiter& waiter = entry->waiters[id];
   waiter.done = std::move(done);
-  waiter.timer = loop_.After(limit, [this, key, id] { Tell(key, id, Approval::kPending); });
+  waiter.timer = loop_.After(limit, [this, key, id] { OnTime(key, id); });
+  if (observer_ != nullptr) {
+    entry->question.waiting = entry->waiters.size();
+    observer_->OnAsked(entry->question);
+  }
   return Pending([this, key = std::move(key), id] {
     answered_.erase(id);
     const auto found = entries_.find(key);
@@ -77,11 +90,12 @@ Approvals::Entry* Approvals::Open(const Key& key, Subject subject) {
   return &found->second;
 }
 
-void Approvals::Tell(Key key, uint64_t waiter, Approval approval) {
+/// WAITER of the question KEY has waited as long as it may.
+void Approvals::OnTime(const Key& key, uint64_t waiter) {
   const auto found = entries_.find(key);
   if (found == entries_.end()) return;
   auto node = found->second.waiters.extract(waiter);
-  if (!node.empty()) node.mapped().done(approval);
+  if (!node.empty()) node.mapped().done(Approval::kPending);
 }
 
 void Approvals::DropOld() {
@@ -111,15 +125,18 @@ Result<Approvals::Subject> Approvals::Reply(uint64_t id, Answer answer) {
   if (found == entries_.end()) {
     return Fail(Code::kNotFound, "there is no open question " + std::to_string(id));
   }
-  const Approval approval = answer == Answer::kDeny ? Approval::kDenied : Approval::kApproved;
-  if (answer == Answer::kSession) {
+  const bool yes = answer == Answer::kOnce || answer == Answer::kSession;
+  const bool for_session = answer == Answer::kSession || answer == Answer::kDenySession;
+  const Approval approval = yes ? Approval::kApproved : Approval::kDenied;
+  if (for_session) {
     if (for_session_.size() >= kMaxForSession)
       return Fail(Code::kLimit, "too many answers for this session; write a rule");
-    for_session_.insert(found->first);
+    for_session_.emplace(found->first, approval);
   }
   Subject subject = found->second.question.subject;
+  if (observer_ != nullptr) observer_->OnAnswered(id);
   auto waiters = std::move(found->second.waiters);
-  if (waiters.empty() && answer != Answer::kSession) {
+  if (waiters.empty() && !for_session) {
     found->second.waiters.clear();
     found->second.next = approval;
     return subject;

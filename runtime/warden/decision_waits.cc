@@ -15,6 +15,7 @@ Approvals::Subject SubjectOf(const policy::AskWait& question, const policy::Wait
   subject.host = facts.name ? facts.name->text() : ToString(Host(facts.destination.address));
   subject.port = facts.destination.port;
   subject.rule = question.rule;
+  subject.place = question.place;
   subject.message = question.message;
   if (about.request == nullptr) return subject;
   subject.kind = about.request->scheme;
@@ -22,6 +23,8 @@ Approvals::Subject SubjectOf(const policy::AskWait& question, const policy::Wait
   subject.path = about.request->path;
   if (about.request->query) subject.path += "?" + *about.request->query;
   subject.body_bytes = about.body_bytes;
+  subject.body_start = about.body_start;
+  subject.secrets = about.secrets;
   return subject;
 }
 

@@ -13,6 +13,7 @@ from check_documents import differences
 
 # A class of the definitions: the source, and what its names stand between.
 CLASSES = {
+    "ApprovalFields": [("declare_approvals.cc", r'reader\.Expect\(\{("webhook".*?)\}\)')],
     "SandboxFields": [("declare_options.cc", r'reader\.Expect\(\{("image".*?)\}\)')],
     "DnsFields": [("declare_options.cc", r'reader\.Expect\(\{("resolvers".*?)\}\)')],
     "UpstreamFields": [("declare_upstream.cc", r'reader\.Expect\(\{("ca", "proxy".*?)\}\)')],

@@ -15,7 +15,8 @@ class FakeWaits final : public WaitService {
   Pending Begin(const Wait& wait, const WaitSubject& subject,
                 std::function<void(WaitResult)> done) override {
     const size_t number = begun.size();
-    begun.push_back({wait, subject.request != nullptr ? subject.request->path : ""});
+    begun.push_back({wait, subject.request != nullptr ? subject.request->path : "",
+                     subject.body_start, subject.body_bytes, subject.secrets});
     open_[number] = std::move(done);
     return Pending([this, number] { open_.erase(number); });
   }
@@ -30,6 +31,9 @@ class FakeWaits final : public WaitService {
   struct Begun {
     Wait wait;
     std::string path;  ///< Of the request, if there is one.
+    std::optional<std::string> body_start;
+    std::optional<uint64_t> body_bytes;
+    std::vector<std::string> secrets;
   };
   std::vector<Begun> begun;
 

@@ -89,6 +89,36 @@ TEST_CASE("a request waits for the user; nothing goes upstream before his yes") 
   }
 }
 
+TEST_CASE("a question shows the beginning of a body and its size, and the whole body goes on") {
+  TestGate gate;
+  gate.engine.OnRequest([](const policy::Facts&, const policy::TlsFacts&, RequestHead&) {
+    return Suspended::For(policy::AskWait{.message = "", .rule = "", .show_body = 4},
+                          [](policy::WaitResult, RequestHead&) { return policy::FakeEngine::Forward(); });
+  });
+  auto guest = gate.Open();
+  size_t asked = 0;
+  const auto ask = [&](const std::string& first, const std::string& rest) {
+    guest->Send(first);
+    gate.Settle();
+    guest->Send(rest);
+    gate.RunUntil([&] { return gate.waits.begun.size() == asked + 1; });
+    gate.waits.Finish(asked, Approval::kApproved);
+    return gate.TakeAnswer(*guest);
+  };
+  const std::string chunked = "POST /x HTTP/1.1\r\nHost: api.test\r\nTransfer-Encoding: chunked\r\n\r\n";
+  CHECK(ask(Post("hello").substr(0, Post("hello").size() - 3), "llo").ends_with("hello"));
+  CHECK(gate.waits.begun[asked].body_start == "hell");
+  CHECK(gate.waits.begun[asked++].body_bytes == 5);
+  CHECK(Contains(ask(chunked + "3\r\nabc\r\n", "0\r\n\r\n"), "abc"));
+  CHECK(gate.waits.begun[asked].body_start == "abc");
+  CHECK(gate.waits.begun[asked++].body_bytes == 3);  // Known, as all of it was read.
+  CHECK(Contains(ask(chunked + "3\r\nabc\r\n", "3\r\ndef\r\n0\r\n\r\n"), "def"));
+  CHECK(gate.waits.begun[asked].body_start == "abcd");
+  CHECK_FALSE(gate.waits.begun[asked++].body_bytes.has_value());
+  CHECK(StatusOf(ask("GET /x HTTP/1.1\r\nHost: api.test\r\n", "\r\n")) == 200);
+  CHECK(gate.waits.begun[asked].body_start == "");
+}
+
 TEST_CASE("a hook sees a body that comes in pieces, and it goes on unchanged") {
   TestGate gate;
   std::optional<std::string> seen;

@@ -42,7 +42,7 @@ TEST_CASE("a request of an ask rule waits for the user, and his answer decides")
     ask.http { host = "api.example", path = "/pay/**", message = "pay?", wait = "5s" }
     allow.http { host = "api.example" })");
   Asked asked(policy, "POST", "/pay/1");
-  CHECK(asked.wait() == Wait(AskWait{"pay?", "policy.lua:2", milliseconds(5000)}));
+  CHECK(asked.wait() == Wait(AskWait{"pay?", "policy.lua:2", milliseconds(5000), "policy.lua:2"}));
   SECTION("yes") {
     asked.Resume(Approval::kApproved);
     CHECK(asked.verdict.action == RequestAction::kForward);
@@ -71,7 +71,7 @@ TEST_CASE("a raw flow of an ask rule waits for the user") {
   CHECK(policy.Resolves("db.example"));
   const auto waits = policy.Flow(Policy::Named("db.example", 5432));
   REQUIRE(waits.action == FlowAction::kWait);
-  CHECK(waits.suspended->wait() == Wait(AskWait{"", "policy.lua:1", kAskLimit}));
+  CHECK(waits.suspended->wait() == Wait(AskWait{"", "policy.lua:1", kAskLimit, "policy.lua:1"}));
   const auto refused = waits.suspended->Resume(Approval::kDenied);
   CHECK(refused.action == FlowAction::kDeny);
   CHECK(refused.refusal.reason == Reason::kApprovalDenied);
@@ -115,7 +115,7 @@ TEST_CASE("conn:ask waits, and a yes accepts the flow if nothing else does") {
     CHECK(policy.Resolves("plain.example"));
     const auto waits = policy.Flow(Policy::Named("plain.example", 22));
     REQUIRE(waits.action == FlowAction::kWait);
-    CHECK(waits.suspended->wait() == Wait(AskWait{"let it out?", "policy.lua:2", kAskLimit}));
+    CHECK(waits.suspended->wait() == Wait(AskWait{"let it out?", "policy.lua:2", kAskLimit, "policy.lua:2"}));
     CHECK(waits.suspended->Resume(Approval::kApproved).action == FlowAction::kRaw);
   }
   SECTION("no") {
@@ -350,6 +350,32 @@ TEST_CASE("the store keeps values over callbacks, within bounds") {
 
 TEST_CASE("an ask rule says how long the guest waits") {
   CHECK(Diagnose("ask.http { host = 'a.example', wait = '90s' }").empty());
+  CHECK(Diagnose("ask.http { host = 'a.example', show_body = '4KiB' }").empty());
+  for (const auto& [fields, words] : std::vector<std::pair<std::string, std::string>>{
+           {"", "names nobody to ask"},
+           {"webhook = 'http://hook.example/'", "https://"},
+           {"webhook = 'https://127.0.0.1/'", "private = true"},
+           {"webhook = 'https://hook.example/', key = 'text'", "'key' must be"},
+           {"webhook = 'https://hook.example/', key = command { 'pass' }", "env \"NAME\" or file"},
+           {"key = env 'K', command = { 'a' }", "no effect without 'webhook'"},
+           {"command = {}", "names no program"},
+           {"command = { 'a', 1 }", "a list of strings"},
+           {"command = { 'a' }, timeout = '1h'", "from \"1s\" to \"10m\""},
+           {"webhok = 'https://hook.example/'", "did you mean 'webhook'"}}) {
+    CAPTURE(fields);
+    CHECK(Contains(Diagnose("sandbox { approvals = { " + fields + " } }"), words));
+  }
+  CHECK(Diagnose("sandbox { approvals = { webhook = 'https://hook.example/x', key = file 'k', "
+                 "command = { 'approve', '' }, timeout = '10m' } }")
+            .empty());
+  for (const char* size : {"'5KiB'", "'0B'", "'much'"}) {
+    CHECK(Contains(Diagnose(std::string("ask.http { host = 'a.example', show_body = ") + size + " }"),
+                   "from \"1B\" to \"4KiB\""));
+  }
+  CHECK(Contains(Diagnose("ask.tcp { host = 'a.example', port = 1, show_body = '1KiB' }"),
+                 "belongs to ask.http only"));
+  CHECK(Contains(Diagnose("allow.http { host = 'a.example', show_body = '1KiB' }"),
+                 "belongs to ask.http only"));
   CHECK(Contains(Diagnose("ask.http { host = 'a.example', wait = '1h' }"), "from \"1s\" to \"10m\""));
   CHECK(Contains(Diagnose("allow.http { host = 'a.example', wait = '5s' }"), "belongs to ask only"));
   CHECK(Contains(Diagnose("ask.htpp { host = 'a.example' }"), "did you mean 'http'"));

@@ -105,6 +105,56 @@ TEST_CASE("a yes for the session answers at once from then on") {
   CHECK(desk.told.size() == 2);
 }
 
+TEST_CASE("a no for the session answers at once from then on") {
+  Desk desk;
+  const Pending first = desk.Ask(Charge());
+  REQUIRE(desk.Reply(Answer::kDenySession));
+  desk.Settle();
+  const Pending second = desk.Ask(Charge());
+  desk.Settle();
+  CHECK(desk.told == Desk::Told{Approval::kDenied, Approval::kDenied});
+  CHECK(desk.approvals.open().empty());
+}
+
+TEST_CASE("a yes to a body that was shown is for that body only") {
+  Desk desk;
+  auto seen = Charge();
+  seen.body_start = "amount=1";
+  seen.body_bytes = 8;
+  const Pending first = desk.Ask(seen);
+  REQUIRE(desk.Reply(Answer::kSession));
+  auto other = seen;
+  other.body_start = "amount=9";
+  const Pending second = desk.Ask(other);
+  auto longer = seen;
+  longer.body_bytes = 9;
+  const Pending third = desk.Ask(longer);
+  const Pending again = desk.Ask(seen);
+  desk.Settle();
+  CHECK(desk.told == Desk::Told{Approval::kApproved, Approval::kApproved});
+  CHECK(desk.approvals.open().size() == 2);
+}
+
+TEST_CASE("an observer hears of each who asks, and of each answer") {
+  struct Notes final : Approvals::Observer {
+    void OnAsked(const Approvals::Question& question) override {
+      text += "asked " + std::to_string(question.waiting) + ";";
+    }
+    void OnAnswered(uint64_t) override { text += "answered;"; }
+    std::string text;
+  } notes;
+  Desk desk;
+  desk.approvals.Observe(&notes);
+  const Pending first = desk.Ask(Charge(), 5s);
+  const Pending second = desk.Ask(Charge(), 5s);
+  desk.Pass(5s, [&] { return desk.told.size() == 2; });
+  const Pending third = desk.Ask(Charge(), 5s);
+  REQUIRE(desk.Reply(Answer::kSession));
+  const Pending fourth = desk.Ask(Charge(), 5s);
+  desk.Settle();
+  CHECK(notes.text == "asked 1;asked 2;asked 1;answered;");
+}
+
 TEST_CASE("without an answer in time the guest is told so, and a later one counts for the next try") {
   for (const auto& [answer, told] : {std::pair(Answer::kOnce, Approval::kApproved),
                                      std::pair(Answer::kDeny, Approval::kDenied)}) {
@@ -156,6 +206,27 @@ TEST_CASE("a guest can't fill the desk") {
   CHECK(desk.told == Desk::Told{Approval::kPending});
 }
 
+TEST_CASE("a question shows the names of secrets, and a body without what acts on terminals") {
+  Desk desk;
+  RecordingAudit audit;
+  ApprovalCommands commands(*desk.loop, desk.approvals, audit);
+  auto subject = Charge();
+  subject.secrets = {"STRIPE_KEY", "OTHER"};
+  subject.body_start = "a\\b\n\x1b[2J\xc3\xa4";
+  const Pending waits = desk.Ask(subject);
+  auto list = commands.Run({"approvals", {}});
+  REQUIRE(list.rows.size() == 1);
+  CHECK(list.rows[0].at(9) == "STRIPE_KEY,OTHER");
+  CHECK(list.rows[0].at(10) == R"(a\\b\n\x1b[2J\xc3\xa4)");
+  subject.path = "/long";
+  subject.body_start = std::string(4096, '\x01');
+  const Pending more = desk.Ask(subject);
+  list = commands.Run({"approvals", {}});
+  CHECK(list.rows.at(1).at(10).size() < 1100);
+  CHECK(list.rows.at(1).at(10).ends_with("..."));
+  CHECK(commands.Run({"approve", {list.rows[0][0], "deny-session"}}).done);
+}
+
 TEST_CASE("commands show the questions and take the answers, each with its record") {
   Desk desk;
   RecordingAudit audit;
@@ -168,7 +239,7 @@ TEST_CASE("commands show the questions and take the answers, each with its recor
   CHECK(list.rows[0] == std::vector<std::string>{std::to_string(desk.OnlyQuestion()), "https",
                                                  "api.stripe.com", "443", "POST",
                                                  "/v1/charges?amount=9", "120", "policy.lua:3",
-                                                 "call Stripe?", "1", "3"});
+                                                 "call Stripe?", "", "", "1", "3"});
   for (const std::vector<std::string>& wrong :
        {std::vector<std::string>{"99", "once"}, {"x", "once"}, {list.rows[0][0], "perhaps"}}) {
     CHECK_FALSE(commands.Run({"approve", wrong}).done);
@@ -220,6 +291,9 @@ TEST_CASE("what is shown of a question is plain text") {
   question.path = "/\x1b[2J\xc3\xa4";
   question.body_bytes = "120";
   CHECK(question.Describe() == "POST https://api.stripe.com/?[2J??, 120 bytes");
+  question.secrets = "STRIPE_KEY";
+  CHECK(question.Describe() == "POST https://api.stripe.com/?[2J??, 120 bytes, with STRIPE_KEY");
+  question.secrets.clear();
   question.kind = "tcp";
   question.path.clear();
   question.body_bytes.clear();
