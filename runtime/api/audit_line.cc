@@ -130,6 +130,7 @@ std::optional<AuditLine> AuditLine::Parse(std::string_view text) {
   members.Take("secrets", line.secrets);
   members.Take("bytes_up", line.bytes_up);
   members.Take("bytes_down", line.bytes_down);
+  members.Take("duration_us", line.duration_us);
   members.Take("repeat", line.repeat);
   if (const auto held = parsed.find("suppressed"); held != parsed.end() && held->is_object()) {
     Members counts(*held);
@@ -161,11 +162,25 @@ std::optional<std::string> AuditLine::Get(std::string_view key) const {
   if (key == "learnt") return learnt ? "true" : "";
   if (key == "by_policy") return by_policy ? "true" : "";
   if (key == "detail") return detail;
+  if (key == "how_to_allow") return how_to_allow;
   if (key == "level") return level;
   if (key == "message") return message;
   if (key == "place") return place;
   if (key == "secrets") return Join(secrets);
+  if (key == "bytes_up") return Number(bytes_up);
+  if (key == "bytes_down") return Number(bytes_down);
+  if (key == "duration_us") return Number(duration_us);
+  if (key == "repeat") return Number(repeat);
   return std::nullopt;
+}
+
+const std::vector<std::string_view>& AuditLine::Keys() {
+  static const std::vector<std::string_view> keys = {
+      "time",   "sandbox", "flow",      "generation", "transport",    "name",    "address",
+      "port",   "method",  "path",      "status",     "rule",         "verdict", "reason",
+      "learnt", "by_policy", "detail",  "level",      "message",      "place",   "how_to_allow",
+      "secrets", "bytes_up", "bytes_down", "duration_us", "repeat"};
+  return keys;
 }
 
 std::string AuditLine::ToText() const {

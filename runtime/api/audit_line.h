@@ -36,6 +36,7 @@ struct AuditLine {
   std::vector<std::string> secrets;
   uint64_t bytes_up = 0;
   uint64_t bytes_down = 0;
+  uint64_t duration_us = 0;
   uint64_t repeat = 1;
   uint64_t suppressed_allow = 0;
   uint64_t suppressed_deny = 0;
@@ -46,6 +47,8 @@ struct AuditLine {
 
   /// The member KEY as text, for filters: "port" as "443". Nothing for a key that no line has.
   std::optional<std::string> Get(std::string_view key) const;
+  /// The keys that Get() knows, in their order in a line.
+  static const std::vector<std::string_view>& Keys();
 
   /// For people, without a newline.
   std::string ToText() const;

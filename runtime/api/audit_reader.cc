@@ -27,32 +27,7 @@ constexpr int kMostLooks = 8;
 // How long a renamed file is still read: its writers look for the new one all AuditRenewal::kCheck.
 constexpr std::chrono::seconds kStillWritten{10};
 
-std::string Quote(std::string_view text) {
-  return "'" + std::string(text) + "'";
-}
-
 }  // namespace
-
-Status AuditFilter::Add(std::string_view text) {
-  const size_t equals = text.find('=');
-  const std::string key(text.substr(0, equals));
-  if (equals == text.npos || !AuditLine().Get(key)) {
-    return Fail(Code::kInvalid,
-                Quote(text) + ": write key=value with a key of the audit log, as verdict=deny");
-  }
-  fields.emplace_back(key, text.substr(equals + 1));
-  return {};
-}
-
-bool AuditFilter::Matches(const AuditLine& line) const {
-  if (!line.sandbox.starts_with(sandbox)) return false;
-  return std::all_of(fields.begin(), fields.end(), [&](const auto& wanted) {
-    const auto value = line.Get(wanted.first);
-    return std::any_of(fields.begin(), fields.end(), [&](const auto& field) {
-      return field.first == wanted.first && value == field.second;
-    });
-  });
-}
 
 bool AuditReader::Knows(const File& file) const {
   return std::any_of(files_.begin(), files_.end(),
@@ -148,8 +123,10 @@ Result<AuditLine> FindRefusal(const std::string& audit, const std::string& flow)
   const size_t slash = flow.rfind('/');
   AuditFilter filter;
   if (slash != std::string::npos) filter.sandbox = flow.substr(0, slash);
-  filter.fields = {{"flow", flow.substr(slash == std::string::npos ? 0 : slash + 1)},
-                   {"verdict", "deny"}};
+  const std::string number = flow.substr(slash == std::string::npos ? 0 : slash + 1);
+  for (const auto& field : {"flow=" + number, std::string("verdict=deny")}) {
+    if (auto added = filter.Add(field, {}); !added) return tl::unexpected(std::move(added).error());
+  }
   std::optional<AuditLine> last;
   AuditReader reader(audit);
   auto read = reader.Read([&](std::string_view, const AuditLine& line) {

@@ -7,26 +7,14 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
-#include <vector>
 
 #include "base/loop.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "runtime/api/audit_filter.h"
 #include "runtime/api/audit_line.h"
 
 namespace sallyport {
-
-/// Which lines of an audit log are wanted.
-struct AuditFilter {
-  std::string sandbox;  ///< Its id, or the beginning; empty: all.
-  /// Key and value; of several with one key any must hold, of several keys all.
-  std::vector<std::pair<std::string, std::string>> fields;
-
-  /// Adds "key=value". kInvalid for a key that no line has.
-  Status Add(std::string_view text);
-  bool Matches(const AuditLine& line) const;
-};
 
 /// Reads an audit log, the oldest file first, and goes on with what is appended, also to files that
 /// were renamed meanwhile (AuditFile): every whole line comes once.

@@ -41,7 +41,7 @@ int Show(const AuditOptions& options) {
   AuditFilter filter;
   filter.sandbox = options.sandbox;
   for (const auto& text : options.filters) {
-    if (const auto added = filter.Add(text); !added) return Complain(added.error());
+    if (const auto added = filter.Add(text, std::chrono::system_clock::now()); !added) return Complain(added.error());
   }
   AuditReader reader(*file);
   do {
@@ -76,14 +76,16 @@ void AddAudit(CLI::App& app, Run& run) {
   auto* audit = app.add_subcommand("audit", "Shows the audit log: what was allowed and refused");
   audit->footer(
       "Examples:\n  sandboxctl audit --filter verdict=deny --follow\n"
-      "  sandboxctl audit --sandbox sp-h2k --filter transport=https --json");
+      "  sandboxctl audit --sandbox sp-h2k --filter transport=https --json\n"
+      "  sandboxctl audit --filter 'host=*.example.com' --filter secret=API_TOKEN --filter since=1h");
   auto options = std::make_shared<AuditOptions>();
   audit->add_option("--audit", options->file, "The log's file; by default the one of `run`");
   audit->add_option("--sandbox", options->sandbox,
                     "Only of this sandbox: its id, or the beginning");
   audit
       ->add_option("--filter", options->filters,
-                   "key=value: only lines with it; any of several with one key")
+                   "key=value: only lines with it; any of several with one key. Beside the log's keys "
+                   "host=NAME, secret=NAME, since=10m, until=2026-05-01")
       ->allow_extra_args(false);
   audit->add_flag("--follow", options->follow, "Goes on with what comes");
   audit->add_flag("--json", options->json, "The lines as they stand in the log");

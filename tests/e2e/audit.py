@@ -28,7 +28,15 @@ def _(world):
     assert "DENY   https GET https://api.example.test/large -> 403  denied_by_rule  by policy.lua:2" in denied.text, denied
     assert world.sandboxctl("audit", "--audit", log, "--sandbox", "sp-none").text == ""
     wrong = world.sandboxctl("audit", "--audit", log, "--filter", "verdit=deny")
-    assert wrong.code == 1 and "key=value" in wrong.errors, wrong
+    assert wrong.code == 1 and "key=value" in wrong.errors and "host, secret, since, until" in wrong.errors, wrong
+
+    def shown(*filters):
+        arguments = [word for text in filters for word in ("--filter", text)]
+        return world.sandboxctl("audit", "--audit", log, "--json", *arguments).expect(0).text.splitlines()
+
+    assert {json.loads(line)["name"] for line in shown("host=*.example.com", "verdict=deny")} == {"evil.example.com"}
+    assert shown("since=1h") == lines and shown("until=1h") == [] and shown("since=1h", "until=2026-01-01") == []
+    assert shown("secret=NONE") == [] and shown("reason=denied_by_rule", "rule=policy.lua:2")
 
 
 @test("why says again what the guest was told, with the rule's own line")

@@ -178,7 +178,7 @@ TEST_CASE("filters of one key are alternatives, of several keys conditions") {
   const auto matches = [&](std::vector<std::string> fields, std::string sandbox = "") {
     AuditFilter filter;
     filter.sandbox = std::move(sandbox);
-    for (const auto& field : fields) REQUIRE(filter.Add(field));
+    for (const auto& field : fields) REQUIRE(filter.Add(field, {}));
     return filter.Matches(*line);
   };
   CHECK(matches({}));
@@ -186,9 +186,60 @@ TEST_CASE("filters of one key are alternatives, of several keys conditions") {
   CHECK_FALSE(matches({"flow=7", "transport=udp"}));
   CHECK_FALSE(matches({"flow=8"}));
   CHECK_FALSE(matches({}, "sp-b"));
+}
+
+/// Whether a line of this name, address and secrets, at noon, is wanted by all of FIELDS.
+bool Wanted(const std::vector<std::string>& fields) {
+  const auto line = AuditLine::Parse(
+      R"({"time":"2026-05-01T12:00:00.000Z","sandbox":"sp-1","name":"api.example.com","address":"192.0.2.1",)"
+      R"("verdict":"deny","reason":"denied_by_rule","rule":"policy.lua:2","secrets":["A","B"],"bytes_up":12})");
+  REQUIRE(line);
   AuditFilter filter;
-  CHECK_FALSE(filter.Add("nonsense=1"));
-  CHECK_FALSE(filter.Add("flow"));
+  const auto now = std::chrono::sys_days(std::chrono::year_month_day(
+                       std::chrono::year(2026), std::chrono::May, std::chrono::day(1))) +
+                   std::chrono::hours(13);
+  for (const auto& field : fields) REQUIRE(filter.Add(field, now));
+  return filter.Matches(*line);
+}
+
+TEST_CASE("a filter asks for the host, a secret and the time, too") {
+  for (const std::string field :
+       {"verdict=deny", "reason=denied_by_rule", "rule=policy.lua:2", "host=api.example.com",
+        "host=192.0.2.1", "host=*.example.com", "host=*.com", "secret=A", "secret=B", "secrets=A,B",
+        "bytes_up=12", "since=2026-05-01", "since=2026-05-01T12:00Z", "since=61m", "since=1h",
+        "until=2026-05-02", "until=2026-05-01T12:00:00.001Z", "until=59m"}) {
+    CAPTURE(field);
+    CHECK(Wanted({field}));
+  }
+  for (const std::string field :
+       {"verdict=allow", "host=example.com", "host=*.api.example.com", "host=*.ple.com", "secret=C",
+        "secret=A,B", "since=2026-05-01T12:00:00.001Z", "since=59m", "until=2026-05-01T12:00:00Z",
+        "until=60m", "until=7d"}) {
+    CAPTURE(field);
+    CHECK_FALSE(Wanted({field}));
+  }
+  CHECK(Wanted({"secret=C", "secret=A", "since=2h", "until=30m"}));
+  CHECK_FALSE(Wanted({"secret=A", "host=other.example"}));
+  CHECK_FALSE(Wanted({"since=2h", "since=30m"}));  // Of times all hold.
+}
+
+TEST_CASE("a filter that no line could be asked for is refused with the keys that there are") {
+  AuditFilter filter;
+  for (const char* wrong : {"nonsense=1", "flow", "=1", ""}) {
+    const auto added = filter.Add(wrong, {});
+    REQUIRE_FALSE(added);
+    for (const auto key : AuditLine::Keys()) {
+      CHECK(added.error().message().find(key) != std::string::npos);
+      CHECK(AuditLine().Get(key).has_value());
+    }
+    CHECK(added.error().message().find("host, secret, since, until") != std::string::npos);
+  }
+  for (const char* wrong : {"since=yesterday", "since=", "until=2026-5-1", "until=10", "since=10y",
+                            "since=2026-05-01T12", "since=-1m", "since=99999999999999999999d",
+                            "since=2026-05-01T12:00", "verdict=denied"}) {
+    CAPTURE(wrong);
+    CHECK_FALSE(filter.Add(wrong, {}));
+  }
 }
 
 }  // namespace
