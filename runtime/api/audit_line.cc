@@ -176,7 +176,7 @@ std::optional<std::string> AuditLine::Get(std::string_view key) const {
 
 const std::vector<std::string_view>& AuditLine::Keys() {
   static const std::vector<std::string_view> keys = {
-      "time",   "sandbox", "flow",      "generation", "transport",    "name",    "address",
+      "time",   "sandbox", "flow",      "generation", "transport", "direction", "name",    "address",
       "port",   "method",  "path",      "status",     "rule",         "verdict", "reason",
       "learnt", "by_policy", "detail",  "level",      "message",      "place",   "how_to_allow",
       "secrets", "bytes_up", "bytes_down", "duration_us", "repeat"};

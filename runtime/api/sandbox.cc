@@ -22,6 +22,7 @@
 #include "base/ip_address.h"
 #include "policy/engine.h"
 #include "runtime/api/files.h"
+#include "runtime/api/outlets.h"
 #include "runtime/api/policy_tools.h"
 #include "runtime/api/ports.h"
 #include "runtime/warden/control_message.h"
@@ -190,7 +191,8 @@ std::vector<SecretSource> ProxySources(const Engine& engine) {
 }
 
 /// What no mount may show, whatever the policy says.
-void AddMasks(const SandboxConfig& config, const Engine& engine, const std::string& audit_file,
+void AddMasks(const SandboxConfig& config, const Engine& engine,
+              const std::vector<SecretSource>& outlets, const std::string& audit_file,
               Launch& launch) {
   const auto add = [&](const std::string& path) {
     if (auto resolved = ResolvePath(path)) launch.masked.push_back(*std::move(resolved));
@@ -205,10 +207,17 @@ void AddMasks(const SandboxConfig& config, const Engine& engine, const std::stri
   }
   std::vector<SecretSource> sources = ProxySources(engine);
   for (const auto& secret : engine.secrets()) sources.push_back(secret.source);
+  sources.insert(sources.end(), outlets.begin(), outlets.end());
   for (const auto& source : sources) {
     VisitPlainSources(source, [&](const PlainSource& plain) {
       if (const auto* file = std::get_if<FileSource>(&plain)) add(file->path);
     });
+  }
+  // Who answers questions must not be written by who asks them.
+  for (const auto& source : outlets) {
+    const auto* command = std::get_if<CommandSource>(&source);
+    if (command == nullptr || command->argv.front().find('/') == std::string::npos) continue;
+    add(std::filesystem::path(command->folder) / command->argv.front());
   }
   add(audit_file);
   if (config.pcap_file) add(*config.pcap_file);
@@ -347,6 +356,11 @@ Result<Sandbox> Sandbox::Start(const SandboxConfig& config, WaitingWarden warden
     sources.emplace_back(EnvSource{secret.name});
   }
   for (auto& source : ProxySources(engine)) sources.push_back(std::move(source));
+  if (auto added = AddOutlets(config, launch); !added) {
+    return tl::unexpected(std::move(added).error());
+  }
+  const auto outlets = OutletSources(engine, launch);
+  sources.insert(sources.end(), outlets.begin(), outlets.end());
   auto resolvers = Resolvers(config, engine);
   if (!resolvers) return tl::unexpected(std::move(resolvers).error());
   launch.resolvers = *std::move(resolvers);
@@ -377,7 +391,7 @@ Result<Sandbox> Sandbox::Start(const SandboxConfig& config, WaitingWarden warden
   if (!audit) return tl::unexpected(std::move(audit).error());
   auto capture = OpenCapture(config, launch);
   if (!capture) return tl::unexpected(std::move(capture).error());
-  AddMasks(config, engine, sandbox.audit_file, launch);
+  AddMasks(config, engine, outlets, sandbox.audit_file, launch);
 
   auto values = Values(sources);
   if (!values) return tl::unexpected(std::move(values).error());

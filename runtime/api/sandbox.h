@@ -44,6 +44,12 @@ struct SandboxConfig {
   std::vector<runtime::PublishedPort> ports;  ///< Host port 0: any that is free.
   /// Where the guest's frames are captured (docs/capture.md). What was in the file is lost.
   std::optional<std::string> pcap_file;
+  /// A program that answers what `ask` asks (docs/approvals.md); the policy's own command then does not.
+  std::optional<std::string> approve_command;
+  /// Where telemetry goes (docs/telemetry.md): a collector's URL, or "env" for what the variables
+  /// OTEL_EXPORTER_OTLP_ENDPOINT and _HEADERS say.
+  std::optional<std::string> otlp;
+  std::optional<std::string> otlp_headers;  ///< The variable, or "@" and the file, that holds them.
 };
 
 /// The program to run in it.

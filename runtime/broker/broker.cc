@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 namespace sallyport::runtime {
@@ -86,14 +87,43 @@ Result<Broker> Broker::Start(const std::string& program, const BrokerLaunch& lau
 }
 
 Status Broker::Ask(uint16_t secret) {
-  const std::string question = EncodeQuestion(secret);
-  const ssize_t sent = send(socket_.get(), question.data(), question.size(), MSG_NOSIGNAL);
-  // One that ended has said why, and whoever waits for the answer reads that.
-  if (sent < 0 && errno == EPIPE) return {};
-  if (sent != static_cast<ssize_t>(question.size())) {
-    return Gone();
+  BrokerRequest request;
+  request.secret = secret;
+  return Send(request);
+}
+
+Status Broker::Send(const BrokerRequest& request) {
+  outbox_.erase(0, std::exchange(outbox_sent_, 0));
+  outbox_.append(request.Encode());
+  return SendRest();
+}
+
+Status Broker::SendRest() {
+  while (unsent() > 0) {
+    const ssize_t sent = send(socket_.get(), outbox_.data() + outbox_sent_, unsent(),
+                              MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent < 0 && errno == EAGAIN) return {};
+    // One that ended has said why, and whoever waits for the answer reads that.
+    if (sent < 0 && errno != EPIPE) return Gone();
+    outbox_sent_ = sent < 0 ? outbox_.size() : outbox_sent_ + static_cast<size_t>(sent);
   }
+  outbox_.clear();
+  outbox_sent_ = 0;
   return {};
+}
+
+Status Broker::SendAll(const BrokerRequest& request, Clock::time_point deadline) {
+  auto sent = Send(request);
+  while (sent && unsent() > 0) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+    pollfd room{.fd = socket_.get(), .events = POLLOUT, .revents = 0};
+    const int count = left.count() <= 0 ? 0 : poll(&room, 1, static_cast<int>(left.count()));
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return Fail(Code::kTimeout, "the broker did not listen in time");
+    sent = SendRest();
+  }
+  return sent;
 }
 
 /// Whether something was there.

@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "runtime/broker/messages.h"
+#include "runtime/broker/requests.h"
 
 namespace sallyport::runtime {
 
@@ -37,6 +38,14 @@ class Broker {
   /// Asks for the value of SECRET, its place in the launch. Not again before it was answered. That the
   /// broker has ended, and why, is told by Await() and TakeAnswers().
   Status Ask(uint16_t secret);
+  /// Sends REQUEST, never waiting: what the broker does not take yet is kept, see unsent().
+  Status Send(const BrokerRequest& request);
+  /// Sends what was kept, as far as the broker takes it; call it when watch_fd() can be written.
+  Status SendRest();
+  /// Sends REQUEST, and what was kept before it; waits for the broker to take it until DEADLINE.
+  Status SendAll(const BrokerRequest& request, Clock::time_point deadline);
+  /// Bytes that are kept. Whoever sends what nobody waits for looks here before, and drops it.
+  size_t unsent() const { return outbox_.size() - outbox_sent_; }
 
   /// The next answer; blocks until DEADLINE. An answer of kind kFatal is an error.
   Result<BrokerAnswer> Await(Clock::time_point deadline);
@@ -55,6 +64,8 @@ class Broker {
   Result<bool> Receive();
 
   UniqueFd socket_;
+  std::string outbox_;
+  size_t outbox_sent_ = 0;
   pid_t pid_ = -1;
   std::unique_ptr<BrokerAnswerReader> reader_;
 };

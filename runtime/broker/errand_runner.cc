@@ -9,14 +9,10 @@
 #include "runtime/broker/errand_runner.h"
 
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <poll.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,9 +20,9 @@
 #include <cerrno>
 #include <climits>
 #include <csignal>
-#include <cstdio>
 #include <cstdlib>
-#include <cstring>
+
+#include "runtime/broker/child_program.h"
 
 namespace sallyport::runtime {
 
@@ -34,69 +30,6 @@ namespace {
 
 constexpr std::chrono::seconds kTime{30};
 constexpr size_t kMaxOutput = size_t{64} * 1024 - 1;
-constexpr size_t kMaxComplaint = 300;
-
-std::array<UniqueFd, 2> MakePipe() {
-  std::array<int, 2> ends;
-  if (pipe2(ends.data(), O_CLOEXEC) != 0) return {};
-  return {UniqueFd(ends[0]), UniqueFd(ends[1])};
-}
-
-/// What a command is started with: all made before, as its child shares our memory until then.
-struct Start {
-  char* const* argv;
-  char* const* envp;
-  const char* folder;
-  int out;
-  int complaints;
-};
-
-std::vector<char*> Pointers(std::vector<std::string>& texts) {
-  std::vector<char*> pointers;
-  for (auto& text : texts) pointers.push_back(text.data());
-  pointers.push_back(nullptr);
-  return pointers;
-}
-
-/// Tells whoever reads the command's complaints, without allocating.
-void Complain(const char* program, const char* why) {
-  const auto piece = [](const char* text) {
-    return iovec{const_cast<char*>(text), std::strlen(text)};
-  };
-  const std::array<iovec, 4> line = {piece(program), piece(": "), piece(why), piece("\n")};
-  [[maybe_unused]] const ssize_t told = writev(2, line.data(), static_cast<int>(line.size()));
-}
-
-[[noreturn]] void Exec(const Start& start) {
-  setpgid(0, 0);
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  std::signal(SIGPIPE, SIG_DFL);
-  const int null = open("/dev/null", O_RDONLY);
-  dup2(null, 0);
-  dup2(start.out, 1);
-  dup2(start.complaints, 2);
-  syscall(SYS_close_range, 3, ~0U, 0);
-  if (chdir(start.folder) == 0) execvpe(start.argv[0], start.argv, start.envp);
-  Complain(start.argv[0], std::strerror(errno));
-  _exit(127);
-}
-
-/// A child that becomes START's program. Until then it is this process in all but its descriptors
-/// and its id, and we stand still: the environment lies in memory that no other kind of child sees.
-pid_t Launch(const Start& start) {
-  const pid_t pid = vfork();
-  if (pid == 0) Exec(start);
-  return pid;
-}
-
-/// TEXT's first line, printable and short.
-std::string FirstLine(const std::string& text) {
-  std::string line = text.substr(0, std::min(text.find('\n'), kMaxComplaint));
-  for (char& c : line) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  }
-  return line;
-}
 
 /// A command under way.
 class Running {
@@ -321,32 +254,10 @@ class Runner {
   const std::vector<char*> environment_;  // Points into variables_.
 };
 
-/// What a child of ours needs none of: others' descriptors, above all the warden's end, whose
-/// closing must be seen by it alone.
-void KeepOnly(int socket) {
-  if (socket > 3) syscall(SYS_close_range, 3, static_cast<unsigned>(socket) - 1, 0);
-  syscall(SYS_close_range, static_cast<unsigned>(socket) + 1, ~0U, 0);
-}
-
 }  // namespace
 
-int ServeErrands(UniqueFd socket, UniqueFd variables, const Errands::Declared& declared) {
-  prctl(PR_SET_NAME, "sandbox-errands");
-  // It ends when the broker's end of the socket is closed, so that a command under way is ended
-  // with all that it started; a signal at the parent's death would leave those behind.
-  prctl(PR_SET_PDEATHSIG, 0);
-  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-  const rlimit none = {0, 0};
-  setrlimit(RLIMIT_CORE, &none);
-  auto received = Variables::Receive(variables.get());
-  variables.reset();
-  KeepOnly(socket.get());
-  if (!received) {
-    std::fprintf(stderr, "sandbox-errands: %s\n", received.error().message().c_str());
-    return 1;
-  }
-  return Runner(std::move(socket), declared, *std::move(received)).Serve();
+int ServeErrands(UniqueFd socket, const Errands::Declared& declared, Variables variables) {
+  return Runner(std::move(socket), declared, std::move(variables)).Serve();
 }
 
 }  // namespace sallyport::runtime

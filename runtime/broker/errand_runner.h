@@ -18,8 +18,7 @@ constexpr size_t kNoErrand = 0xffff;
 constexpr size_t kMaxErrandAnswer = 1 + size_t{64} * 1024;
 
 /// The life of the child that runs errands (errands.h): answers requests until the other end of
-/// SOCKET is gone. The commands' environment comes from VARIABLES (Variables::Receive()). Returns
-/// its exit status.
-int ServeErrands(UniqueFd socket, UniqueFd variables, const Errands::Declared& declared);
+/// SOCKET is gone. VARIABLES are the commands' environment. Returns its exit status.
+int ServeErrands(UniqueFd socket, const Errands::Declared& declared, Variables variables);
 
 }  // namespace sallyport::runtime

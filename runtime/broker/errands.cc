@@ -1,11 +1,7 @@
 #include "runtime/broker/errands.h"
 
-#include <fcntl.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -13,31 +9,18 @@
 #include <cstring>
 
 #include "runtime/broker/errand_runner.h"
+#include "runtime/broker/helper_process.h"
 
 namespace sallyport::runtime {
 
 Result<std::unique_ptr<Errands>> Errands::Start(Declared declared, const Variables& variables) {
-  std::array<int, 2> pair;
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair.data()) != 0) {
-    return tl::unexpected(Error::FromErrno("socketpair"));
+  auto socket = StartHelper("sandbox-errands", variables, [&](UniqueFd theirs, Variables theirs_too) {
+    return ServeErrands(std::move(theirs), declared, std::move(theirs_too));
+  });
+  if (!socket) {
+    return tl::unexpected(std::move(socket).error().In("the process that runs commands"));
   }
-  UniqueFd ours(pair[0]);
-  UniqueFd theirs(pair[1]);
-  // What lies in locked memory no child inherits: it is told.
-  std::array<int, 2> passage;
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, passage.data()) != 0) {
-    return tl::unexpected(Error::FromErrno("socketpair"));
-  }
-  const UniqueFd telling(passage[0]);
-  UniqueFd told(passage[1]);
-  const pid_t pid = fork();
-  if (pid < 0) return tl::unexpected(Error::FromErrno("fork"));
-  if (pid == 0) _exit(ServeErrands(std::move(theirs), std::move(told), declared));
-  told.reset();
-  if (auto sent = variables.Send(telling.get()); !sent) {
-    return tl::unexpected(std::move(sent).error().In("the process that runs commands"));
-  }
-  return std::unique_ptr<Errands>(new Errands(std::move(declared), std::move(ours)));
+  return std::unique_ptr<Errands>(new Errands(std::move(declared), *std::move(socket)));
 }
 
 Status Errands::Attach(Loop& loop) {

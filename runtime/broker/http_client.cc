@@ -16,7 +16,6 @@ namespace sallyport::runtime {
 
 namespace {
 
-constexpr std::chrono::seconds kDeadline{30};
 constexpr size_t kMaxBody = size_t{64} * 1024;
 
 Destination DestinationOf(const HttpUrl& url, bool private_network) {
@@ -52,7 +51,7 @@ class HttpClient::Exchange final : private Stream::Listener {
 
   void Start() {
     deadline_ = client_.loop_.After(
-        kDeadline, [this] { Finish(Fail(Code::kTimeout, "it did not answer within 30 s")); });
+        request_.deadline, [this] { Finish(Fail(Code::kTimeout, "it did not answer in time")); });
     dialing_ =
         client_.dialer_.Dial(DestinationOf(request_.url, request_.private_network), Transport::kTcp,
                              [this](Result<Dialed> dialed) { OnDialed(std::move(dialed)); });
@@ -170,7 +169,8 @@ class HttpClient::Exchange final : private Stream::Listener {
     if (stream_) stream_->SetListener(nullptr);
     const auto done = std::move(done_);
     if (result) return done(std::move(result));  // May destroy this.
-    done(tl::unexpected(std::move(result).error().In(request_.url.ToString())));
+    done(tl::unexpected(std::move(result).error().In(
+        request_.called.empty() ? request_.url.ToString() : request_.called)));
   }
 
   static constexpr size_t kMaxHead = 16 * 1024;

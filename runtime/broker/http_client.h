@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <string>
 
@@ -14,13 +15,15 @@
 
 namespace sallyport::runtime {
 
-/// One POST to a server that gives credentials out.
+/// One POST to a server that the user named: one that gives credentials out, or decides, or collects.
 struct HttpRequest {
   HttpUrl url;
   Headers headers;  ///< No Host, no framing: those are the client's.
   Wiped body;
   bool private_network =
       false;  ///< Private addresses are meant, too, and loopback as a literal or "localhost".
+  std::chrono::milliseconds deadline = std::chrono::seconds(30);  ///< For the whole.
+  std::string called = {};  ///< How errors name the server; its URL when empty.
 
   HttpRequest() = default;
   HttpRequest(HttpRequest&&) = default;
@@ -36,7 +39,7 @@ struct HttpAnswer {
 
 /// Sends requests through the guarded dialler: special addresses are refused, the certificate must
 /// verify for the URL's host. One connection a request; no redirect is followed; an answer has at
-/// most 64 KiB; the whole takes at most 30 seconds.
+/// most 64 KiB.
 class HttpClient {
  public:
   /// All outlive it, and it every Pending.

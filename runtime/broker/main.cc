@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
@@ -20,10 +21,13 @@
 
 #include "mitm/server_settings.h"
 #include "mitm/upstream_trust.h"
+#include "runtime/broker/approver.h"
 #include "runtime/broker/broker.h"
 #include "runtime/broker/server.h"
 #include "runtime/broker/server_list.h"
+#include "runtime/broker/telemetry.h"
 #include "runtime/broker/value_source.h"
+#include "runtime/broker/webhook.h"
 #include "runtime/confine/confine.h"
 #include "runtime/dial/ares_resolver.h"
 #include "runtime/dial/guarded_dialer.h"
@@ -58,25 +62,86 @@ Result<BrokerLaunch> ReadLaunch() {
   return BrokerLaunch::Decode(bytes);
 }
 
-/// Everything that the sources work with, in the order in which it is made.
+/// Everything that the sources work with. What others refer to stands before them.
 struct Workshop {
+  std::unique_ptr<Loop> loop;
   std::vector<SecretSource> declared;
   Sources local;
   std::unique_ptr<Errands> errands;
-  std::unique_ptr<Loop> loop;
+  std::unique_ptr<Approver> approver;
   UniqueFd roots;  // The bundle's file, read when it is first needed.
   std::unique_ptr<Resolver> resolver;
   std::unique_ptr<ParentProxy> parent;
   std::unique_ptr<GuardedDialer> dialer;
   std::unique_ptr<mitm::UpstreamTls> tls;
   std::unique_ptr<HttpClient> http;
+  std::unique_ptr<Webhook> webhook;
+  std::unique_ptr<Telemetry> telemetry;
 };
 
-bool AnyNeedsNetwork(const std::vector<SecretSource>& sources) {
-  for (const auto& source : sources) {
-    if (NeedsNetwork(source)) return true;
+bool AnyNeedsNetwork(const BrokerLaunch& launch) {
+  if ((launch.approvals && launch.approvals->webhook) || launch.telemetry) return true;
+  return std::any_of(launch.secrets.begin(), launch.secrets.end(),
+                     [](const auto& item) { return NeedsNetwork(item.source); });
+}
+
+/// All that values are read from: those that the warden asks for, and those that stay here.
+std::vector<SecretSource> DeclaredSources(const BrokerLaunch& launch) {
+  std::vector<SecretSource> sources;
+  for (const auto& item : launch.secrets) sources.push_back(item.source);
+  const auto add = [&sources](const std::optional<PlainSource>& plain) {
+    if (!plain) return;
+    std::visit([&sources](const auto& source) { sources.emplace_back(source); }, *plain);
+  };
+  if (launch.approvals && launch.approvals->webhook) add(launch.approvals->webhook->key);
+  if (launch.telemetry) add(launch.telemetry->headers);
+  return sources;
+}
+
+Result<Wiped> ReadQuick(const Sources& local, const PlainSource& source) {
+  const auto* env = std::get_if<EnvSource>(&source);
+  return env != nullptr ? local.Read(*env) : local.Read(std::get<FileSource>(source));
+}
+
+/// What was asked for beside secrets works, or the start ends.
+Status MakeOutlets(const BrokerLaunch& launch, Workshop& shop) {
+  if (launch.approvals && launch.approvals->webhook) {
+    const auto& spec = *launch.approvals->webhook;
+    if (spec.key) {
+      if (auto key = ReadQuick(shop.local, *spec.key); !key) {
+        return tl::unexpected(std::move(key).error().In("the key of sandbox { approvals }"));
+      }
+    }
+    shop.webhook = std::make_unique<Webhook>(*shop.loop, *shop.http, shop.local, spec,
+                                             launch.approvals->timeout);
   }
-  return false;
+  if (!launch.telemetry) return {};
+  Wiped text;
+  if (launch.telemetry->headers) {
+    auto read = ReadQuick(shop.local, *launch.telemetry->headers);
+    if (!read) return tl::unexpected(std::move(read).error().In("--otlp-headers"));
+    text = *std::move(read);
+  }
+  auto headers = ParseOtlpHeaders(text.text);
+  if (!headers) return tl::unexpected(std::move(headers).error().In("--otlp-headers"));
+  shop.telemetry =
+      std::make_unique<Telemetry>(*shop.loop, *shop.http, *launch.telemetry, *std::move(headers));
+  return {};
+}
+
+std::vector<ApprovalDesk::Channel> ChannelsOf(Workshop& shop) {
+  std::vector<ApprovalDesk::Channel> channels;
+  if (shop.webhook) {
+    channels.push_back({"the webhook", [&shop](std::string_view document, auto done) {
+                          return shop.webhook->Ask(document, std::move(done));
+                        }});
+  }
+  if (shop.approver) {
+    channels.push_back({"the command", [&shop](std::string_view document, auto done) {
+                          return shop.approver->Ask(document, std::move(done));
+                        }});
+  }
+  return channels;
 }
 
 /// The value of SOURCE, a variable or a file; nothing for a variable of the environment that is not
@@ -162,7 +227,7 @@ Status OpenNetwork(const BrokerLaunch& launch, Workshop& shop) {
 }
 
 Status Open(const BrokerLaunch& launch, Workshop& shop) {
-  for (const auto& item : launch.secrets) shop.declared.push_back(item.source);
+  shop.declared = DeclaredSources(launch);
   // Gone, and wiped, once each has what it needs of them.
   const auto variables = Variables::Read(UniqueFd(kBrokerValuesFd));
   if (!variables) return tl::unexpected(variables.error());
@@ -172,6 +237,12 @@ Status Open(const BrokerLaunch& launch, Workshop& shop) {
     if (!started) return tl::unexpected(std::move(started).error());
     shop.errands = *std::move(started);
   }
+  if (launch.approvals && launch.approvals->command) {
+    auto started =
+        Approver::Start(*launch.approvals->command, launch.approvals->timeout, *variables);
+    if (!started) return tl::unexpected(std::move(started).error());
+    shop.approver = *std::move(started);
+  }
   shop.local = Sources::Open(shop.declared, *variables);
   auto loop = Loop::Create();
   if (!loop) return tl::unexpected(std::move(loop).error());
@@ -179,7 +250,12 @@ Status Open(const BrokerLaunch& launch, Workshop& shop) {
   if (shop.errands) {
     if (auto attached = shop.errands->Attach(*shop.loop); !attached) return attached;
   }
-  return AnyNeedsNetwork(shop.declared) ? OpenNetwork(launch, shop) : Status();
+  if (shop.approver) {
+    if (auto attached = shop.approver->Attach(*shop.loop); !attached) return attached;
+  }
+  if (!AnyNeedsNetwork(launch)) return {};
+  if (auto opened = OpenNetwork(launch, shop); !opened) return opened;
+  return MakeOutlets(launch, shop);
 }
 
 Result<int> Serve(UniqueFd socket) {
@@ -194,10 +270,10 @@ Result<int> Serve(UniqueFd socket) {
                           .local = shop.local,
                           .errands = shop.errands.get(),
                           .http = shop.http.get()};
-  std::vector<std::unique_ptr<ValueSource>> sources;
+  Server::Parts parts{.sources = {}, .channels = ChannelsOf(shop), .telemetry = shop.telemetry.get()};
   for (const auto& item : launch->secrets)
-    sources.push_back(MakeValueSource(item.name, item.source, tools));
-  auto server = Server::Create(*shop.loop, std::move(socket), std::move(sources));
+    parts.sources.push_back(MakeValueSource(item.name, item.source, tools));
+  auto server = Server::Create(*shop.loop, std::move(socket), std::move(parts));
   if (!server) return tl::unexpected(std::move(server).error());
   while (!(*server)->exit_status()) {
     if (auto turned = shop.loop->RunOnce(); !turned)

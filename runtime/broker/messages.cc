@@ -257,6 +257,73 @@ BrokerLaunch::Server ReadServer(CborSequence& in) {
   return server;
 }
 
+/// An array of none or one, as everything here that may be missing.
+void Write(CborWriter& out, const std::optional<ApprovalSpec>& approvals) {
+  out.Array(approvals ? 1 : 0);
+  if (!approvals) return;
+  out.Array(3);
+  out.Array(approvals->webhook ? 1 : 0);
+  if (const auto& webhook = approvals->webhook) {
+    out.Array(3);
+    out.Text(webhook->url.ToString());
+    Write(out, webhook->key);
+    out.Bool(webhook->private_network);
+  }
+  out.Array(approvals->command ? 1 : 0);
+  if (approvals->command) Write(out, *approvals->command);
+  out.Int(approvals->timeout.count());
+}
+
+/// A variable or a file, if there is one.
+std::optional<PlainSource> ReadQuickSource(CborSequence& in) {
+  if (!ReadPresence(in)) return std::nullopt;
+  auto source = ReadPlain(in);
+  if (std::holds_alternative<CommandSource>(source)) in.Refuse("a command where none may be");
+  return source;
+}
+
+std::optional<ApprovalSpec> ReadApprovals(CborSequence& in) {
+  if (!ReadPresence(in)) return std::nullopt;
+  ApprovalSpec approvals;
+  in.Expect(3);
+  if (ReadPresence(in)) {
+    in.Expect(3);
+    auto& webhook = approvals.webhook.emplace();
+    webhook.url = ReadUrl(in);
+    webhook.key = ReadQuickSource(in);
+    webhook.private_network = in.Bool();
+  }
+  if (ReadPresence(in)) {
+    const auto source = ReadPlain(in);
+    const auto* command = std::get_if<CommandSource>(&source);
+    if (command == nullptr) in.Refuse("not a command");
+    approvals.command = command != nullptr ? *command : CommandSource{.argv = {}, .folder = {}};
+  }
+  const int64_t timeout = in.Int();
+  approvals.timeout = std::chrono::milliseconds(timeout);
+  if (timeout <= 0 || approvals.timeout > ApprovalSpec::kMaxTimeout) in.Refuse("not a time to wait");
+  return approvals;
+}
+
+void Write(CborWriter& out, const std::optional<TelemetrySpec>& telemetry) {
+  out.Array(telemetry ? 1 : 0);
+  if (!telemetry) return;
+  out.Array(3);
+  out.Text(telemetry->url.ToString());
+  Write(out, telemetry->headers);
+  out.Text(telemetry->sandbox);
+}
+
+std::optional<TelemetrySpec> ReadTelemetry(CborSequence& in) {
+  if (!ReadPresence(in)) return std::nullopt;
+  TelemetrySpec telemetry;
+  in.Expect(3);
+  telemetry.url = ReadUrl(in);
+  telemetry.headers = ReadQuickSource(in);
+  telemetry.sandbox = in.Text();
+  return telemetry;
+}
+
 template <class Number>
 Number ReadNumber(const char* bytes) {
   uint64_t number = 0;
@@ -276,7 +343,7 @@ void AppendNumber(Number number, std::string& out) {
 
 std::string BrokerLaunch::Encode() const {
   CborWriter out;
-  out.Array(5);
+  out.Array(7);
   out.Array(secrets.size());
   for (const auto& item : secrets) {
     out.Array(2);
@@ -288,13 +355,15 @@ std::string BrokerLaunch::Encode() const {
   out.Array(servers.size());
   for (const auto& server : servers) Write(out, server);
   Write(out, proxy);
+  Write(out, approvals);
+  Write(out, telemetry);
   return out.Take();
 }
 
 Result<BrokerLaunch> BrokerLaunch::Decode(std::string_view bytes) {
   CborSequence in(bytes);
   BrokerLaunch launch;
-  in.Expect(5);
+  in.Expect(7);
   for (size_t left = in.Array(); left > 0 && in.ok(); --left) {
     in.Expect(2);
     auto& item = launch.secrets.emplace_back();
@@ -307,6 +376,8 @@ Result<BrokerLaunch> BrokerLaunch::Decode(std::string_view bytes) {
     launch.servers.push_back(ReadServer(in));
   }
   launch.proxy = ReadProxy(in);
+  launch.approvals = ReadApprovals(in);
+  launch.telemetry = ReadTelemetry(in);
   if (launch.secrets.size() > UINT16_MAX) in.Refuse("too many secrets");
   if (auto status = in.Finish(); !status) {
     return tl::unexpected(std::move(status).error().In("launch message of the broker"));
@@ -320,9 +391,11 @@ Wiped BrokerAnswer::Encode() const {
   out.text.reserve(kHeadSize + bytes.text.size());
   AppendNumber(static_cast<uint8_t>(kind), out.text);
   AppendNumber(uint8_t{0}, out.text);
-  AppendNumber(secret, out.text);
+  const bool is_approval = kind == Kind::kApproval;
+  AppendNumber(is_approval ? static_cast<uint16_t>(approval) : secret, out.text);
   AppendNumber(static_cast<uint32_t>(bytes.text.size()), out.text);
-  AppendNumber(lifetime ? int64_t{lifetime->count()} : int64_t{-1}, out.text);
+  const int64_t time = lifetime ? int64_t{lifetime->count()} : int64_t{-1};
+  AppendNumber(is_approval ? static_cast<int64_t>(id) : time, out.text);
   out.text.append(bytes.text);
   return out;
 }
@@ -351,29 +424,27 @@ Result<std::optional<BrokerAnswer>> BrokerAnswerReader::Next() {
   const auto kind = ReadNumber<uint8_t>(head);
   const auto length = ReadNumber<uint32_t>(head + 4);
   const auto lifetime = ReadNumber<int64_t>(head + 8);
-  if (kind > static_cast<uint8_t>(BrokerAnswer::Kind::kFatal) || head[1] != 0 ||
-      length > BrokerAnswer::kMaxBytes || lifetime < -1) {
+  const bool is_approval = kind == static_cast<uint8_t>(BrokerAnswer::Kind::kApproval);
+  const auto secret = ReadNumber<uint16_t>(head + 2);
+  if (kind > static_cast<uint8_t>(BrokerAnswer::Kind::kFlushed) || head[1] != 0 ||
+      length > BrokerAnswer::kMaxBytes || lifetime < (is_approval ? 0 : -1) ||
+      (is_approval && secret > static_cast<uint16_t>(ApprovalAnswer::kDenySession))) {
     return Fail(Code::kInvalid, "the broker broke its protocol");
   }
   if (end_ - begin_ < BrokerAnswer::kHeadSize + length) return std::nullopt;
   BrokerAnswer answer;
   answer.kind = static_cast<BrokerAnswer::Kind>(kind);
-  answer.secret = ReadNumber<uint16_t>(head + 2);
-  if (lifetime >= 0) answer.lifetime = std::chrono::milliseconds(lifetime);
+  if (is_approval) {
+    answer.approval = static_cast<ApprovalAnswer>(secret);
+    answer.id = static_cast<uint64_t>(lifetime);
+  } else {
+    answer.secret = secret;
+    if (lifetime >= 0) answer.lifetime = std::chrono::milliseconds(lifetime);
+  }
   answer.bytes.text.assign(head + BrokerAnswer::kHeadSize, length);
   begin_ += BrokerAnswer::kHeadSize + length;
   (void)Space();  // What was taken out is wiped now, not when the next answer comes.
   return answer;
-}
-
-std::string EncodeQuestion(uint16_t secret) {
-  std::string out;
-  AppendNumber(secret, out);
-  return out;
-}
-
-uint16_t DecodeQuestion(const unsigned char (&bytes)[2]) {
-  return static_cast<uint16_t>(bytes[0] | bytes[1] << 8);
 }
 
 }  // namespace sallyport::runtime

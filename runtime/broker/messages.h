@@ -8,18 +8,21 @@
 #include <utility>
 #include <vector>
 
+#include "base/approval_spec.h"
 #include "base/proxy_spec.h"
 #include "base/result.h"
 #include "base/secret_source.h"
+#include "base/telemetry_spec.h"
 #include "runtime/broker/wiped.h"
 
 // What the warden and its broker say to each other. A secret goes by its place in BrokerLaunch.
 //
-//     warden  u16 secret                                    "a value, please"; one at a time for
-//     each secret broker  u8 kind, u8 0, u16 secret, u32 length, i64 lifetime in ms (-1: none
-//     known), LENGTH bytes
+//     warden  u8 kind, u8 0, u16 secret, u32 length, u64 id, LENGTH bytes           (BrokerRequest)
+//     broker  u8 kind, u8 0, u16 secret, u32 length, i64 lifetime in ms, LENGTH bytes (BrokerAnswer)
 //
-// All numbers are little-endian. Each question gets exactly one answer, in any order.
+// All numbers are little-endian. A request for a value is answered once, in any order, and is not
+// repeated before. A question is answered at most once, or failed once by each who is asked; then, or
+// once it is forgotten, its id means nothing any more.
 
 namespace sallyport::runtime {
 
@@ -47,23 +50,39 @@ struct BrokerLaunch {
   std::vector<Server> servers;  ///< The first whose host matches counts.
   /// Its sources are among those of `secrets`: the warden needs them, too.
   std::optional<ProxySpec> proxy;
+  /// Who is asked what the policy asks. What it names is read here alone.
+  std::optional<ApprovalSpec> approvals;
+  std::optional<TelemetrySpec> telemetry;
 
   std::string Encode() const;
   /// kInvalid for anything that Encode() did not write.
   static Result<BrokerLaunch> Decode(std::string_view bytes);
 };
 
-/// A value, or why there is none.
+/// What somebody who was asked says.
+enum class ApprovalAnswer : uint16_t {
+  kNone = 0,  ///< Nothing that could be understood, or nothing in time.
+  kOnce = 1,
+  kSession = 2,
+  kDeny = 3,
+  kDenySession = 4,
+};
+
+/// A value, or why there is none; or what else a request came to.
 struct BrokerAnswer {
   enum class Kind : uint8_t {
     kValue = 0,
-    kFailure = 1,  ///< This secret has no value now; `bytes` say why.
-    kFatal = 2,    ///< The broker can't work at all; `bytes` say why, and nothing follows.
+    kFailure = 1,   ///< This secret has no value now; `bytes` say why.
+    kFatal = 2,     ///< The broker can't work at all; `bytes` say why, and nothing follows.
+    kApproval = 3,  ///< Of the question `id`; `bytes` say who answered, or why he did not.
+    kFlushed = 4,   ///< To kFlush.
   };
   Kind kind = Kind::kFailure;
   uint16_t secret = 0;
   std::optional<std::chrono::milliseconds>
       lifetime;  ///< From now; none when the source names none.
+  ApprovalAnswer approval = ApprovalAnswer::kNone;  ///< Of kApproval: in the place of `secret`.
+  uint64_t id = 0;                                  ///< Likewise, of `lifetime`; below 2^63.
   Wiped bytes;
 
   /// At most this many bytes: a value is 64 KiB at most.
@@ -89,9 +108,5 @@ class BrokerAnswerReader {
   size_t begin_ = 0;
   size_t end_ = 0;
 };
-
-/// The two bytes of a question, and back.
-std::string EncodeQuestion(uint16_t secret);
-uint16_t DecodeQuestion(const unsigned char (&bytes)[2]);
 
 }  // namespace sallyport::runtime

@@ -20,15 +20,18 @@ bool SendAnswer(int socket, const BrokerAnswer& answer) {
   return true;
 }
 
-Server::Server(UniqueFd socket, std::vector<std::unique_ptr<ValueSource>> sources)
-    : socket_(std::move(socket)), sources_(std::move(sources)) {
+Server::Server(UniqueFd socket, Parts parts)
+    : socket_(std::move(socket)),
+      sources_(std::move(parts.sources)),
+      telemetry_(parts.telemetry) {
   fetching_.resize(sources_.size());
   busy_.resize(sources_.size());
+  if (parts.channels.empty()) return;
+  desk_.emplace(std::move(parts.channels), [this](const BrokerAnswer& answer) { Tell(answer); });
 }
 
-Result<std::unique_ptr<Server>> Server::Create(Loop& loop, UniqueFd socket,
-                                               std::vector<std::unique_ptr<ValueSource>> sources) {
-  std::unique_ptr<Server> server(new Server(std::move(socket), std::move(sources)));
+Result<std::unique_ptr<Server>> Server::Create(Loop& loop, UniqueFd socket, Parts parts) {
+  std::unique_ptr<Server> server(new Server(std::move(socket), std::move(parts)));
   auto watch = loop.Watch(server->socket_.get(), EPOLLIN,
                           [raw = server.get()](uint32_t) { raw->OnReadable(); });
   if (!watch) return tl::unexpected(std::move(watch).error());
@@ -37,26 +40,58 @@ Result<std::unique_ptr<Server>> Server::Create(Loop& loop, UniqueFd socket,
 }
 
 void Server::OnReadable() {
-  std::array<unsigned char, 256> bytes;
+  std::array<char, 16 * 1024> bytes;
   const ssize_t size = recv(socket_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
   if (size < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (size <= 0) {
     exit_status_ = 0;  // The warden is gone.
     return;
   }
-  for (ssize_t i = 0; i < size && !exit_status_; ++i) {
-    const unsigned char byte = bytes[static_cast<size_t>(i)];
-    if (const auto first = std::exchange(half_, std::nullopt)) {
-      const unsigned char question[2] = {*first, byte};
-      OnQuestion(DecodeQuestion(question));
-    } else {
-      half_ = byte;
+  reader_.Take({bytes.data(), static_cast<size_t>(size)});
+  while (!exit_status_) {
+    auto request = reader_.Next();
+    if (!request) {
+      exit_status_ = 1;
+      return;
     }
+    if (!*request) return;
+    OnRequest(**std::move(request));
   }
 }
 
-void Server::OnQuestion(uint16_t secret) {
-  // A warden that asks for what was not declared, or twice at once, is not ours any more.
+/// A warden that asks for what was not declared is not ours any more.
+void Server::OnRequest(BrokerRequest request) {
+  using Kind = BrokerRequest::Kind;
+  const bool asks = request.kind == Kind::kAsk || request.kind == Kind::kForget;
+  if ((asks && !desk_) || (request.kind == Kind::kTelemetry && telemetry_ == nullptr)) {
+    exit_status_ = 1;
+    return;
+  }
+  switch (request.kind) {
+    case Kind::kValue:
+      return OnValueRequest(request.secret);
+    case Kind::kAsk:
+      return desk_->Ask(request.id, request.bytes);
+    case Kind::kForget:
+      return desk_->Forget(request.id);
+    case Kind::kTelemetry:
+      return telemetry_->Take(request.bytes, request.id);
+    case Kind::kFlush:
+      return OnFlush(std::chrono::milliseconds(request.id));
+  }
+}
+
+void Server::OnFlush(std::chrono::milliseconds limit) {
+  const auto tell = [this] {
+    BrokerAnswer answer;
+    answer.kind = BrokerAnswer::Kind::kFlushed;
+    Tell(answer);
+  };
+  if (telemetry_ == nullptr) return tell();
+  telemetry_->Flush(limit, tell);
+}
+
+void Server::OnValueRequest(uint16_t secret) {
   if (secret >= sources_.size() || busy_[secret]) {
     exit_status_ = 1;
     return;
@@ -80,6 +115,10 @@ void Server::OnValue(uint16_t secret, Result<Value> value) {
   } else {
     answer.bytes.text = value.error().message().substr(0, BrokerAnswer::kMaxBytes);
   }
+  Tell(answer);
+}
+
+void Server::Tell(const BrokerAnswer& answer) {
   if (!SendAnswer(socket_.get(), answer)) exit_status_ = 0;
 }
 

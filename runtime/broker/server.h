@@ -8,7 +8,10 @@
 #include "base/loop.h"
 #include "base/pending.h"
 #include "base/unique_fd.h"
+#include "runtime/broker/approval_desk.h"
 #include "runtime/broker/messages.h"
+#include "runtime/broker/requests.h"
+#include "runtime/broker/telemetry.h"
 #include "runtime/broker/value_source.h"
 
 namespace sallyport::runtime {
@@ -17,24 +20,36 @@ namespace sallyport::runtime {
 /// gone.
 class Server {
  public:
-  /// SOCKET is a blocking stream to the warden. SOURCES stand in the order of BrokerLaunch.
-  static Result<std::unique_ptr<Server>> Create(Loop& loop, UniqueFd socket,
-                                                std::vector<std::unique_ptr<ValueSource>> sources);
+  struct Parts {
+    /// In the order of BrokerLaunch.
+    std::vector<std::unique_ptr<ValueSource>> sources;
+    /// Empty: a question ends the broker.
+    std::vector<ApprovalDesk::Channel> channels;
+    /// Null: so does telemetry. Outlives the server.
+    Telemetry* telemetry = nullptr;
+  };
+  /// SOCKET is a blocking stream to the warden.
+  static Result<std::unique_ptr<Server>> Create(Loop& loop, UniqueFd socket, Parts parts);
 
   /// kNone while it works; then what the process exits with.
   std::optional<int> exit_status() const { return exit_status_; }
 
  private:
-  Server(UniqueFd socket, std::vector<std::unique_ptr<ValueSource>> sources);
+  Server(UniqueFd socket, Parts parts);
   void OnReadable();
-  void OnQuestion(uint16_t secret);
+  void OnRequest(BrokerRequest request);
+  void OnValueRequest(uint16_t secret);
   void OnValue(uint16_t secret, Result<Value> value);
+  void OnFlush(std::chrono::milliseconds limit);
+  void Tell(const BrokerAnswer& answer);
 
   UniqueFd socket_;
+  BrokerRequestReader reader_;
   std::vector<std::unique_ptr<ValueSource>> sources_;
+  std::optional<ApprovalDesk> desk_;
+  Telemetry* const telemetry_;
   std::vector<Pending> fetching_;  // By secret, as `busy_`.
   std::vector<bool> busy_;
-  std::optional<unsigned char> half_;  // The first byte of a question.
   std::optional<int> exit_status_;
   Loop::Handle watch_;
 };

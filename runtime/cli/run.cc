@@ -48,6 +48,9 @@ struct RunOptions {
   std::string audit;
   std::vector<std::string> ports;
   std::string pcap;
+  std::string approve_command;
+  std::string otlp;
+  std::string otlp_headers;
   bool verbose = false;
   std::string learn;
   std::vector<std::string> argv;
@@ -152,6 +155,9 @@ Result<SandboxConfig> MakeConfig(const RunOptions& options) {
   if (!options.audit.empty()) config.audit_file = options.audit;
   config.learn = !options.learn.empty();
   if (!options.pcap.empty()) config.pcap_file = options.pcap;
+  if (!options.approve_command.empty()) config.approve_command = options.approve_command;
+  if (!options.otlp.empty()) config.otlp = options.otlp;
+  if (!options.otlp_headers.empty()) config.otlp_headers = options.otlp_headers;
   return config;
 }
 
@@ -356,6 +362,14 @@ void AddRun(CLI::App& app, Run& run, std::optional<Result<WaitingWarden>>& warde
   command->add_option("--audit", options->audit, "Appends the audit log to this file");
   command->add_option("--pcap", options->pcap,
                       "Writes the guest's frames to this file, for Wireshark or tcpdump -r");
+  command->add_option("--approve-command", options->approve_command,
+                      "A program that answers what `ask` asks: it reads the question, and exits with "
+                      "0 for yes or 1 for no");
+  command->add_option("--otlp", options->otlp,
+                      "URL of an OpenTelemetry collector that is told what is allowed and refused; "
+                      "env: the one of OTEL_EXPORTER_OTLP_ENDPOINT");
+  command->add_option("--otlp-headers", options->otlp_headers,
+                      "VARIABLE or @FILE that holds the collector's headers, as name=value,name=value");
   command->add_flag("--verbose", options->verbose, "Says which backend and link run");
   command->add_option("--learn", options->learn,
                       "OPENS the sandbox: what no rule covers is allowed, and written to this file as "

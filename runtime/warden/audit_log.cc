@@ -375,6 +375,8 @@ void AuditLog::Append(std::string line) {
     failure_ = "the audit log can't be written: " + Error::FromErrno("write").message();
   } else if (static_cast<size_t>(written) != line.size()) {
     failure_ = "the audit log can't be written: a line was cut short";
+  } else if (options_.tap) {
+    options_.tap(line);
   }
 }
 

@@ -33,6 +33,8 @@ class AuditLog : public AuditSink {
     size_t max_kinds = 256;  ///< Kinds of denials counted at once; the oldest gives way.
     uint64_t max_lines_per_second = 2000;
     uint64_t max_messages_per_second = 20;  ///< Of those lines.
+    /// Is given each line, with its newline, once it was written.
+    std::function<void(std::string_view line)> tap = {};
     /// The clocks, for tests.
     std::function<Clock::time_point()> now = [] { return Clock::now(); };
     std::function<std::chrono::system_clock::time_point()> wall = [] {

@@ -16,7 +16,7 @@ using guest::CborWriter;
 
 namespace {
 
-constexpr size_t kLaunchFields = 19;
+constexpr size_t kLaunchFields = 23;
 
 void WriteTexts(CborWriter& out, const std::vector<std::string>& texts) {
   out.Array(texts.size());
@@ -155,6 +155,10 @@ std::string Launch::Encode() const {
   out.Int(timeout.count());
   out.Array(ports.size());
   for (const uint16_t port : ports) out.Int(port);
+  WriteTexts(out, approve_command);
+  out.Text(approve_folder);
+  out.Text(otlp_url);
+  out.Text(otlp_headers);
   return out.Take();
 }
 
@@ -194,6 +198,10 @@ Result<Launch> Launch::Decode(std::string_view bytes) {
   for (size_t left = in.Array(); left > 0 && in.ok(); --left) {
     launch.ports.push_back(static_cast<uint16_t>(in.Int()));
   }
+  launch.approve_command = in.Texts();
+  launch.approve_folder = in.Text();
+  launch.otlp_url = in.Text();
+  launch.otlp_headers = in.Text();
   if (auto status = in.Finish(); !status) {
     return tl::unexpected(std::move(status).error().In("launch message"));
   }

@@ -54,6 +54,11 @@ struct Launch {
   std::string broker_path;
   std::chrono::milliseconds timeout{0};  ///< 0: none.
   std::vector<uint16_t> ports;  ///< Of the sandbox: where LaunchMessage::ports lead, in their order.
+  /// Asked instead of the policy's `approvals.command`, where it is not empty; and where it runs.
+  std::vector<std::string> approve_command;
+  std::string approve_folder;
+  std::string otlp_url;      ///< Of a collector; empty: none.
+  std::string otlp_headers;  ///< A variable's name, "@" and an absolute path, or nothing.
 
   std::string Encode() const;
   /// kInvalid for anything that Encode() did not write.

@@ -124,6 +124,7 @@ std::vector<std::string> UnchangeableParts(const Engine& running, const Engine& 
   compare(was.network == is.network, "sandbox { network }");
   compare(was.env == is.env, "sandbox { env }");
   compare(SameMounts(was, is), "sandbox { mounts }");
+  compare(was.approvals == is.approvals, "sandbox { approvals }");
   compare(running.dns().resolvers == next.dns().resolvers, "dns { resolvers }");
   compare(SameUpstream(running.upstream(), next.upstream()), "upstream");
   return warnings;

@@ -27,6 +27,7 @@
 #include "runtime/dial/ares_resolver.h"
 #include "runtime/dial/system_roots.h"
 #include "runtime/broker/server_list.h"
+#include "runtime/warden/broker_outlets.h"
 #include "runtime/warden/declared_servers.h"
 #include "runtime/warden/links.h"
 #include "runtime/warden/template_file.h"
@@ -43,6 +44,8 @@ namespace {
 constexpr auto kLastWords = 2s;       // How long an owner that doesn't read may hold us up at the end.
 constexpr auto kAuditFlush = 1s;      // How late a coalesced line may be.
 constexpr auto kFirstValues = 90s;    // A command and a server, each with its own deadline below it.
+constexpr auto kTelemetryFlush = 2s;  // How long the end of a sandbox may wait for its collector,
+constexpr auto kTelemetryGrace = 500ms;  // and for the broker to say so.
 constexpr auto kAgentDeadline = 10s;  // From the start to the agent's first word.
 
 }  // namespace
@@ -162,7 +165,11 @@ Status Warden::StartBroker() {
   for (const auto& spec : engine_->secrets()) launch.secrets.push_back({spec.name, spec.source});
   for (auto& key : ClientKeys(engine_->upstream())) launch.secrets.push_back(std::move(key));
   for (auto& item : ProxyItems(engine_->upstream())) launch.secrets.push_back(std::move(item));
-  if (launch.secrets.empty()) {
+  launch.approvals = ApprovalsOf(engine_->sandbox().approvals, launch_);
+  auto telemetry = TelemetryOf(launch_);
+  if (!telemetry) return tl::unexpected(std::move(telemetry).error());
+  launch.telemetry = *std::move(telemetry);
+  if (launch.secrets.empty() && !launch.approvals && !launch.telemetry) {
     descriptors_.values.reset();
     return {};
   }
@@ -236,10 +243,19 @@ Status Warden::ReadSecrets() {
     if (auto asked = broker_->Ask(static_cast<uint16_t>(i)); !asked) return asked;
   }
   const auto deadline = Clock::now() + kFirstValues;
+  // What is wrong with the rest is said before the program starts, also where there is no secret.
+  const bool has_outlets = !launch_.otlp_url.empty() || ApprovalsOf(engine_->sandbox().approvals, launch_);
+  BrokerRequest ready;
+  ready.kind = BrokerRequest::Kind::kFlush;
+  if (has_outlets) {
+    if (auto asked = broker_->Send(ready); !asked) return asked;
+  }
   std::vector<std::optional<BrokerAnswer>> answers(count);
-  for (size_t left = count; left > 0; --left) {
+  for (size_t left = count + (has_outlets ? 1 : 0); left > 0; --left) {
     auto answer = broker_->Await(deadline);
+    if (!answer && count == 0) return tl::unexpected(std::move(answer).error());
     if (!answer) return tl::unexpected(std::move(answer).error().In("the values of the secrets"));
+    if (answer->kind == BrokerAnswer::Kind::kFlushed) continue;
     if (answer->secret >= answers.size()) return sallyport::Fail(Code::kInvalid, "the broker broke its protocol");
     answers[answer->secret] = *std::move(answer);
   }
@@ -258,10 +274,24 @@ Status Warden::ReadSecrets() {
       return tl::unexpected(std::move(status).error().In(engine_->upstream().proxy->declared_at + ": proxy"));
     }
   }
-  auto watch = loop_->Watch(broker_->watch_fd(), EPOLLIN | EPOLLRDHUP, [this](uint32_t) { OnBroker(); });
+  return WatchBroker();
+}
+
+/// Also for room to send, while there is something to be sent.
+Status Warden::WatchBroker() {
+  const uint32_t events = EPOLLIN | EPOLLRDHUP | (broker_->unsent() > 0 ? EPOLLOUT : 0U);
+  broker_watch_ = {};
+  auto watch = loop_->Watch(broker_->watch_fd(), events, [this](uint32_t ready) { OnBroker(ready); });
   if (!watch) return tl::unexpected(std::move(watch).error());
   broker_watch_ = *std::move(watch);
   return {};
+}
+
+void Warden::SendToBroker(const BrokerRequest& request) {
+  const bool waited = broker_->unsent() > 0;
+  auto sent = broker_->Send(request);
+  if (sent && !waited && broker_->unsent() > 0) sent = WatchBroker();
+  if (!sent) Fail(125, sent.error().message());
 }
 
 Status Warden::AddSecret(uint16_t number, const SecretSpec& spec, const std::optional<BrokerAnswer>& answer) {
@@ -308,16 +338,70 @@ Status Warden::MakeParentProxy(const std::vector<Wiped>& values) {
   return {};
 }
 
-void Warden::OnBroker() {
-  auto taken = broker_->TakeAnswers([this](BrokerAnswer answer) { keeper_->OnAnswer(std::move(answer)); });
-  if (taken) return;
+void Warden::OnBroker(uint32_t ready) {
+  Status done;
+  if ((ready & EPOLLOUT) != 0) {
+    done = broker_->SendRest();
+    if (done && broker_->unsent() == 0) done = WatchBroker();
+  }
+  if (done && (ready & ~uint32_t{EPOLLOUT}) != 0) {
+    done = broker_->TakeAnswers([this](BrokerAnswer answer) { OnBrokerAnswer(std::move(answer)); });
+  }
+  if (done) return;
   broker_watch_ = {};
-  Fail(125, taken.error().message());
+  Fail(125, done.error().message());
+}
+
+void Warden::OnBrokerAnswer(BrokerAnswer answer) {
+  if (answer.kind == BrokerAnswer::Kind::kFlushed) return;
+  if (answer.kind != BrokerAnswer::Kind::kApproval) return keeper_->OnAnswer(std::move(answer));
+  if (channels_) channels_->OnAnswer(answer);
+}
+
+/// What the broker does beside secrets: questions, and telemetry.
+void Warden::MakeOutlets() {
+  if (const auto asked = ApprovalsOf(engine_->sandbox().approvals, launch_)) {
+    const auto send = [this](BrokerRequest::Kind kind, uint64_t id, std::string document) {
+      SendToBroker({.kind = kind, .id = id, .bytes = std::move(document)});
+    };
+    channels_ = std::make_unique<ApprovalChannels>(
+        *loop_, *approvals_, *audit_,
+        ApprovalChannels::Broker{
+            .ask = [send](uint64_t id, std::string document) {
+              send(BrokerRequest::Kind::kAsk, id, std::move(document));
+            },
+            .forget = [send](uint64_t id) { send(BrokerRequest::Kind::kForget, id, {}); }},
+        ApprovalChannels::Options{.sandbox = launch_.sandbox,
+                                  .channels = ChannelsOf(*asked),
+                                  .timeout = asked->timeout});
+  }
+  if (launch_.otlp_url.empty()) return;
+  feed_ = std::make_unique<TelemetryFeed>(
+      *loop_, TelemetryFeed::Broker{.send = [this](const BrokerRequest& request) { SendToBroker(request); },
+                                    .unsent = [this] { return broker_->unsent(); }});
+}
+
+/// What is left of telemetry goes out, as far as it does in time.
+void Warden::FlushTelemetry() {
+  if (!feed_ || !broker_watch_) return;
+  feed_->PassOn();
+  BrokerRequest flush;
+  flush.kind = BrokerRequest::Kind::kFlush;
+  flush.id = static_cast<uint64_t>(std::chrono::milliseconds(kTelemetryFlush).count());
+  const auto deadline = Clock::now() + kTelemetryFlush + kTelemetryGrace;
+  if (!broker_->SendAll(flush, deadline)) return;
+  for (;;) {
+    const auto answer = broker_->Await(deadline);
+    if (!answer || answer->kind == BrokerAnswer::Kind::kFlushed) return;
+  }
 }
 
 Status Warden::MakeGate() {
   audit_ = std::make_unique<AuditLog>(std::move(descriptors_.audit),
-                                      AuditLog::Options{.sandbox = launch_.sandbox});
+                                      AuditLog::Options{.sandbox = launch_.sandbox,
+                                                        .tap = [this](std::string_view line) {
+                                                          if (feed_) feed_->Take(line);
+                                                        }});
   engine_->SetLog([this](const policy::LogLine& line) {
     const bool warns = line.level == policy::LogLine::Level::kWarn;
     audit_->WriteMessage({.level = warns ? "warn" : "info",
@@ -331,6 +415,7 @@ Status Warden::MakeGate() {
   const auto proxy_values = std::exchange(proxy_values_, {});
   approvals_.emplace(*loop_);
   waits_.emplace(*loop_, *approvals_);
+  MakeOutlets();
   if (!launch_.network) return {};
 
   if (auto made = MakeParentProxy(proxy_values); !made) return made;
@@ -659,6 +744,7 @@ void Warden::End(FrameType type, uint32_t stream, std::string payload) {
   ports_.reset();
   capture_.reset();
   if (audit_) audit_->Flush(Clock::time_point::max());
+  FlushTelemetry();
   if (!owner_) return;
   if (payload.empty() && type == FrameType::kError) return;  // The owner is gone.
   if (auto sent = owner_->channel->SendMessage(type, stream, payload); sent) {

@@ -18,6 +18,7 @@
 #include "runtime/dial/guarded_dialer.h"
 #include "runtime/dial/parent_proxy.h"
 #include "runtime/dial/resolver.h"
+#include "runtime/warden/approval_channels.h"
 #include "runtime/warden/approval_commands.h"
 #include "runtime/warden/approvals.h"
 #include "runtime/warden/audit_log.h"
@@ -32,6 +33,7 @@
 #include "runtime/warden/published_ports.h"
 #include "runtime/warden/secret_commands.h"
 #include "runtime/warden/secret_keeper.h"
+#include "runtime/warden/telemetry_feed.h"
 #include "secrets/store.h"
 
 namespace sallyport::runtime {
@@ -95,8 +97,13 @@ class Warden {
   void OnAgentFrame(guest::Frame frame);
   void OnTrusted();
   void OnExec(const guest::Frame& frame);
-  void OnBroker();
   void RecordLearning();
+  Status WatchBroker();
+  void SendToBroker(const BrokerRequest& request);
+  void OnBroker(uint32_t ready);
+  void OnBrokerAnswer(BrokerAnswer answer);
+  void MakeOutlets();
+  void FlushTelemetry();
   void FlushAuditLater();
   /// Calls REPLACE, which replaces the policy, and cuts what the new one denies.
   size_t PutInForce(const std::function<void()>& replace);
@@ -118,6 +125,7 @@ class Warden {
   Workload workload_;
   const std::string backend_name_;
   std::unique_ptr<Loop> loop_;
+  std::unique_ptr<TelemetryFeed> feed_;  // Before the log, which tells it each line to the end.
   std::unique_ptr<AuditLog> audit_;
   secrets::Store secrets_;
   std::vector<secrets::Secret> client_keys_;  // Of client certificates, on their way to the gate.
@@ -127,6 +135,7 @@ class Warden {
   std::unique_ptr<Resolver> resolver_;
   std::unique_ptr<GuardedDialer> dialer_;
   std::optional<Approvals> approvals_;
+  std::unique_ptr<ApprovalChannels> channels_;
   std::optional<DecisionWaits> waits_;
   std::optional<policy::BudgetBook> budgets_;
   std::unique_ptr<Gate> gate_;

@@ -1,4 +1,4 @@
-// What a broker is born to know, and what it answers: whatever is taken is written the same way
+// What a broker is born to know, what it is asked and what it answers: whatever is taken is written the same way
 // again.
 
 #include <algorithm>
@@ -8,12 +8,23 @@
 #include <string_view>
 
 #include "runtime/broker/messages.h"
+#include "runtime/broker/requests.h"
 
 using namespace sallyport::runtime;
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view input(reinterpret_cast<const char*>(data), size);
   if (const auto launch = BrokerLaunch::Decode(input); launch && launch->Encode() != input) abort();
+
+  BrokerRequestReader requests;
+  requests.Take(input);
+  for (size_t read = 0;;) {
+    const auto request = requests.Next();
+    if (!request || !*request) break;
+    const std::string again = (*request)->Encode();
+    if (input.substr(read, again.size()) != again) abort();
+    read += again.size();
+  }
 
   BrokerAnswerReader reader;
   std::string_view rest = input;

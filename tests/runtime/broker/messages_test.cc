@@ -2,6 +2,9 @@
 
 #include <catch2/catch.hpp>
 #include <cstring>
+#include <functional>
+
+#include "runtime/broker/requests.h"
 
 namespace sallyport::runtime {
 namespace {
@@ -45,12 +48,23 @@ BrokerLaunch Full() {
   launch.proxy->source = FileSource{"/proxy"};
   launch.proxy->no_proxy = {"*.corp.example"};
   launch.proxy->declared_at = "policy.lua:1";
+  launch.approvals.emplace();
+  launch.approvals->webhook = ApprovalSpec::Webhook{.url = *HttpUrl::Parse("https://hook.example.com/a?b=c"),
+                                                    .key = EnvSource{"KEY"},
+                                                    .private_network = true};
+  launch.approvals->command = CommandSource{{"approve", ""}, "/home/me", std::chrono::milliseconds(0)};
+  launch.approvals->timeout = std::chrono::seconds(90);
+  launch.telemetry = TelemetrySpec{.url = *HttpUrl::Parse("http://127.0.0.1:4318"),
+                                   .headers = FileSource{"/headers"},
+                                   .sandbox = "sp-1"};
   return launch;
 }
 
 TEST_CASE("what a broker is born to know comes back as it was") {
   const auto decoded = BrokerLaunch::Decode(Full().Encode());
   REQUIRE(decoded);
+  CHECK(decoded->approvals == Full().approvals);
+  CHECK(decoded->telemetry == Full().telemetry);
   REQUIRE(decoded->secrets.size() == 5);
   CHECK(decoded->secrets[0].name == "A");
   CHECK(std::get<EnvSource>(decoded->secrets[0].source).variable == "X");
@@ -161,7 +175,7 @@ TEST_CASE("the largest answers fit, one behind the other") {
 TEST_CASE("an answer of an unknown kind, too long or ended before now is refused") {
   const std::string good = Encoded(BrokerAnswer::Kind::kValue, 1, "v", 5);
   for (const auto& [at, byte] :
-       {std::pair<size_t, char>{0, 3}, {1, 1}, {6, 2}, {7, 1}, {15, '\x80'}}) {
+       {std::pair<size_t, char>{0, 5}, {1, 1}, {6, 2}, {7, 1}, {15, '\x80'}}) {
     std::string bad = good;
     bad[at] = byte;
     BrokerAnswerReader reader;
@@ -170,12 +184,89 @@ TEST_CASE("an answer of an unknown kind, too long or ended before now is refused
   }
 }
 
-TEST_CASE("a question comes back as it was") {
-  const std::string bytes = EncodeQuestion(513);
-  REQUIRE(bytes.size() == 2);
-  const unsigned char question[2] = {static_cast<unsigned char>(bytes[0]),
-                                     static_cast<unsigned char>(bytes[1])};
-  CHECK(DecodeQuestion(question) == 513);
+TEST_CASE("a key that takes time, and a time out of bounds, are no outlets") {
+  for (const auto& change : std::vector<std::function<void(BrokerLaunch&)>>{
+           [](BrokerLaunch& launch) {
+             launch.approvals->webhook->key = CommandSource{{"pass"}, "/", {}};
+           },
+           [](BrokerLaunch& launch) { launch.approvals->timeout = std::chrono::hours(1); },
+           [](BrokerLaunch& launch) { launch.telemetry->headers = CommandSource{{"pass"}, "/", {}}; }}) {
+    BrokerLaunch launch = Full();
+    REQUIRE(BrokerLaunch::Decode(launch.Encode()));
+    change(launch);
+    CHECK_FALSE(BrokerLaunch::Decode(launch.Encode()));
+  }
+}
+
+TEST_CASE("an answer to a question comes back as it was, and no other is taken") {
+  BrokerAnswer answer;
+  answer.kind = BrokerAnswer::Kind::kApproval;
+  answer.approval = ApprovalAnswer::kDenySession;
+  answer.id = 77;
+  answer.bytes.text = "the webhook";
+  const std::string good = answer.Encode().text;
+  BrokerAnswerReader reader;
+  std::memcpy(reader.Space().first, good.data(), good.size());
+  reader.Stored(good.size());
+  const auto read = reader.Next();
+  REQUIRE(read);
+  REQUIRE(*read);
+  CHECK((*read)->approval == ApprovalAnswer::kDenySession);
+  CHECK((*read)->id == 77);
+  CHECK((*read)->bytes.text == "the webhook");
+  for (const auto& [at, byte] : {std::pair<size_t, char>{2, 5}, {3, 1}, {15, '\x80'}}) {
+    std::string bad = good;
+    bad[at] = byte;
+    BrokerAnswerReader other;
+    CHECK(Read(other, bad) == std::vector<std::string>{"error"});
+  }
+}
+
+// ---- What the warden asks.
+
+std::vector<std::string> ReadRequests(BrokerRequestReader& reader, std::string_view bytes) {
+  std::vector<std::string> seen;
+  reader.Take(bytes);
+  for (;;) {
+    const auto request = reader.Next();
+    if (!request) return {"error"};
+    if (!*request) return seen;
+    seen.push_back(std::to_string(static_cast<int>((*request)->kind)) + " " +
+                   std::to_string((*request)->secret) + " " + std::to_string((*request)->id) + " " +
+                   (*request)->bytes);
+  }
+}
+
+TEST_CASE("requests cut at any two places are read the same") {
+  using Kind = BrokerRequest::Kind;
+  const std::string bytes =
+      BrokerRequest{.kind = Kind::kValue, .secret = 513}.Encode() +
+      BrokerRequest{.kind = Kind::kAsk, .id = uint64_t{1} << 40, .bytes = "{}"}.Encode() +
+      BrokerRequest{.kind = Kind::kFlush, .id = 2000}.Encode();
+  const std::vector<std::string> expected = {"0 513 0 ", "1 0 1099511627776 {}", "4 0 2000 "};
+  for (size_t first = 0; first <= bytes.size(); ++first) {
+    for (size_t second = first; second <= bytes.size(); ++second) {
+      BrokerRequestReader reader;
+      std::vector<std::string> seen;
+      for (const auto& part : {bytes.substr(0, first), bytes.substr(first, second - first),
+                               bytes.substr(second)}) {
+        for (auto& one : ReadRequests(reader, part)) seen.push_back(std::move(one));
+      }
+      REQUIRE(seen == expected);
+    }
+  }
+}
+
+TEST_CASE("a request of an unknown kind, or too long, is refused") {
+  const std::string good = BrokerRequest{.kind = BrokerRequest::Kind::kAsk, .bytes = "{}"}.Encode();
+  for (const auto& [at, byte] :
+       {std::pair<size_t, char>{0, 5}, {1, 1}, {6, 3}, {7, 1}, {15, '\x80'}}) {
+    std::string bad = good;
+    bad[at] = byte;
+    CAPTURE(at);
+    BrokerRequestReader reader;
+    CHECK(ReadRequests(reader, bad) == std::vector<std::string>{"error"});
+  }
 }
 
 }  // namespace
