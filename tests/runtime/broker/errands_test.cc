@@ -130,12 +130,15 @@ TEST_CASE("the process that runs commands has the user's environment in locked m
   writer.reset();
   REQUIRE(waitpid(made, nullptr, 0) == made);
   const auto command = Shell("echo $PPID; echo $WORD");
-  Work work({.commands = {command}, .files = {}}, values);
+  const auto next = Shell("echo next");
+  Work work({.commands = {command, next}, .files = {}}, values);
   const std::string told = work.Run(command);
   const std::string word = folder.Read("word");
   REQUIRE(word.size() == 48);
   const size_t line = told.find('\n');
   REQUIRE(told.substr(line + 1) == word);
+  // What was answered is wiped before the next is asked for.
+  REQUIRE(work.Run(next) == "=next");
   const Places places = Find(told.substr(1, line - 1), word);
   CHECK(places.all == 1);
   CHECK(places.unlocked == 0);
