@@ -564,7 +564,7 @@ TEST_CASE("log tells text and tables, with the place and the flow, and leaves th
   CHECK(policy.Action(Policy::Named("a.example", 22)) == "raw");
   CHECK(told == std::vector<std::string>{
                     "info policy.lua:2/7: to a.example",
-                    "warn policy.lua:3/7: [1]=2.5 a=1 b=\"x \\\"y\\\"\" c=true d=(a table) e=(a connection)"});
+                    "warn policy.lua:3/7: [1]=2.5 a=1 b=\"x \\\"y\\\"\" c=true d=(a table) e=(an object)"});
 }
 
 TEST_CASE("what a file logs while it is read is told when there is a log, and only so much of it") {
