@@ -151,8 +151,8 @@ TEST_CASE("rules for other hosts or ports stand beside one that passes through")
   CHECK(Diagnose(passed + "allow.http { host = 'c.example', path = '/x' }") == "");
   CHECK(Diagnose(passed + "allow.http { host = '*.b.example', path = '/x' }") == "");
   CHECK(Diagnose(passed + "allow.http { host = 'a.b.example', port = 8443, path = '/x' }") == "");
-  CHECK(Diagnose(passed + "secret 'A' { from = env 'A', hosts = 'a.b.example', ports = 8443 }") ==
-        "");
+  CHECK(Diagnose(passed + "secret 'A' { from = env 'A', hosts = 'a.b.example', ports = 8443 }\n"
+                          "allow.http { host = 'a.b.example', port = 8443, path = '/x' }") == "");
   CHECK(Diagnose("allow.http { host = 'a.b.example', path = '/x', otherwise = 'no' }\n"
                  "allow.http { host = '*.b.example', tls = 'passthrough' }") == "");
 }
@@ -275,7 +275,7 @@ TEST_CASE("raw bytes over a host whose requests are to be seen are an error") {
        "which has http rules"},
   });
   CHECK(Diagnose("secret 'A' { from = env 'A', hosts = 'a.example' }\nallow.tcp { host = "
-                 "'a.example', port = 22 }")
+                 "'a.example', port = 22 }\nallow.http { host = 'a.example' }")
             .empty());
 }
 
