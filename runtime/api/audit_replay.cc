@@ -33,6 +33,8 @@ std::string HostOf(const AuditLine& line) {
 
 PolicySaid WhatPolicySaid(const AuditLine& line) {
   if (line.by_policy) return PolicySaid::kNothing;  // A callback's own fetch.
+  // A published port: the address is that of a client, which no policy was asked about.
+  if (!line.direction.empty()) return PolicySaid::kNothing;
   if (Has(kDenied, line.reason)) return PolicySaid::kNo;
   return Has(kAllowed, line.reason) ? PolicySaid::kYes : PolicySaid::kNothing;
 }
@@ -41,7 +43,6 @@ namespace {
 
 /// What could be asked of a policy instead of LINE; empty where nothing can.
 std::vector<std::string> WordsOf(const AuditLine& line) {
-  if (!line.direction.empty()) return {};  // No policy is asked about published ports.
   const std::string host = HostOf(line);
   if (host.empty()) return {};
   if (line.transport == "dns") return {"dns", host};

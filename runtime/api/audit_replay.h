@@ -21,7 +21,8 @@ struct Recorded {
 
 /// What the policy said of that which LINE is about.
 enum class PolicySaid {
-  kNothing,  ///< It was decided elsewhere: placeholders, TLS that failed, limits, commands, addresses.
+  kNothing,  ///< It was decided elsewhere: placeholders, TLS that failed, limits, commands, addresses;
+             ///< or it came in through a published port.
   kYes,      ///< Also where it failed upstream afterwards.
   kNo,
 };

@@ -177,6 +177,20 @@ TEST_CASE("a log that a guest fills with its own words makes a policy, not code"
   CHECK_FALSE(Has(learnt->text, "\nboom"));
 }
 
+TEST_CASE("who came in through a published port gives the guest no way out to them") {
+  const Folder folder;
+  const std::string log = folder.Add(
+      "audit.jsonl",
+      Line(
+          R"("transport":"tcp","direction":"in","address":"93.184.216.34","port":22,"verdict":"allow","reason":"allowed")") +
+          Line(
+              R"("transport":"udp","direction":"in","address":"93.184.216.34","port":53,"verdict":"deny","reason":"upstream_refused")"));
+  const auto learnt = LearnPolicy({.audits = {log}, .sandbox = "", .over = {}});
+  REQUIRE(learnt);
+  CHECK(Has(learnt->text, "There was nothing to learn."));
+  CHECK_FALSE(Has(learnt->text, "93.184.216.34"));
+}
+
 TEST_CASE("an empty log makes an empty policy") {
   const Folder folder;
   const auto learnt =
