@@ -118,7 +118,8 @@ void AddConventional(const Line& line, json& attributes) {
 }
 
 void AddOwn(const Line& line, json& attributes) {
-  for (const char* key : {"transport", "verdict", "reason", "rule", "detail", "how_to_allow"}) {
+  for (const char* key : {"transport", "direction", "verdict", "reason", "rule", "detail",
+                          "how_to_allow", "message", "place"}) {
     const std::string value = line.Text(key);
     if (!value.empty()) attributes.push_back(Attribute(std::string("sallyport.") + key, value));
   }
@@ -126,6 +127,12 @@ void AddOwn(const Line& line, json& attributes) {
        {"flow", "generation", "bytes_up", "bytes_down", "duration_us", "repeat"}) {
     const uint64_t value = line.Number(key);
     if (value > 0) attributes.push_back(Attribute(std::string("sallyport.") + key, value));
+  }
+  for (const char* key : {"learnt", "by_policy"}) {
+    const json* value = line.Find(key);
+    if (value == nullptr || !value->is_boolean()) continue;
+    attributes.push_back(
+        {{"key", std::string("sallyport.") + key}, {"value", {{"boolValue", value->get<bool>()}}}});
   }
   const json* secrets = line.Find("secrets");
   if (secrets == nullptr || !secrets->is_array()) return;
@@ -139,6 +146,7 @@ void AddOwn(const Line& line, json& attributes) {
 
 /// One line for people: "deny https GET api.example.com/x denied_by_rule".
 std::string Summary(const Line& line) {
+  if (const std::string message = line.Text("message"); !message.empty()) return message;
   std::string text;
   for (const char* key : {"verdict", "transport", "method", "name", "address", "path", "reason"}) {
     if (std::string_view(key) == "address" && !line.Text("name").empty()) continue;
@@ -163,6 +171,8 @@ void AddSuppressed(const json& counts, json& attributes, OtlpMetrics& metrics) {
     decision.count = count;
     metrics.Count(decision);
   }
+  const uint64_t messages = line.Number("messages");
+  if (messages > 0) attributes.push_back(Attribute("sallyport.suppressed.messages", messages));
 }
 
 void CountLine(const Line& line, OtlpMetrics& metrics) {
@@ -325,10 +335,11 @@ std::optional<std::string> LogRecordOf(std::string_view text, WallTime now, Otlp
   AddOwn(line, attributes);
   if (const json* counts = line.Find("suppressed"); counts != nullptr && counts->is_object()) {
     AddSuppressed(*counts, attributes, metrics);
-  } else {
+  } else if (!line.Text("verdict").empty()) {
     CountLine(line, metrics);
   }
-  const bool allowed = line.Text("verdict") == "allow";
+  // A line of the policy's own has a level, and no verdict.
+  const bool allowed = line.Text("verdict") == "allow" || line.Text("level") == "info";
   const std::string observed = Nanoseconds(now);
   return Dumped({{"timeUnixNano", ReadTime(line.Text("time")).value_or(observed)},
                  {"observedTimeUnixNano", observed},

@@ -24,6 +24,8 @@ def check_value(value):
         assert isinstance(content, str)
     elif kind == "intValue":  # 64-bit numbers are strings in proto3's JSON.
         assert isinstance(content, str) and re.fullmatch(r"-?\d+", content), content
+    elif kind == "boolValue":
+        assert isinstance(content, bool)
     elif kind == "arrayValue":
         for one in content["values"]:
             check_value(one)

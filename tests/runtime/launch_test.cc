@@ -29,6 +29,10 @@ Launch Full() {
   launch.broker_path = "/usr/libexec/sallyport/sandbox-broker";
   launch.timeout = std::chrono::seconds(30);
   launch.ports = {80, 65535};
+  launch.approve_command = {"approve", ""};
+  launch.approve_folder = "/home/me";
+  launch.otlp_url = "http://127.0.0.1:4318";
+  launch.otlp_headers = "@/headers";
   return launch;
 }
 
@@ -50,6 +54,10 @@ TEST_CASE("a launch message comes back as it was") {
   CHECK(decoded->broker_path == "/usr/libexec/sallyport/sandbox-broker");
   CHECK(decoded->timeout == std::chrono::seconds(30));
   CHECK(decoded->ports == std::vector<uint16_t>{80, 65535});
+  CHECK(decoded->approve_command == std::vector<std::string>{"approve", ""});
+  CHECK(decoded->approve_folder == "/home/me");
+  CHECK(decoded->otlp_url == "http://127.0.0.1:4318");
+  CHECK(decoded->otlp_headers == "@/headers");
 }
 
 TEST_CASE("a launch message cut anywhere, or with something behind it, is refused") {

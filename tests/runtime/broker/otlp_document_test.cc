@@ -69,6 +69,20 @@ TEST_CASE("a refusal is a warning, and a name that is looked up is a question") 
   CHECK(Attribute(record, "http.request.method") == nullptr);
 }
 
+TEST_CASE("a line of the policy's own is its message, and no decision") {
+  OtlpMetrics metrics(kNow);
+  const json record = RecordOf(
+      R"({"time":"t","sandbox":"sp-1","flow":3,"level":"info","message":"hello","place":"policy.lua:4"})",
+      metrics);
+  CHECK(record["severityNumber"] == 9);
+  CHECK(record["body"]["stringValue"] == "hello");
+  CHECK(Attribute(record, "sallyport.place") == "policy.lua:4");
+  const json learnt = RecordOf(R"({"time":"t","verdict":"allow","learnt":true})", metrics);
+  CHECK(Attribute(learnt, "sallyport.learnt") == true);
+  CHECK(json::parse(metrics.Document("sp-1", kNow))["resourceMetrics"][0]["scopeMetrics"][0]["metrics"][0]["sum"]
+                   ["dataPoints"].size() == 1);
+}
+
 TEST_CASE("what is no line is none, and odd values are left out") {
   OtlpMetrics metrics(kNow);
   for (const char* text : {"", "x", "[]", "{\"time\":"})
