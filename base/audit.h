@@ -27,6 +27,9 @@ struct AuditRecord {
   bool allowed = false;
   bool learnt = false;         ///< Nothing of the policy covers it; it was granted by `--learn`.
   bool by_policy = false;      ///< A callback's own `fetch`, not the guest's request.
+  /// Something of it may have reached the destination, or the resolvers, even where it was refused in
+  /// the end: it always has its line.
+  bool sent = false;
   Reason reason = Reason::kAllowed;
   std::string detail;          ///< One sentence for people; bounded, without secrets.
   std::string how_to_allow;    ///< Of a refusal: what would allow it; may be empty.

@@ -58,6 +58,7 @@ bool Exchange::GatherRequest() {
 
 void Exchange::Send() {
   request_sent_ = true;
+  record_.sent = true;
   if (substitutes_) {
     const secrets::RequestTarget target = SecretsTarget();
     RequestHead head = request_.head;

@@ -140,6 +140,7 @@ void Passthrough::OnDialed(Result<Dialed> dialed) {
   auto server = MakeFdStream(flow_.gate().loop, std::move(dialed->socket));
   if (!server) return Break(Reason::kUpstreamUnreachable, server.error().message());
   step_ = Step::kRelaying;
+  record_.sent = true;
   deadline_.Clear();  // The relay keeps its own.
   Loop& loop = flow_.gate().loop;
   guest_->SetListener(nullptr);

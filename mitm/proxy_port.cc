@@ -191,6 +191,7 @@ class ProxyPort::Connection final : Stream::Listener, public Relay::Owner {
   }
 
   void WriteRecord(std::string detail) {
+    record_.sent = true;
     record_.bytes_up = relay_->bytes_up();
     record_.bytes_down = relay_->bytes_down();
     record_.duration =

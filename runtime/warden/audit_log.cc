@@ -21,6 +21,7 @@ constexpr size_t kMaxText = 512;  // path, detail
 constexpr size_t kMaxSecretName = 64;
 constexpr size_t kMaxSecrets = 16;
 
+constexpr std::string_view kLineEnd = "}\n";
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 constexpr std::string_view kEllipsis = "\xE2\x80\xA6";     // U+2026
 
@@ -188,12 +189,25 @@ std::string FormatTime(std::chrono::system_clock::time_point time) {
   return text.data();
 }
 
+// What has its line whatever a guest does beside it: what was allowed, what may have left although it
+// was refused in the end, and what the user did.
+bool IsKept(const AuditRecord& record) {
+  return record.allowed || record.sent || record.transport == "control";
+}
+
+// Whether equal ones are counted. Each allowed connection and request is told by itself.
+bool MayRepeat(const AuditRecord& record) {
+  return !record.allowed || record.transport == "dns";
+}
+
 }  // namespace
 
 AuditLog::AuditLog(UniqueFd fd, Options options)
-    : fd_(std::move(fd)), options_(std::move(options)) {
+    : fd_(std::move(fd)),
+      options_(std::move(options)),
+      budget_(options_.refusals, options_.now()),
+      second_began_(options_.now()) {
   AppendField(sandbox_json_, "sandbox", options_.sandbox, kMaxName);
-  second_began_ = options_.now();
   if (!fd_.valid()) failure_ = "no audit log is open";
 }
 
@@ -205,24 +219,26 @@ void AuditLog::Write(const AuditRecord& record) {
   ++counts_[{record.transport, record.direction, record.allowed, record.reason}];
   if (!healthy()) return;
   const Clock::time_point now = options_.now();
-  if (record.allowed && !TakeSlot(now)) {  // Counted only; no text is made of it.
-    ++suppressed_allow_;
+  if (now - second_began_ >= std::chrono::seconds(1)) BeginSecond(now);
+  std::string body = BodyOf(record, generation_);
+  if (!MayRepeat(record)) {
+    Tell(KindOf(record, std::move(body)), now);
     return;
   }
-  std::string body = BodyOf(record, generation_);
-  if (!record.allowed) {
-    if (Absorb(record, body, Of::kDecision, now)) return;
-    if (!TakeSlot(now)) {
-      ++suppressed_deny_;
-      return;
-    }
+  if (Counted(record, body, now)) return;
+  if (!IsKept(record) && record.transport == "dns" &&
+      !names_.TellsAlone(record, options_.names_per_second, options_.wall())) {
+    return;
   }
-  EmitOne(record, std::move(body));
+  const Kind occurrence = KindOf(record, std::move(body));
+  // One that is not told is not known either, so that the next of its kind may be.
+  if (Tell(occurrence, now)) Remember(occurrence, now);
 }
 
 void AuditLog::WriteMessage(const Message& message) {
   if (!healthy()) return;
   const Clock::time_point now = options_.now();
+  if (now - second_began_ >= std::chrono::seconds(1)) BeginSecond(now);
   std::string body;
   AppendField(body, "generation", generation_);
   AppendField(body, "level", message.level, kMaxWord);
@@ -230,63 +246,61 @@ void AuditLog::WriteMessage(const Message& message) {
   AppendField(body, "place", message.place, kMaxName);
   AuditRecord record;
   record.flow = message.flow;
-  if (Absorb(record, body, Of::kMessage, now)) return;
-  if (TakeMessageSlot(now)) {
-    EmitOne(record, std::move(body));
-  } else {
-    ++suppressed_messages_;
-  }
+  if (Counted(record, body, now)) return;
+  Kind occurrence = KindOf(record, std::move(body));
+  occurrence.is_message = true;
+  if (Tell(occurrence, now)) Remember(occurrence, now);
 }
 
-void AuditLog::EmitOne(const AuditRecord& record, std::string body) {
+AuditLog::Kind AuditLog::KindOf(const AuditRecord& record, std::string body) const {
   Kind occurrence;
   occurrence.body = std::move(body);
+  occurrence.kept = IsKept(record);
   occurrence.repeats = 1;
   occurrence.flow = record.flow;
   occurrence.time = options_.wall();
   occurrence.bytes_up = record.bytes_up;
   occurrence.bytes_down = record.bytes_down;
   occurrence.duration = record.duration;
-  Emit(occurrence);
+  return occurrence;
 }
 
-// Counts a denial, or a message, whose like was told less than a window ago. False when it has to be told now;
-// those that follow it will then be counted.
-bool AuditLog::Absorb(const AuditRecord& record, const std::string& body, Of of,
-                      Clock::time_point now) {
-  if (const auto known = by_body_.find(body); known != by_body_.end()) {
-    const Kinds::iterator kind = known->second;
-    if (now < kind->due) {
-      ++kind->repeats;
-      kind->flow = record.flow;
-      kind->time = options_.wall();
-      kind->bytes_up += record.bytes_up;
-      kind->bytes_down += record.bytes_down;
-      kind->duration = record.duration;
-      return true;
-    }
+// Counts a decision, or a message, whose like was told less than a window ago. False when it has to be
+// told now.
+bool AuditLog::Counted(const AuditRecord& record, const std::string& body, Clock::time_point now) {
+  const auto known = by_body_.find(body);
+  if (known == by_body_.end()) return false;
+  const Kinds::iterator kind = known->second;
+  if (now >= kind->due) {
     WriteOut(kind, now);
+    return false;
   }
-  if (options_.max_kinds == 0) return false;
+  ++kind->repeats;
+  kind->flow = record.flow;
+  kind->time = options_.wall();
+  kind->bytes_up += record.bytes_up;
+  kind->bytes_down += record.bytes_down;
+  kind->duration = record.duration;
+  return true;
+}
+
+// Those that follow OCCURRENCE, which was just told, will be counted.
+void AuditLog::Remember(const Kind& occurrence, Clock::time_point now) {
+  if (options_.max_kinds == 0) return;
   if (kinds_.size() >= options_.max_kinds) WriteOut(kinds_.begin(), now);
-  kinds_.push_back(Kind{.body = body,
-                        .is_message = of == Of::kMessage,
-                        .due = now + options_.window,
-                        .time = {}});
+  Kind kind;
+  kind.body = occurrence.body;
+  kind.is_message = occurrence.is_message;
+  kind.kept = occurrence.kept;
+  kind.due = now + options_.window;
+  kinds_.push_back(std::move(kind));
   by_body_.emplace(kinds_.back().body, std::prev(kinds_.end()));
-  return false;
 }
 
 // Forgets KIND, after telling what was counted.
 void AuditLog::WriteOut(Kinds::iterator kind, Clock::time_point now) {
   by_body_.erase(kind->body);
-  if (kind->repeats > 0) {
-    if (kind->is_message ? TakeMessageSlot(now) : TakeSlot(now)) {
-      Emit(*kind);
-    } else {
-      (kind->is_message ? suppressed_messages_ : suppressed_deny_) += kind->repeats;
-    }
-  }
+  if (kind->repeats > 0) Tell(*kind, now);
   kinds_.erase(kind);
 }
 
@@ -294,7 +308,7 @@ void AuditLog::Flush(Clock::time_point now) {
   // Windows have one length, so the oldest ends first.
   while (!kinds_.empty() && kinds_.front().due <= now) WriteOut(kinds_.begin(), options_.now());
   if (now == Clock::time_point::max() || now - second_began_ >= std::chrono::seconds(1)) {
-    WriteSuppressed(options_.now());
+    BeginSecond(options_.now());
   }
 }
 
@@ -302,7 +316,8 @@ void AuditLog::Continue(UniqueFd fd) {
   if (healthy()) fd_ = std::move(fd);
 }
 
-void AuditLog::Emit(const Kind& occurrence) {
+// Writes OCCURRENCE, or counts it where it is a refusal and there is no budget left for such.
+bool AuditLog::Tell(const Kind& occurrence, Clock::time_point now) {
   std::string line = Head(occurrence.time);
   AppendField(line, "flow", occurrence.flow);
   line += occurrence.body;
@@ -311,47 +326,57 @@ void AuditLog::Emit(const Kind& occurrence) {
   AppendField(line, "duration_us",
               static_cast<uint64_t>(std::max<int64_t>(occurrence.duration.count(), 0)));
   if (occurrence.repeats > 1) AppendField(line, "repeat", occurrence.repeats);
+  if (!MayTell(occurrence, line.size() + kLineEnd.size(), now)) {
+    (occurrence.is_message ? suppressed_messages_ : suppressed_) += occurrence.repeats;
+    return false;
+  }
   Append(std::move(line));
-}
-
-// Whether one more line may be written in this second. The first one of a new second tells what
-// was held back in the last.
-bool AuditLog::TakeSlot(Clock::time_point now) {
-  if (now - second_began_ >= std::chrono::seconds(1)) WriteSuppressed(now);
-  if (lines_this_second_ >= options_.max_lines_per_second) return false;
-  ++lines_this_second_;
   return true;
 }
 
-bool AuditLog::TakeMessageSlot(Clock::time_point now) {
-  if (now - second_began_ >= std::chrono::seconds(1)) WriteSuppressed(now);
-  if (messages_this_second_ >= options_.max_messages_per_second || !TakeSlot(now)) return false;
-  ++messages_this_second_;
-  return true;
+// Whether a line of SIZE bytes about OCCURRENCE may be written now.
+bool AuditLog::MayTell(const Kind& occurrence, size_t size, Clock::time_point now) {
+  if (occurrence.is_message) {
+    if (messages_this_second_ >= options_.max_messages_per_second) return false;
+    ++messages_this_second_;
+    return true;
+  }
+  return occurrence.kept || budget_.Take(size, now);
 }
 
-// Begins a new second.
-void AuditLog::WriteSuppressed(Clock::time_point now) {
+// Tells what was held back in the second that is over.
+void AuditLog::BeginSecond(Clock::time_point now) {
   second_began_ = now;
-  lines_this_second_ = 0;
   messages_this_second_ = 0;
-  const uint64_t allow = std::exchange(suppressed_allow_, 0);
-  const uint64_t deny = std::exchange(suppressed_deny_, 0);
+  WriteZones(now);
+  WriteSuppressed();
+}
+
+void AuditLog::WriteZones(Clock::time_point now) {
+  for (const RefusedNames::Zone& zone : names_.BeginSecond()) {
+    Kind counted = KindOf(zone.record, BodyOf(zone.record, generation_));
+    counted.repeats = zone.count;
+    counted.time = zone.time;
+    Tell(counted, now);
+  }
+}
+
+// One line in a second at most, so it needs no budget.
+void AuditLog::WriteSuppressed() {
+  const uint64_t deny = std::exchange(suppressed_, 0);
   const uint64_t messages = std::exchange(suppressed_messages_, 0);
-  if (allow + deny + messages == 0) return;
+  if (deny + messages == 0) return;
   std::string line = Head(options_.wall());
   AppendField(line, "generation", generation_);
   AppendField(line, "reason", ToString(Reason::kLimit), kMaxWord);
   AppendField(line, "detail",
-              allow + deny == 0
-                  ? "More than " + std::to_string(options_.max_messages_per_second) +
-                        " messages of the policy in a second; those beyond are only counted."
-                  : "More than " + std::to_string(options_.max_lines_per_second) +
-                        " lines in a second; the decisions beyond are only counted.",
+              deny == 0 ? "More than " + std::to_string(options_.max_messages_per_second) +
+                              " messages of the policy in a second; those beyond are only counted."
+                        : "Refusals beyond what lines of them may take (" +
+                              std::to_string(options_.refusals.per_second) +
+                              " bytes a second) are only counted.",
               kMaxText);
-  line += ",\"suppressed\":{\"allow\":";
-  AppendNumber(line, allow);
-  line += ",\"deny\":";
+  line += ",\"suppressed\":{\"allow\":0,\"deny\":";
   AppendNumber(line, deny);
   if (messages > 0) AppendField(line, "messages", messages);
   line += '}';
@@ -366,7 +391,7 @@ std::string AuditLog::Head(std::chrono::system_clock::time_point time) const {
 // whole number of lines and at most one piece of a line, at its end.
 void AuditLog::Append(std::string line) {
   if (!healthy()) return;
-  line += "}\n";
+  line += kLineEnd;
   ssize_t written = -1;
   do {
     written = write(fd_.get(), line.data(), line.size());

@@ -14,15 +14,21 @@
 #include "base/audit.h"
 #include "base/loop.h"
 #include "base/unique_fd.h"
+#include "runtime/warden/byte_budget.h"
+#include "runtime/warden/refused_names.h"
 
 namespace sallyport::runtime {
 
 /// The audit log: one JSON object a line, written whole with a single write() (docs/audit.md has
-/// every key). Nothing is lost silently:
+/// every key). What was allowed, or may have left, always has its line, however much else there is:
+/// a log that does not keep up makes the gate wait (the write blocks), and one that fails makes it
+/// deny. Refusals cost a guest nothing, so they can't be let to fill the log, or the disk:
 ///
-/// - Equal denials within a window are told once at once, and then once more with their number.
-/// - Messages of the policy's own likewise.
-/// - Beyond so many lines in a second decisions are counted, and the count becomes a line.
+/// - Equal denials within a window are told once at once, and then once more with their number. So are
+///   equal answers to DNS questions, and messages of the policy's own.
+/// - Refused names beyond the first few of a second are told by zone, with their number.
+/// - Beyond a budget of bytes refusals are counted, and the count becomes a line; likewise the policy's
+///   messages beyond so many in a second.
 /// - After a write that failed or fell short nothing is written any more, so that the half line is
 ///   the last; healthy() is then false for good, and the gate denies.
 class AuditLog : public AuditSink {
@@ -31,8 +37,11 @@ class AuditLog : public AuditSink {
     std::string sandbox;                     ///< The sandbox's id; the same in every line.
     std::chrono::milliseconds window{5000};  ///< How long equal denials are counted for one line.
     size_t max_kinds = 256;  ///< Kinds of denials counted at once; the oldest gives way.
-    uint64_t max_lines_per_second = 2000;
-    uint64_t max_messages_per_second = 20;  ///< Of those lines.
+    size_t names_per_second = 16;  ///< Refused DNS questions told one by one.
+    uint64_t max_messages_per_second = 20;
+    /// What lines of refusals may take, so that it takes a guest more than ten hours of nothing else to
+    /// push other lines out of a log of 5 files of 64 MiB each.
+    ByteBudget::Options refusals{.at_once = uint64_t{1} << 20, .per_second = 8192};
     /// Is given each line, with its newline, once it was written.
     std::function<void(std::string_view line)> tap = {};
     /// The clocks, for tests.
@@ -90,10 +99,11 @@ class AuditLog : public AuditSink {
   const Counts& counts() const { return counts_; }
 
  private:
-  /// A kind of denial that was told one window before DUE, and how often it came again since.
+  /// A kind of decision that was told one window before DUE, and how often it came again since.
   struct Kind {
-    std::string body;       // All that makes denials equal, as it stands in the line.
+    std::string body;       // All that makes decisions equal, as it stands in the line.
     bool is_message = false;
+    bool kept = false;      // Has its line whatever the budget says.
     Clock::time_point due;  // When its count is written.
     uint64_t repeats = 0;
     uint64_t flow = 0;  // Of the latest.
@@ -104,14 +114,15 @@ class AuditLog : public AuditSink {
   };
   using Kinds = std::list<Kind>;
 
-  enum class Of { kDecision, kMessage };
-  bool Absorb(const AuditRecord& record, const std::string& body, Of of, Clock::time_point now);
-  void EmitOne(const AuditRecord& record, std::string body);
+  Kind KindOf(const AuditRecord& record, std::string body) const;
+  bool Counted(const AuditRecord& record, const std::string& body, Clock::time_point now);
+  void Remember(const Kind& occurrence, Clock::time_point now);
   void WriteOut(Kinds::iterator kind, Clock::time_point now);
-  void Emit(const Kind& occurrence);  // Takes no slot: the caller did.
-  void WriteSuppressed(Clock::time_point now);
-  bool TakeSlot(Clock::time_point now);
-  bool TakeMessageSlot(Clock::time_point now);
+  bool Tell(const Kind& occurrence, Clock::time_point now);
+  bool MayTell(const Kind& occurrence, size_t size, Clock::time_point now);
+  void WriteZones(Clock::time_point now);
+  void WriteSuppressed();
+  void BeginSecond(Clock::time_point now);
   std::string Head(std::chrono::system_clock::time_point time) const;
   void Append(std::string line);
 
@@ -125,10 +136,10 @@ class AuditLog : public AuditSink {
   Kinds kinds_;                                                    // Oldest window first.
   std::unordered_map<std::string_view, Kinds::iterator> by_body_;  // Keys point into kinds_.
 
+  RefusedNames names_;
+  ByteBudget budget_;
   Clock::time_point second_began_;
-  uint64_t lines_this_second_ = 0;
-  uint64_t suppressed_allow_ = 0;
-  uint64_t suppressed_deny_ = 0;
+  uint64_t suppressed_ = 0;
   uint64_t messages_this_second_ = 0;
   uint64_t suppressed_messages_ = 0;
 };
