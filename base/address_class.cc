@@ -253,6 +253,13 @@ bool AddressFilter::AdmitsForName(const IpAddress& address) const {
   return (bit & classes) != 0 || AnyContains(prefixes, address);
 }
 
+bool AddressFilter::Names(const IpAddress& address) const {
+  const IpAddress plain = Unmapped(address);
+  return !names_none && std::any_of(prefixes.begin(), prefixes.end(), [&](const Prefix& prefix) {
+    return prefix.length() == prefix.address().bytes().size() * 8 && Unmapped(prefix.address()) == plain;
+  });
+}
+
 bool AddressFilter::Admits(const IpAddress& address) const {
   return (static_cast<uint16_t>(Classify(address)) & classes) != 0 ||
          AnyContains(prefixes, address);

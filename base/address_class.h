@@ -45,6 +45,7 @@ std::optional<AddressClass> ParseAddressClass(std::string_view text);
 struct AddressFilter {
   uint16_t classes = static_cast<uint16_t>(AddressClass::kPublic);  ///< A set of AddressClass bits.
   std::vector<Prefix> prefixes;                                     ///< Allowed besides.
+  bool names_none = false;  ///< Nobody wrote the prefixes: Names() is false.
 
   /// Prefixes are compared with the address itself, and with what an IPv4-mapped one stands for.
   ///
@@ -53,6 +54,12 @@ struct AddressFilter {
   bool AdmitsForName(const IpAddress& address) const;
   /// Any address that the filter names, without that exception: for `ip` rules and `to`.
   bool Admits(const IpAddress& address) const;
+
+  /// Whether a prefix is exactly ADDRESS: what grants an address of the host itself, which groups and
+  /// wider prefixes don't.
+  bool Names(const IpAddress& address) const;
+
+  bool operator==(const AddressFilter&) const = default;
 };
 
 }  // namespace sallyport

@@ -64,6 +64,10 @@ void Exchange::OnVerdict(policy::RequestVerdict verdict) {
   if (verdict.body) ReplaceBody(*std::move(verdict.body));
   if (BeginTokenCall()) return;
   if (verdict.to) own_target_ = flow_.TargetFor(verdict.to);
+  if (verdict.filter && !own_target_) {
+    own_target_ = flow_.target();
+    own_target_->destination.filter = *std::move(verdict.filter);
+  }
   if (!Examine()) return;
   if (request_.websocket_key) {
     upgrade_.emplace(flow_.gate().secrets, SecretsTarget(), request_.head, *request_.websocket_key);

@@ -10,13 +10,15 @@
 #include "policy/http_grant.h"
 #include "policy/learning.h"
 #include "policy/load.h"
+#include "policy/name_decision.h"
 #include "policy/request_decision.h"
 #include "policy/response_decision.h"
 
 // How a decision is made. Names, flows and requests are decided by the compiled rules where one
 // speaks of them, without entering Lua. A flow or name that no rule decides goes to the on.connect
 // functions, in order, until one accepts or denies; a request that is granted goes through the
-// on.request functions and the one given to accept, which may change, refuse or answer it.
+// on.request functions and the one given to accept, which may change, refuse or answer it. Names are
+// in name_decision.cc.
 //
 // A request is decided twice when its path has another normalised form: servers may take either,
 // so both must be granted, and neither refused by a function. What functions and users decide, which
@@ -39,7 +41,7 @@ class EngineImpl final : public Engine {
   void SetPlaceholder(std::string_view secret, std::string placeholder) override;
   void SetLog(LogSink log) override;
 
-  NameVerdict DecideName(const HostName& name) override;
+  NameVerdict DecideName(const HostName& name) override { return DecideNameBy(script_, name); }
   FlowVerdict DecideFlow(const Facts& facts) override;
   RequestVerdict DecideRequest(HttpGrant& grant, const Facts& facts, const TlsFacts& tls,
                                RequestHead& request) override;
@@ -54,7 +56,6 @@ class EngineImpl final : public Engine {
   const Declarations& declared() const { return script_->declared; }
   const RuleSet& rules() const { return script_->declared.rules; }
 
-  bool AskFunctions(const HostName& name, NameVerdict& verdict);
   FlowVerdict FlowFromRules(RuleSet::FlowDecision decision, const Facts& facts);
   const Rule* Permit(const HttpGrant& grant, const Facts& facts, const RequestHead& request,
                      std::string_view path, RequestVerdict& verdict) const;
@@ -96,49 +97,6 @@ void EngineImpl::SetLog(LogSink log) {
   for (const LogLine& line : std::exchange(host.early, {})) host.log(line);
 }
 
-NameVerdict EngineImpl::DecideName(const HostName& name) {
-  RuleSet::NameDecision decision = rules().DecideName(name);
-  NameVerdict verdict;
-  verdict.grantable = decision.grantable;
-  verdict.ancestor = decision.ancestor;
-  verdict.filter = std::move(decision.filter);
-  verdict.types = std::move(decision.types);
-  verdict.chosen_target = decision.chosen_target;
-  verdict.budget = std::move(decision.budget);
-  verdict.listed = decision.listed;
-  if (verdict.grantable || decision.denied_by != nullptr) return verdict;
-  const bool refused = !declared().on_connect.empty() && !AskFunctions(name, verdict);
-  if (script_->learns && !verdict.grantable && !refused) {
-    verdict.grantable = true;
-    verdict.learnt = true;
-  }
-  if (verdict.grantable) verdict.ancestor = false;
-  return verdict;
-}
-
-// What on.connect says of NAME, added to VERDICT. False when it refuses or fails.
-bool EngineImpl::AskFunctions(const HostName& name, NameVerdict& verdict) {
-  Facts facts;
-  facts.name = name;
-  Call about;
-  about.kind = Call::Kind::kName;
-  about.facts = &facts;
-  HookRun run(script_, ConnectFunctions(*script_, facts.name), std::move(about));
-  if (run.Start() != HookRun::State::kDone) return false;
-  const Call& call = run.call();
-  if (call.decision == Call::Decision::kDenied) return false;
-  if (call.decision == Call::Decision::kAccepted) {
-    verdict.grantable = true;
-    verdict.types = call.accepted->types;
-    Merge(call.accepted->resolves, verdict.filter);
-  }
-  if (call.interested) {
-    verdict.grantable = true;
-    Merge(call.interest_filter, verdict.filter);
-  }
-  return true;
-}
-
 FlowVerdict EngineImpl::FlowFromRules(RuleSet::FlowDecision decision, const Facts& facts) {
   FlowVerdict verdict;
   verdict.action = FlowVerdict::Action::kHttp;
@@ -147,16 +105,20 @@ FlowVerdict EngineImpl::FlowFromRules(RuleSet::FlowDecision decision, const Fact
   bool first = true;
   bool same_target = true;
   bool goes_elsewhere = false;
+  const AddressFilter* first_filter = nullptr;
   for (const uint32_t number : decision.http) {
     const Rule& rule = rules().rules()[number];
     if (!rule.allows()) continue;
+    const AddressFilter& filter = FilterOf(rule, facts.name.has_value());
     if (first) {
       verdict.rule = rule.id;
       verdict.to = rule.to;
+      first_filter = &filter;
     }
     same_target &= SameTarget(verdict.to, rule.to);
     goes_elsewhere |= rule.to.has_value();
-    Merge(FilterOf(rule, facts.name.has_value()), verdict.filter);
+    verdict.http->filters_differ |= filter != *first_filter;
+    Merge(filter, verdict.filter);
     first = false;
   }
   if (!same_target) verdict.to.reset();
@@ -223,6 +185,7 @@ const Rule* EngineImpl::Permit(const HttpGrant& grant, const Facts& facts,
   verdict.rule = rule->id;
   verdict.budget = rule->budget;
   if (!SameTarget(rule->to, grant.target)) verdict.to = rule->to;
+  if (grant.filters_differ) verdict.filter = FilterOf(*rule, facts.name.has_value());
   return rule;
 }
 
@@ -291,6 +254,7 @@ RequestVerdict EngineImpl::DecideRequest(HttpGrant& grant, const Facts& facts, c
     RequestVerdict other;
     const Rule* other_rule = Permit(grant, facts, request, *other_path, other);
     if ((other_rule == nullptr) != (rule == nullptr) || !SameTarget(other.to, verdict.to) ||
+        other.filter != verdict.filter ||
         other.budget != verdict.budget) {  // A spelling must not choose the budget.
       return RefuseAmbiguous(facts, request,
                              "servers may take its path for '" + Printable(*other_path, 200) +

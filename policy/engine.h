@@ -91,6 +91,7 @@ struct Facts {
   /// For a named flow the checked upstream address where one is known, never the synthetic one.
   Endpoint destination;
   std::optional<HostName> name;  ///< The name that DNS attributed.
+  bool web = false;  ///< Asked for as HTTP, by a URL or through a proxy: for advice only.
 };
 
 /// What a host name may be used for.
@@ -105,6 +106,9 @@ struct NameVerdict {
   /// callback), and a guest can make them up.
   bool listed = false;
   bool learnt = false;  ///< Nothing of the policy speaks of it (Engine::Uncovered::kLearnt).
+  /// Where it is not grantable: a rule or callback that says so (kDeniedByRule, kDeniedByHook,
+  /// kPolicyError), or that there is none (kNameNotGranted).
+  Refusal refusal;
 };
 
 class SuspendedFlow;
@@ -164,6 +168,9 @@ struct RequestVerdict {
   ResponseHead response;      ///< For kRespond.
   std::string response_body;  ///< For kRespond.
   std::optional<Authority> to;  ///< From the granting rule, where it differs from the flow's.
+  /// What the address may be by the granting rule, where other rules of the flow say something else:
+  /// a rule opens an address to its own requests only.
+  std::optional<AddressFilter> filter;
   RuleBudgetPtr budget;         ///< Of the granting rule; for kForward.
   std::optional<std::string> body;  ///< For kForward: sent instead of the request's own.
   bool learnt = false;              ///< As of a flow.
@@ -255,13 +262,15 @@ class Engine {
   /// no `deny.dns` refuses, on.connect is asked with a connection of transport "dns": it grants by
   /// `conn:match_dns(...):accept()` or `conn:accept()`. Calling match_http, match_tcp or match_udp
   /// there returns nil, but notes that a flow to the name might be granted, so a pattern whose host
-  /// matches makes the name resolvable; nothing else is granted by it. Hosts of secrets and of
-  /// on.request make nothing resolvable.
+  /// matches makes the name resolvable; nothing else is granted by it. conn.src and conn.dst have no
+  /// address and port 0 there. Hosts of secrets and of on.request make nothing resolvable.
   virtual NameVerdict DecideName(const HostName& name) = 0;
-  /// Rules first, then on.connect.
+  /// Rules first, then on.connect. What it accepts as raw bytes is a denial with kPolicyError where
+  /// rules for HTTP, secrets or on.request have to see the flow's requests.
   virtual FlowVerdict DecideFlow(const Facts& facts) = 0;
   /// Rules, on.request in file order, the function given to accept, the question of an `ask` rule.
-  /// Hooks may change REQUEST; it is left alone unless the verdict is kForward. kBadRequest for a
+  /// Hooks may change REQUEST; it is left alone unless the verdict is kForward. One that they give another
+  /// method or path is held against the rules that deny once more. kBadRequest for a
   /// path that servers may normalise to another which rules or hooks would decide differently.
   /// GRANT outlives a verdict that waits. One of a policy that this one has replaced becomes what this
   /// one grants to FACTS, or the request is denied.

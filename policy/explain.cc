@@ -45,8 +45,9 @@ std::string SuggestFlow(const Facts& facts) {
   const std::string port = std::to_string(facts.destination.port);
   switch (facts.transport) {
     case Transport::kTcp:
-      if (facts.name && IsWebPort(facts.destination.port))
+      if (IsWebPort(facts.destination.port) && (facts.name || facts.web))
         return Concat({"allow.http { ", TargetField(facts), " }"});
+      if (facts.web) return Concat({"allow.http { ", TargetField(facts), ", port = ", port, " }"});
       return Concat({"allow.tcp { ", TargetField(facts), ", port = ", port, " }"});
     case Transport::kUdp:
       return Concat({"allow.udp { ", TargetField(facts), ", port = ", port, " }"});
@@ -150,6 +151,25 @@ Refusal ExplainFlow(const RuleSet& rules, const RuleSet::FlowDecision& decision,
     refusal.detail += ")";
   }
   refusal.how_to_allow = SuggestFlow(facts);
+  return refusal;
+}
+
+std::string SuggestRule(const Facts& facts) {
+  return SuggestFlow(facts);
+}
+
+Refusal ExplainName(const HostName& name, const Rule* denied_by) {
+  Refusal refusal;
+  if (denied_by != nullptr) {
+    refusal.reason = Reason::kDeniedByRule;
+    refusal.rule = denied_by->id;
+    refusal.detail = Concat({name.text(), " is denied by the rule ", denied_by->id,
+                             denied_by->reason.empty() ? "" : ": ", denied_by->reason});
+    return refusal;
+  }
+  refusal.reason = Reason::kNameNotGranted;
+  refusal.detail = Concat({"no rule grants ", name.text()});
+  refusal.how_to_allow = Concat({"allow.http { host = \"", name.text(), "\" }"});
   return refusal;
 }
 

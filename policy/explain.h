@@ -11,6 +11,13 @@ namespace sallyport::policy {
 Refusal ExplainFlow(const RuleSet& rules, const RuleSet::FlowDecision& decision,
                     const Facts& facts);
 
+/// The same for NAME, which nothing grants; DENIED_BY is the rule that says so, or null.
+Refusal ExplainName(const HostName& name, const Rule* denied_by);
+
+/// The smallest rule that would allow a flow with FACTS: `allow.http` for a question about HTTP and for
+/// names at the web's ports. Empty where there is none.
+std::string SuggestRule(const Facts& facts);
+
 /// The same for a request that the rules RULES_OF_FLOW decided as DECISION says.
 Refusal ExplainRequest(const RuleSet& rules, const std::vector<uint32_t>& rules_of_flow,
                        const RuleSet::RequestDecision& decision, const Facts& facts,

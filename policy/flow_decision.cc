@@ -5,6 +5,7 @@
 #include "policy/explain.h"
 #include "policy/http_grant.h"
 #include "policy/learning.h"
+#include "policy/raw_guard.h"
 
 namespace sallyport::policy {
 namespace {
@@ -58,6 +59,16 @@ FlowVerdict FlowDecision::Accepted() {
   Call& call = run_.call();
   const Rule& rule = *call.accepted;
   FlowVerdict verdict;
+  if (rule.kind != Rule::Kind::kHttp) {
+    if (const auto seer = WhatSeesRequests(script_->declared, facts_)) {
+      verdict.refusal = ExplainFailure(
+          rule.id + ": the bytes of " + DescribeFlow(facts_) + " would pass unseen, but " + *seer +
+              " must see its requests; accept it with conn:match_http",
+          run_.id());
+      verdict.rule = verdict.refusal.rule;
+      return verdict;
+    }
+  }
   verdict.rule = run_.id();
   verdict.filter = FilterOf(rule, facts_.name.has_value());
   verdict.to = rule.to;

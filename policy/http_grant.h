@@ -32,6 +32,7 @@ class HttpGrant {
     std::swap(function, other.function);
     std::swap(target, other.target);
     std::swap(learns, other.learns);
+    std::swap(filters_differ, other.filters_differ);
     std::swap(state_, other.state_);
   }
 
@@ -40,6 +41,8 @@ class HttpGrant {
   int function = LUA_NOREF;         ///< Given to accept.
   std::optional<Authority> target;  ///< The flow's `to`.
   bool learns = false;  ///< Requests that nothing covers are granted, and marked.
+  /// Rules that grant say different things of its addresses, so each request has its own rule's.
+  bool filters_differ = false;
 
  private:
   std::shared_ptr<LuaState> state_;

@@ -1,9 +1,12 @@
 #include "policy/question.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/http_url.h"
 #include "policy/diagnostics.h"
+#include "policy/explain.h"
+#include "policy/gate_address.h"
 
 namespace sallyport::policy {
 namespace {
@@ -47,12 +50,17 @@ Result<Question> ParseFlow(Transport transport, const std::string& text) {
 Result<Question> ParseRequest(const std::string& method, const std::string& text) {
   if (!IsToken(method))
     return Fail(Code::kInvalid, "'" + Printable(method, 40) + "' is not a method");
+  if (std::any_of(method.begin(), method.end(), [](char c) { return c >= 'a' && c <= 'z'; })) {
+    return Fail(Code::kInvalid, "'" + Printable(method, 40) +
+                                    "' is no method that the gate forwards: methods are upper case");
+  }
   const auto url = HttpUrl::Parse(text);
   if (!url) return tl::unexpected(url.error());
   Question question;
   question.kind = Question::Kind::kRequest;
   auto set = SetHost(url->host, url->port, question.facts);
   if (!set) return tl::unexpected(std::move(set).error());
+  question.facts.web = true;
   RequestHead& request = question.request;
   request.method = method;
   request.scheme = url->tls ? "https" : "http";
@@ -61,6 +69,11 @@ Result<Question> ParseRequest(const std::string& method, const std::string& text
   request.path = url->target.substr(0, mark);
   if (mark != std::string::npos) request.query = url->target.substr(mark + 1);
   return question;
+}
+
+/// Methods that ask a proxy to show what it forwards, or for a tunnel.
+bool IsNeverForwarded(std::string_view method) {
+  return method == "TRACE" || method == "CONNECT";
 }
 
 /// One entry of a set of words, separated by ", ".
@@ -119,20 +132,25 @@ class Decision {
 
   bool NameIsGranted() {
     if (!facts().name) {
+      if (const auto refusal = RefuseByAddress(facts())) {
+        Step("address: refused, whatever rules say");
+        Deny(*refusal);
+        return false;
+      }
       Step("name: none; the flow is to an address, so only rules with `ip` speak of it");
       return true;
     }
     const std::string& name = facts().name->text();
     const NameVerdict verdict = engine_.DecideName(*facts().name);
     if (!verdict.grantable) {
-      Step("name: no rule can use " + name + ", so it is not resolved");
-      Refusal refusal;
-      refusal.reason = Reason::kNameNotGranted;
-      refusal.detail = "no rule grants " + name;
-      refusal.how_to_allow = question_.kind == Question::Kind::kName
-                                 ? "allow.http { host = \"" + name + "\" }"
-                                 : engine_.DecideFlow(facts()).refusal.how_to_allow;
-      Deny(refusal);
+      const bool denied = verdict.refusal.reason != Reason::kNameNotGranted;
+      Step(denied ? "name: " + name + " is refused" + By(verdict.refusal.rule) +
+                        ", so it is not resolved"
+                  : "name: no rule can use " + name + ", so it is not resolved");
+      Deny(verdict.refusal);
+      if (!denied && question_.kind != Question::Kind::kName) {
+        answer_.how_to_allow = SuggestRule(facts());
+      }
       return false;
     }
     Step("name: " + name + " is resolved; its addresses may be " + DescribeFilter(verdict.filter));
@@ -155,11 +173,21 @@ class Decision {
     if (verdict.action == FlowVerdict::Action::kRaw || verdict.passthrough) {
       return GrantRaw(verdict);
     }
+    if (IsNeverForwarded(question_.request.method)) return RefuseMethod();
     Step("flow: intercepted as HTTP" + By(verdict.rule) + "; each request is decided");
     if (question_.kind == Question::Kind::kFlow) {
       return Allow(verdict.rule, "the flow is intercepted; requests that rules grant may pass");
     }
     DecideRequest(*verdict.http);
+  }
+
+  /// As the gate does before the policy is asked.
+  void RefuseMethod() {
+    Step("request: refused, whatever rules say");
+    Refusal refusal;
+    refusal.reason = Reason::kBadRequest;
+    refusal.detail = question_.request.method + " is not forwarded by the gate";
+    Deny(refusal);
   }
 
   void GrantRaw(const FlowVerdict& verdict) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/path_glob.h"
 #include "policy/explain.h"
 
 namespace sallyport::policy {
@@ -74,6 +75,7 @@ RequestVerdict RequestDecision::AfterFunctions(HookRun::State state, RequestHead
     return Suspend();
   }
   if (auto verdict = Outcome(state)) return *std::move(verdict);
+  if (auto verdict = CheckChanged()) return *std::move(verdict);
   granted_.body = std::move(run_->call().new_body);
   return other_path_ ? CheckOtherPath(request) : AskUser(request);
 }
@@ -99,6 +101,27 @@ std::optional<RequestVerdict> RequestDecision::Outcome(HookRun::State state) {
   verdict.response = std::move(call.response);
   verdict.response_body = std::move(call.response_body);
   return verdict;
+}
+
+/// Functions may make another request of this one, but not one that a rule denies. Whether another rule
+/// grants it is not asked: hooks are trusted to rewrite what is granted.
+std::optional<RequestVerdict> RequestDecision::CheckChanged() const {
+  if (changed_.method == original_.method && changed_.path == original_.path) return std::nullopt;
+  std::vector<std::string> paths{changed_.path};
+  if (!IsPlainPath(changed_.path)) {
+    auto normalized = NormalizePath(changed_.path);
+    if (!normalized) return RefuseAmbiguous(facts_, changed_, normalized.error().message());
+    paths.push_back(*std::move(normalized));
+  }
+  const RuleSet& rules = script_->declared.rules;
+  for (const std::string& path : paths) {
+    const auto decision = rules.DecideRequest(grant_.rules, changed_.method, path, changed_.headers);
+    if (decision.rule == nullptr || decision.allowed) continue;
+    Refusal refusal = ExplainRequest(rules, grant_.rules, decision, facts_, changed_);
+    refusal.detail = "a callback made another request of it: " + refusal.detail;
+    return Refuse(std::move(refusal));
+  }
+  return std::nullopt;
 }
 
 RequestVerdict RequestDecision::CheckOtherPath(RequestHead& request) {

@@ -44,6 +44,7 @@ class RequestDecision final : public SuspendedRequest,
 
   std::unique_ptr<HookRun> MakeRun(RequestHead& request);
   RequestVerdict AfterFunctions(HookRun::State state, RequestHead& request);
+  std::optional<RequestVerdict> CheckChanged() const;
   RequestVerdict CheckOtherPath(RequestHead& request);
   RequestVerdict AskUser(RequestHead& request);
   RequestVerdict Forward(RequestHead& request);

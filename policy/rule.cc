@@ -3,6 +3,29 @@
 #include <algorithm>
 
 namespace sallyport::policy {
+namespace {
+
+// Whether VALUE, or one of the members that commas part it into, is one of WANTED: what servers may take
+// for the same.
+bool HasMember(std::string_view value, const std::vector<std::string>& wanted) {
+  const auto is_wanted = [&wanted](std::string_view text) {
+    const size_t first = text.find_first_not_of(" \t");
+    if (first == text.npos) text = {};
+    if (!text.empty()) text = text.substr(first, text.find_last_not_of(" \t") + 1 - first);
+    return std::any_of(wanted.begin(), wanted.end(), [text](const std::string& one) {
+      return EqualsIgnoreCase(text, one);
+    });
+  };
+  if (is_wanted(value)) return true;
+  while (true) {
+    const size_t comma = value.find(',');
+    if (is_wanted(value.substr(0, comma))) return true;
+    if (comma == value.npos) return false;
+    value.remove_prefix(comma + 1);
+  }
+}
+
+}  // namespace
 
 void PortSet::Add(uint16_t first, uint16_t last) {
   if (near_count_ < near_.size()) {
@@ -67,8 +90,9 @@ bool Rule::MatchesHeader(const HeaderCondition& condition, const Headers& fields
   for (const HeaderField& field : fields.fields()) {
     if (!EqualsIgnoreCase(field.name, condition.name)) continue;
     const bool holds = condition.values.empty() ||
-                       std::find(condition.values.begin(), condition.values.end(), field.value) !=
-                           condition.values.end();
+                       (allows() ? std::find(condition.values.begin(), condition.values.end(),
+                                             field.value) != condition.values.end()
+                                 : HasMember(field.value, condition.values));
     any |= holds;
     all &= holds;
   }

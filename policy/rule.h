@@ -105,7 +105,8 @@ struct Rule {
   /// address embeds, so that no other spelling of it escapes.
   bool MatchesAddress(const IpAddress& address) const;
   /// Whether it speaks of this request. PATH without the query. Of several fields of one name, an
-  /// `allow` wants all to hold, a `deny` any.
+  /// `allow` wants all to hold, a `deny` any; and for a `deny` a field holds, too, where a member of its
+  /// list does (RFC 9110, 5.6.1), in upper or lower case.
   bool MatchesRequest(std::string_view method, std::string_view path, const Headers& headers) const;
 
  private:

@@ -12,6 +12,12 @@ bool TakesEverything(const Rule& deny, const Rule& rule) {
   return deny.kind == Rule::Kind::kTcp && rule.kind == Rule::Kind::kHttp;
 }
 
+// A deny of all requests on the web's ports: for most who ask of the name, of everything.
+bool RefusesTheWeb(const Rule& deny) {
+  if (deny.kind != Rule::Kind::kHttp && deny.kind != Rule::Kind::kTcp) return false;
+  return deny.matches_every_request() && deny.ports.Contains(80) && deny.ports.Contains(443);
+}
+
 void Merge(const AddressFilter& from, AddressFilter& into) {
   into.classes = static_cast<uint16_t>(into.classes | from.classes);
   into.prefixes.insert(into.prefixes.end(), from.prefixes.begin(), from.prefixes.end());
@@ -87,10 +93,14 @@ RuleSet::NameDecision RuleSet::DecideName(const HostName& name) const {
         return false;
       }
       denies.push_back(&rule);
+      if (decision.nothing_left_by == nullptr && RefusesTheWeb(rule)) decision.nothing_left_by = &rule;
       return true;
     }
-    if (std::any_of(denies.begin(), denies.end(),
-                    [&rule](const Rule* deny) { return TakesEverything(*deny, rule); })) {
+    const auto taker =
+        std::find_if(denies.begin(), denies.end(),
+                     [&rule](const Rule* deny) { return TakesEverything(*deny, rule); });
+    if (taker != denies.end()) {
+      if (decision.nothing_left_by == nullptr) decision.nothing_left_by = *taker;
       return true;
     }
     decision.grantable = true;

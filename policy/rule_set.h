@@ -31,6 +31,8 @@ class RuleSet {
     bool listed = false;
     RuleBudgetPtr budget;
     const Rule* denied_by = nullptr;  ///< A rule that says so: callbacks are not asked.
+    /// Where nothing is granted: the deny that took it all, or speaks of all requests for the name.
+    const Rule* nothing_left_by = nullptr;
   };
 
   struct RequestDecision {

@@ -44,6 +44,7 @@ struct Call {
   std::optional<Rule> fallback;  ///< Accepted if nothing else is: the user said yes to the flow.
   int function = LUA_NOREF;      ///< Given to accept, for each request.
   bool interested = false;  ///< kName: a match_http or the like could grant a flow to the name.
+  bool saw_flow = false;    ///< kName: a callback looked at what only a flow has.
   AddressFilter interest_filter;  ///< What the addresses of such a name may be.
 
   // kRequest and kResponse.

@@ -147,6 +147,7 @@ Rule RuleForFlow(lua_State* lua, const Call& call, Rule::Kind kind) {
   }
   rule.ip.emplace();
   rule.ip->classes = 0;
+  rule.ip->names_none = true;
   rule.ip->prefixes.push_back(Prefix(address, static_cast<unsigned>(address.bytes().size() * 8)));
   return rule;
 }
@@ -362,10 +363,11 @@ constexpr luaL_Reg kConnectionFunctions[] = {{"match_dns", &MatchDns},
                                              {nullptr, nullptr}};
 
 int IndexConnection(lua_State* lua) {
-  const Call& call = CheckCall(lua, 1, kConnection);
+  Call& call = CheckCall(lua, 1, kConnection);
   const Facts& facts = *call.facts;
   const std::string key = ReadString(lua, 2).value_or("");
   const bool is_name = call.kind == Call::Kind::kName;
+  if (is_name && (key == "transport" || key == "src" || key == "dst")) call.saw_flow = true;
   if (key == "id") {
     lua_pushinteger(lua, static_cast<lua_Integer>(facts.flow));
   } else if (key == "transport") {
@@ -374,7 +376,8 @@ int IndexConnection(lua_State* lua) {
   } else if (key == "host") {
     PushHostName(lua, facts);
   } else if (is_name && (key == "src" || key == "dst")) {
-    lua_pushnil(lua);
+    // Neither is known yet; what is asked of them is answered with no, and the flow decides.
+    PushEndpoint(lua, Endpoint(), false);
   } else if (key == "src") {
     PushEndpoint(lua, facts.source, true);
   } else if (key == "dst") {

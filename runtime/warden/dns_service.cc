@@ -18,6 +18,10 @@ constexpr size_t kMaxTcpMessage = 4096;   // A query is far smaller.
 constexpr size_t kMaxTcpOutput = 65535 + 2;
 constexpr size_t kMaxPipelined = 16;
 
+Refusal Failed(Reason reason, std::string detail) {
+  return {.reason = reason, .detail = std::move(detail), .rule = {}, .how_to_allow = {}};
+}
+
 }  // namespace
 
 /// One TCP connection with length-prefixed queries, answered as their answers come.
@@ -38,7 +42,7 @@ class DnsService::TcpSession final : Stream::Listener {
       if (got.kind == ReadResult::Kind::kWouldBlock) return;
       if (got.kind != ReadResult::Kind::kBytes) {
         ended_ = true;
-        return CloseWhenAnswered();
+        return CloseWhenFailed();
       }
       RestartIdle();
       in_.append(reinterpret_cast<const char*>(piece.data()), got.bytes);
@@ -73,7 +77,7 @@ class DnsService::TcpSession final : Stream::Listener {
     out_ += message;
     if (out_.size() > kMaxTcpOutput) return Close();  // It asks and never reads.
     Write();
-    CloseWhenAnswered();
+    CloseWhenFailed();
     if (!ended_) again_ = service_.loop_.Post([this] { OnStreamReady(); });
   }
 
@@ -81,7 +85,7 @@ class DnsService::TcpSession final : Stream::Listener {
     out_.erase(0, stream_->Write(out_));
     stream_->Flush();
   }
-  void CloseWhenAnswered() {
+  void CloseWhenFailed() {
     if (ended_ && open_ == 0 && out_.empty()) Close();
   }
   void RestartIdle() {
@@ -147,7 +151,7 @@ void DnsService::Answer(uint64_t flow, const dns::ParsedQuery& parsed, const Rep
   const auto name = HostName::Parse(query.name);
   if (!name) {
     answer.rcode = dns::Rcode::kNxDomain;
-    Record(flow, query, Reason::kNameNotGranted, "not a host name");
+    Record(flow, query, Failed(Reason::kNameNotGranted, "not a host name"));
     return reply(answer);
   }
   const auto verdict = engine_.DecideName(*name);
@@ -155,7 +159,7 @@ void DnsService::Answer(uint64_t flow, const dns::ParsedQuery& parsed, const Rep
     if (const auto refusal = admit_(*name, verdict)) return reply(Refused(flow, query, *refusal));
     return AnswerGranted(flow, query, *name, verdict, reply);
   }
-  answer = Unlisted(flow, query, *name);
+  answer = Unlisted(flow, query, *name, verdict.refusal);
   // Names below it exist, so it does, too.
   if (verdict.ancestor && answer.rcode == dns::Rcode::kNxDomain) answer.rcode = dns::Rcode::kNoError;
   reply(answer);
@@ -175,7 +179,7 @@ void DnsService::AnswerGranted(uint64_t flow, const dns::Query& query, const Hos
     answer.rcode = dns::Rcode::kServFail;
     answer.extended_text = "too many names are being resolved";
     answer.extended_error = dns::kEdeOther;
-    Record(flow, query, Reason::kLimit, answer.extended_text);
+    Record(flow, query, Failed(Reason::kLimit, answer.extended_text));
     return reply(answer);
   }
   const uint64_t id = next_id_++;
@@ -188,12 +192,12 @@ void DnsService::AnswerGranted(uint64_t flow, const dns::Query& query, const Hos
       RecordAllowed(flow, query, verdict);
     } else if (resolved.error().code() == Code::kNotFound) {
       answer.rcode = dns::Rcode::kNxDomain;
-      Record(flow, query, Reason::kNameNotFound, resolved.error().message());
+      Record(flow, query, Failed(Reason::kNameNotFound, resolved.error().message()));
     } else {
       answer.rcode = dns::Rcode::kServFail;
       answer.extended_error = dns::kEdeNoReachableAuthority;
       answer.extended_text = resolved.error().message();
-      Record(flow, query, Reason::kResolverFailed, resolved.error().message());
+      Record(flow, query, Failed(Reason::kResolverFailed, resolved.error().message()));
     }
     reply(answer);
   });
@@ -215,7 +219,7 @@ dns::Answer DnsService::Synthetic(const dns::Query& query, const HostName& name,
 }
 
 dns::Answer DnsService::Refused(uint64_t flow, const dns::Query& query, const Refusal& refusal) {
-  Record(flow, query, refusal.reason, refusal.detail);
+  Record(flow, query, refusal);
   dns::Answer answer;
   answer.rcode = dns::Rcode::kRefused;
   answer.extended_error = dns::kEdeProhibited;
@@ -223,8 +227,11 @@ dns::Answer DnsService::Refused(uint64_t flow, const dns::Query& query, const Re
   return answer;
 }
 
-dns::Answer DnsService::Unlisted(uint64_t flow, const dns::Query& query, const HostName& name) {
-  Record(flow, query, Reason::kNameNotGranted, "no rule can use this name; nothing was asked of a resolver");
+dns::Answer DnsService::Unlisted(uint64_t flow, const dns::Query& query, const HostName& name,
+                                 const Refusal& refusal) {
+  Refusal told = refusal;
+  if (told.reason == Reason::kNameNotGranted) told.detail += "; nothing was asked of a resolver";
+  Record(flow, query, told);
   const bool explain = engine_.dns().unlisted == policy::DnsOptions::Unlisted::kExplain;
   if (explain && query.type == dns::kTypeA) return Synthetic(query, name, NameTable::Kind::kUnlisted);
   dns::Answer answer;
@@ -233,7 +240,7 @@ dns::Answer DnsService::Unlisted(uint64_t flow, const dns::Query& query, const H
   const bool address_type = query.type == dns::kTypeAaaa || query.type == dns::kTypeHttps;
   answer.rcode = explain && address_type ? dns::Rcode::kNoError : dns::Rcode::kNxDomain;
   answer.extended_error = dns::kEdeBlocked;
-  answer.extended_text = "no rule grants " + name.text();
+  answer.extended_text = refusal.detail;
   return answer;
 }
 
@@ -246,10 +253,12 @@ void DnsService::RecordAllowed(uint64_t flow, const dns::Query& query,
   audit_.Write(record);
 }
 
-void DnsService::Record(uint64_t flow, const dns::Query& query, Reason reason, std::string detail) {
+void DnsService::Record(uint64_t flow, const dns::Query& query, const Refusal& refusal) {
   AuditRecord record = RecordOf(flow, query);
-  record.reason = reason;
-  record.detail = std::move(detail);
+  record.rule = refusal.rule;
+  record.sent = refusal.reason == Reason::kNameNotFound || refusal.reason == Reason::kResolverFailed;
+  record.reason = refusal.reason;
+  record.detail = refusal.detail;
   audit_.Write(record);
 }
 

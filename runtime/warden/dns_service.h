@@ -48,11 +48,12 @@ class DnsService : public netstack::DatagramService {
                                 policy::NameTable::Kind kind);
   policy::dns::Answer Refused(uint64_t flow, const policy::dns::Query& query,
                               const Refusal& refusal);
-  policy::dns::Answer Unlisted(uint64_t flow, const policy::dns::Query& query, const HostName& name);
+  policy::dns::Answer Unlisted(uint64_t flow, const policy::dns::Query& query, const HostName& name,
+                               const Refusal& refusal);
   /// An answer to QUERY about a name that VERDICT grants.
   void RecordAllowed(uint64_t flow, const policy::dns::Query& query,
                      const policy::NameVerdict& verdict);
-  void Record(uint64_t flow, const policy::dns::Query& query, Reason reason, std::string detail);
+  void Record(uint64_t flow, const policy::dns::Query& query, const Refusal& refusal);
   AuditRecord RecordOf(uint64_t flow, const policy::dns::Query& query) const;
 
   Loop& loop_;

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "policy/explain.h"
+
 namespace sallyport::runtime {
 
 Refusal Refuse(Reason reason, std::string detail, std::string how_to_allow) {
@@ -12,9 +14,10 @@ Refusal Refuse(Reason reason, std::string detail, std::string how_to_allow) {
   return refusal;
 }
 
-Refusal NameNotGranted(const HostName& name) {
-  return Refuse(Reason::kNameNotGranted, "no rule grants " + name.text(),
-                "allow.http { host = \"" + name.text() + "\" }");
+Refusal NameRefused(const policy::Facts& facts, const policy::NameVerdict& verdict) {
+  Refusal refusal = verdict.refusal;
+  if (refusal.reason == Reason::kNameNotGranted) refusal.how_to_allow = policy::SuggestRule(facts);
+  return refusal;
 }
 
 Refusal AuditUnavailable() {

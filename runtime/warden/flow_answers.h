@@ -13,8 +13,8 @@ namespace sallyport::runtime {
 
 Refusal Refuse(Reason reason, std::string detail, std::string how_to_allow = {});
 
-/// No rule can use NAME.
-Refusal NameNotGranted(const HostName& name);
+/// What a flow with FACTS to a name is told that VERDICT does not grant.
+Refusal NameRefused(const policy::Facts& facts, const policy::NameVerdict& verdict);
 Refusal AuditUnavailable();
 
 /// Why a dial that failed with CODE did.

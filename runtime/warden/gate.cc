@@ -15,8 +15,8 @@
 
 #include <algorithm>
 
-#include "base/address_class.h"
 #include "base/check.h"
+#include "policy/gate_address.h"
 #include "runtime/backend/backend.h"
 #include "runtime/warden/flow_answers.h"
 
@@ -33,6 +33,9 @@ using policy::NameTable;
 
 namespace {
 
+static_assert(std::string_view(policy::kGateV4) == GuestNetwork::kGatewayV4 &&
+              std::string_view(policy::kGateV6) == GuestNetwork::kGatewayV6);
+
 constexpr uint16_t kDnsPort = 53;
 constexpr uint16_t kProxyPort = 3128;
 // Hosts that one connection to the proxy port may ask for before a reload no longer looks at each,
@@ -41,14 +44,6 @@ constexpr size_t kMaxDecided = 64;
 
 bool IsWeb(const FlowInfo& flow) {
   return flow.transport == Transport::kTcp && (flow.destination.port == 80 || flow.destination.port == 443);
-}
-
-/// Whether the host would take ADDRESS for itself: loopback, or none at all.
-bool IsOwn(const IpAddress& address) {
-  const IpAddress plain = Unmapped(address);
-  const auto bytes = plain.bytes();
-  return Classify(plain) == AddressClass::kLoopback ||
-         std::all_of(bytes.begin(), bytes.end(), [](uint8_t byte) { return byte == 0; });
 }
 
 uint64_t RandomSeed() {
@@ -145,8 +140,6 @@ Gate::Gate(const Services& services)
            [this](const HostName& name, const policy::NameVerdict& verdict) {
              return AdmitName(name, verdict);
            }),
-      gateway_v4_(*IpAddress::Parse(GuestNetwork::kGatewayV4)),
-      gateway_v6_(*IpAddress::Parse(GuestNetwork::kGatewayV6)),
       decisions_({services.loop, services.engine, services.resolver, services.dialer, services.audit,
                   services.waits, services.parent, services.budgets},
                  [this](policy::Facts& facts) { return Attribute(facts); },
@@ -178,14 +171,14 @@ Pending Gate::Decide(const FlowInfo& flow, std::function<void(FlowVerdict)> done
 
 FlowVerdict Gate::DecideNow(const FlowInfo& flow, policy::Facts& facts, Next& next) {
   const auto& target = flow.destination;
-  if (target.port == kDnsPort && IsGateway(target.address)) {
+  if (target.port == kDnsPort && policy::IsGate(target.address)) {
     OpenOwn(flow, "gate: dns");
     Annotate(flow, "answered by the gate's resolver");
     if (flow.transport == Transport::kUdp) return ServeFlow{&dns_};
     return AcceptFlow{[this, flow](std::unique_ptr<Stream> stream) { dns_.Serve(flow, std::move(stream)); }};
   }
 
-  if (target.port == kProxyPort && flow.transport == Transport::kTcp && IsGateway(target.address)) {
+  if (target.port == kProxyPort && flow.transport == Transport::kTcp && policy::IsGate(target.address)) {
     OpenOwn(flow, "gate: proxy");
     Annotate(flow, "taken by the gate's proxy port");
     return AcceptFlow{[this, flow](std::unique_ptr<Stream> stream) {
@@ -251,21 +244,13 @@ std::optional<Refusal> Gate::Attribute(policy::Facts& facts) {
   }
   if (!services_.audit.healthy()) return AuditUnavailable();
   // Asked again, because a policy may have been loaded that grants it.
-  if (entry && entry->kind == NameTable::Kind::kUnlisted &&
-      !services_.engine.DecideName(entry->name).grantable) {
-    return NameNotGranted(entry->name);
+  if (entry && entry->kind == NameTable::Kind::kUnlisted) {
+    const auto verdict = services_.engine.DecideName(entry->name);
+    if (!verdict.grantable) return NameRefused(facts, verdict);
   }
-  // A guest's loopback is its own; a packet to it never gets here, but the proxy can be asked for it.
-  if (IsOwn(address)) {
-    return Refuse(Reason::kAddressRefused, address.ToString() + " would be the host itself",
-                  "a rule for a name, with to = \"" + ToString(Host(address)) + ":PORT\"");
-  }
-  // No rule means the gate itself by this address, and outside it may be anybody's.
-  if (IsGateway(address) && facts.transport != Transport::kIcmp) {
-    return Refuse(Reason::kAddressRefused,
-                  address.ToString() + " is the gate itself: DNS at port 53, a proxy at port 3128");
-  }
-  return std::nullopt;
+  // A guest's loopback is its own; a packet to it never gets here, but the proxy can be asked for it. And
+  // outside, the gate's own address may be anybody's.
+  return facts.name ? std::nullopt : policy::RefuseByAddress(facts);
 }
 
 FlowVerdict Gate::Deny(const FlowInfo& flow, const policy::Facts& facts, const Refusal& refusal) {
@@ -340,6 +325,7 @@ void Gate::OnFlowEnd(const FlowInfo& flow, const FlowStats& stats) {
   if (found == open_.end()) return;
   Open& open = found->second;
   if (!open.audited_elsewhere) {
+    open.record.sent = true;
     open.record.bytes_up = stats.bytes_up;
     open.record.bytes_down = stats.bytes_down;
     open.record.duration = stats.duration;
@@ -445,10 +431,6 @@ void Gate::Close(uint64_t flow) {
   if (found == open_.end()) return;
   if (found->second.pinned) names_.Unpin(*found->second.pinned);
   open_.erase(found);
-}
-
-bool Gate::IsGateway(const IpAddress& address) const {
-  return Unmapped(address) == gateway_v4_ || address == gateway_v6_;
 }
 
 }  // namespace sallyport::runtime

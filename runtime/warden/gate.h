@@ -108,14 +108,11 @@ class Gate : public netstack::FlowDecider {
   void OnProxyGrant(const policy::Facts& facts);
   void KeepOpen(uint64_t flow, Open open);
   void Close(uint64_t flow);
-  bool IsGateway(const IpAddress& address) const;
 
   Services services_;
   policy::NameTable names_;
   policy::TunnelGuard tunnel_guard_;
   DnsService dns_;
-  const IpAddress gateway_v4_;
-  const IpAddress gateway_v6_;
   ProxyDecisions decisions_;
   mitm::ProxyPort proxy_;
   uint64_t next_opening_ = 1;

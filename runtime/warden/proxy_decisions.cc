@@ -18,6 +18,9 @@ using policy::FlowVerdict;
 
 namespace {
 
+/// What is tunnelled without being HTTP, most often; whoever asks for another port has a URL with it.
+constexpr uint16_t kSshPort = 22;
+
 /// The status of an HTTP answer to a failure to reach a server.
 int StatusOf(Reason reason) {
   switch (reason) {
@@ -61,6 +64,7 @@ class ProxyDecisions::Decision {
     facts_.flow = question.flow;
     facts_.source = question.source;
     facts_.destination.port = question.port;
+    facts_.web = form_ == ProxyQuestion::Form::kRequest || question.port != kSshPort;
     posted_ = owner.services_.loop.Post([this] { OnTurn(); });
   }
 
@@ -75,7 +79,7 @@ class ProxyDecisions::Decision {
     facts_.name = name;
     if (!owner_.services_.audit.healthy()) return Reject(AuditUnavailable());
     const policy::NameVerdict verdict = owner_.services_.engine.DecideName(name);
-    if (!verdict.grantable) return Reject(NameNotGranted(name));
+    if (!verdict.grantable) return Reject(NameRefused(facts_, verdict));
     if (auto refusal = owner_.admit_(name, verdict)) return Reject(*std::move(refusal));
     if (verdict.chosen_target) return Judge();
     resolving_ = owner_.services_.resolver.Resolve(

@@ -99,6 +99,41 @@ TEST_CASE("callbacks are asked as a gate would ask them") {
   CHECK(Contains(Ask({"http", "GET", "https://hooked.example/here"}).detail, "status 204"));
 }
 
+TEST_CASE("what the gate refuses before its policy is asked is refused here, too") {
+  const auto ask = [](const std::vector<std::string>& words) {
+    Policy policy(R"(allow.http { host = any }
+                     allow.tcp { ip = { "0.0.0.0/0", "::/0" } })");
+    auto question = Question::Parse(words);
+    REQUIRE(question);
+    return Decide(policy.engine(), *std::move(question));
+  };
+  for (const char* address : {"127.0.0.1:80", "0.0.0.0:80", "[::1]:80", "[::ffff:127.0.0.1]:80",
+                              "10.0.2.2:80", "[fd00:5a11::2]:80"}) {
+    INFO(address);
+    CHECK(ask({"tcp", address}).reason == "address_refused");
+  }
+  CHECK(ask({"tcp", "10.0.0.1:80"}).allowed);
+  CHECK(ask({"http", "TRACE", "https://a.example/"}).reason == "bad_request");
+  CHECK(ask({"http", "GET", "https://a.example/"}).allowed);
+  CHECK_FALSE(Question::Parse({"http", "get", "https://a.example/"}));
+}
+
+TEST_CASE("a URL may have a host in any script") {
+  const auto question = Question::Parse({"http", "GET", "https://bücher.example/x"});
+  REQUIRE(question);
+  CHECK(question->facts.name->text() == "xn--bcher-kva.example");
+  CHECK_FALSE(Question::Parse({"http", "GET", "https://a.example/bücher"}));
+}
+
+TEST_CASE("advice about HTTP on another port names the port") {
+  CHECK(Ask({"http", "GET", "https://other.example:8443/x"}).how_to_allow ==
+        "allow.http { host = \"other.example\", port = 8443 }");
+  CHECK(Ask({"http", "GET", "https://api.github.com:8443/x"}).how_to_allow ==
+        "allow.http { host = \"api.github.com\", port = 8443 }");
+  CHECK(Ask({"tcp", "api.github.com:8443"}).how_to_allow ==
+        "allow.tcp { host = \"api.github.com\", port = 8443 }");
+}
+
 TEST_CASE("a question that is none says what can be asked") {
   for (const std::vector<std::string>& words : {std::vector<std::string>{},
                                                 {"http"},
