@@ -42,12 +42,23 @@ bool Admits(const Destination& destination, const IpAddress& address) {
   return destination.filter.Admits(address);
 }
 
-Error RefusedAddresses(std::string text, const std::vector<IpAddress>& refused) {
-  for (const auto& address : refused) {
+/// Whether DESTINATION may be at ADDRESS even where that is this host itself.
+bool AdmitsOwn(const Destination& destination, const IpAddress& address) {
+  return destination.chosen_by_user || (std::holds_alternative<IpAddress>(destination.host) &&
+                                        destination.filter.Names(address));
+}
+
+struct RefusedAddress {
+  IpAddress address;
+  bool own = false;
+};
+
+Error RefusedAddresses(std::string text, const std::vector<RefusedAddress>& refused) {
+  for (const auto& [address, own] : refused) {
     text += ' ';
     text += address.ToString();
     text += " (";
-    text += ToString(Classify(address));
+    text += own ? "of this host itself" : ToString(Classify(address));
     text += ')';
   }
   return Error(Code::kAddressRefused, std::move(text));
@@ -98,10 +109,12 @@ class GuardedDialer::Attempt {
   };
 
   void OnAddresses(const std::vector<IpAddress>& addresses) {
-    std::vector<IpAddress> refused;
+    std::vector<RefusedAddress> refused;
     for (const auto& address : addresses) {
       if (!Admits(destination_, address)) {
-        refused.push_back(address);
+        refused.push_back({address});
+      } else if (!AdmitsOwn(destination_, address) && owner_.is_own_(address)) {
+        refused.push_back({address, true});
       } else if (peers_.size() < kMaxAddresses) {
         peers_.push_back({address, destination_.port});
       }
@@ -240,8 +253,9 @@ class GuardedDialer::Attempt {
   std::unique_ptr<ProxyTunnel> tunnel_;
 };
 
-GuardedDialer::GuardedDialer(Loop& loop, Resolver& resolver, const ParentProxy* parent)
-    : loop_(loop), resolver_(resolver), parent_(parent) {}
+GuardedDialer::GuardedDialer(Loop& loop, Resolver& resolver, const ParentProxy* parent,
+                             std::function<bool(const IpAddress&)> is_own)
+    : loop_(loop), resolver_(resolver), parent_(parent), is_own_(std::move(is_own)) {}
 GuardedDialer::~GuardedDialer() = default;
 
 Pending GuardedDialer::Dial(const Destination& destination, Transport transport,

@@ -96,7 +96,7 @@ std::vector<sock_filter> OnlineBrokerProgram() {
   FilterBuilder filter(SCMP_ACT_KILL_PROCESS, SCMP_ACT_KILL_PROCESS);
   AllowProcessItself(filter);
   AllowDescriptors(filter);
-  filter.Allow("connect");
+  filter.Allow("bind connect");  // The dialler binds to learn whether an address is the host's own.
   AllowIpSockets(filter);
   return filter.Program();
 }

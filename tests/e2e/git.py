@@ -21,7 +21,7 @@ IDENTITY = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER")
 # nginx speaks HTTP/2 and hands every piece on as it comes.
 FRONT = """
     location /git/ {
-      proxy_pass http://127.0.0.1:%d; proxy_http_version 1.1;
+      proxy_pass http://11.0.0.85:%d; proxy_http_version 1.1;
       proxy_request_buffering off; proxy_buffering off;
     }
 """
@@ -49,7 +49,7 @@ def served(world):
         return world.served
     folder = world.folder / "repositories"
     folder.mkdir()
-    backend = Origin([("127.0.0.1", 0)])
+    backend = Origin([("11.0.0.85", 0)])
     world.origin.git_root = backend.git_root = folder
     world.origin.git_password = backend.git_password = TOKEN
     address = "11.0.0.90"

@@ -23,6 +23,8 @@ import subprocess
 import threading
 import time
 
+from . import netns
+
 _BLOCK = hashlib.sha512(b"sallyport").digest() * 1024
 
 
@@ -87,7 +89,8 @@ class Origin:
             def handle_error(self, request, client_address):
                 pass  # A peer that goes away in the middle is what many tests are about.
 
-        server = Server((address, port), Handler)
+        with netns.of(address):
+            server = Server((address, port), Handler)
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         self._servers.append(server)
         self.ports.append(server.server_address[1])

@@ -1,5 +1,5 @@
-"""A network of its own to run sandboxes in: a namespace that only this test process sees, with
-addresses that count as public, a recording DNS server, nginx and a recording origin.
+"""A network of its own to run sandboxes in: namespaces that only this test process sees (netns.py), with
+addresses that count as public and belong to another machine than the one the sandboxes run on, a recording DNS server, nginx and a recording origin.
 
     11.0.0.53                DNS server
     11.0.0.80  2600:11::80   nginx         api, git, static .example.test;   80, 443
@@ -9,12 +9,12 @@ addresses that count as public, a recording DNS server, nginx and a recording or
     11.0.0.83                nginx, expired certificate                      443
     11.0.0.84                nginx, certificate of another name              443
     11.0.0.85                nobody: connections are refused
-    10.0.0.80, 127.0.0.1     Origin on port 8000: what no sandbox may reach
+    10.0.0.80, 127.0.0.1     Origin on port 8000: what no sandbox may reach; 127.0.0.1 and
+    11.0.254.2               are the sandboxes' own host's
 
 Nothing of it exists outside of the process, and all of it ends with it.
 """
 
-import ctypes
 import os
 import pathlib
 import shutil
@@ -23,7 +23,7 @@ import stat
 import subprocess
 import tempfile
 
-from . import sandbox, schema
+from . import netns, sandbox, schema
 from .dns_server import DnsServer
 from .nginx import Nginx
 from .origin import Origin
@@ -31,8 +31,6 @@ from .pki import Authority
 from .runner import skip
 from .sandbox import PLAIN, ROOT, Running
 
-_CLONE_NEWNS, _CLONE_NEWNET = 0x20000, 0x40000000
-_MS_REC, _MS_PRIVATE = 0x4000, 1 << 18
 _PR_SET_CHILD_SUBREAPER = 36
 PROGRAMS = ("sandboxctl", "sandbox-warden", "sandbox-broker", "sandbox-agent")
 _ADDRESSES = ["11.0.0.53/32", "11.0.0.80/32", "11.0.0.81/32", "11.0.0.82/32", "11.0.0.83/32",
@@ -40,30 +38,21 @@ _ADDRESSES = ["11.0.0.53/32", "11.0.0.80/32", "11.0.0.81/32", "11.0.0.82/32", "1
               "2600:11::53/128", "2600:11::80/128", "2600:11::81/128"]
 
 
-def _libc(name, *arguments):
-    libc = ctypes.CDLL(None, use_errno=True)
-    if getattr(libc, name)(*arguments) != 0:
-        raise OSError(ctypes.get_errno(), f"{name}: {os.strerror(ctypes.get_errno())}")
-
-
 def _leave_the_host():
     """Namespaces of our own, before any thread exists."""
     try:
-        _libc("unshare", _CLONE_NEWNET | _CLONE_NEWNS)
-        _libc("mount", None, b"/", None, _MS_REC | _MS_PRIVATE, None)
+        netns.make(_ADDRESSES)
     except OSError as why:
         skip(f"no network namespace of our own: {why}")
     # Orphans of a sandbox become our children, so that none escapes the count.
-    _libc("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    commands = "link set lo up\n" + "".join(f"addr add {a} dev lo\n" for a in _ADDRESSES)
-    subprocess.run(["ip", "-batch", "-"], input=commands.encode(), check=True)
+    netns.libc("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 class World:
     def __init__(self):
         if os.geteuid() != 0:
             skip("needs root, to make a network namespace")
-        for program in ("ip", "nginx", "openssl", "setpriv"):
+        for program in ("ip", "nginx", "nsenter", "openssl", "setpriv"):
             if not shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin"):
                 skip(f"{program} is not installed")
         self.binaries = pathlib.Path(os.environ.get("SALLYPORT_BIN", ""))
@@ -167,9 +156,10 @@ class World:
 
     @staticmethod
     def as_user(user):
+        """What a command of USER's on the host begins with."""
         if user == ROOT:
-            return []
-        return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups",
+            return netns.in_host()
+        return netns.in_host() + ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups",
                 "--inh-caps=-all", "--"]
 
     # Sandboxes
