@@ -3,6 +3,7 @@
 #include <chrono>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,7 @@ struct Loader {
   std::vector<SecretSource> sources;            ///< Of secrets; values in the script hold their place.
   std::map<std::string_view, int> used_presets;  ///< `use "X"` seen at this line.
   std::vector<std::string_view> presets;  ///< Those that are running now, the innermost last.
+  std::set<std::pair<int, std::string>> told_names;  ///< Undeclared names, told for this line.
   size_t patterns = 0;                         ///< Host patterns and prefixes so far.
 };
 
@@ -76,8 +78,13 @@ void DefineWaits(lua_State* lua);    ///< sleep.
 void DefineStore(lua_State* lua);
 void DefinePresets(lua_State* lua);  ///< use.
 
-/// Makes reading an undeclared global an error that names the nearest declared one.
+/// Takes all global names and the tables behind them out of the script's reach, but for reading:
+/// what it assigns to one is an error that says how it is used, and so is a name that nobody
+/// declared, with the nearest one. After all names are defined.
 void GuardGlobals(lua_State* lua);
+/// Reports the global names in the chunk on top of the stack, wherever they stand in it, that nobody
+/// declared or that it assigns. Raises where no file is being loaded (tests of policies).
+void CheckGlobalNames(lua_State* lua);
 
 /// A host as users write it in a rule, a hook or a secret. Nothing and a diagnostic for what is
 /// none; `any` only where ANY_IS_HOST.

@@ -3,7 +3,7 @@
 #include "policy/declarations.h"
 #include "policy/script_host.h"
 
-// on.connect, on.request and on.response, and the guard over undeclared names.
+// on.connect, on.request and on.response.
 
 namespace sallyport::policy {
 namespace {
@@ -69,42 +69,6 @@ void ProtectTop(lua_State* lua, lua_CFunction index) {
   lua_setmetatable(lua, -2);
 }
 
-// Names of other Lua programs that a policy has not.
-const char* HintFor(std::string_view name) {
-  if (name == "print" || name == "warn") return "; write log.info(\"...\")";
-  for (const std::string_view code : {"load", "loadfile", "loadstring", "dofile", "require"}) {
-    if (name == code) return "; a policy can't load code";
-  }
-  for (const std::string_view library :
-       {"io", "os", "package", "debug", "coroutine", "collectgarbage"}) {
-    if (name == library) return "; it is not available in a policy";
-  }
-  return nullptr;
-}
-
-std::string ExplainUndeclared(lua_State* lua, const std::string& name) {
-  std::string message = "undeclared name '" + Printable(name, 60) + "'";
-  if (const char* hint = HintFor(name)) return message + hint;
-  std::vector<std::string> storage;
-  lua_pushglobaltable(lua);
-  for (lua_pushnil(lua); lua_next(lua, -2) != 0; lua_pop(lua, 1)) {
-    LuaState::Of(lua).Charge(1);
-    if (auto key = ReadString(lua, -2); key && key->size() < 64) storage.push_back(*std::move(key));
-  }
-  lua_pop(lua, 1);
-  return message + DidYouMean(name, Words(storage.begin(), storage.end()));
-}
-
-int UndeclaredGlobal(lua_State* lua) {
-  const std::string name = ReadString(lua, 2).value_or("?");
-  const std::string message = ExplainUndeclared(lua, name);
-  const ScriptHost& host = HostOf(lua);
-  if (host.loader == nullptr) return luaL_error(lua, "%s", message.c_str());
-  host.loader->diagnostics.Error(CurrentLine(lua), message);
-  PushAbsorber(lua);
-  return 1;
-}
-
 }  // namespace
 
 ScriptHost& HostOf(lua_State* lua) {
@@ -143,12 +107,6 @@ void DefineHooks(lua_State* lua) {
   }
   ProtectTop(lua, &UnknownEvent);
   lua_setglobal(lua, "on");
-}
-
-void GuardGlobals(lua_State* lua) {
-  lua_pushglobaltable(lua);
-  ProtectTop(lua, &UndeclaredGlobal);
-  lua_pop(lua, 1);
 }
 
 }  // namespace sallyport::policy

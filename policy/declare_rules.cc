@@ -365,10 +365,6 @@ int CalledWithoutKind(lua_State* lua) {
   return 0;
 }
 
-int AssignedTo(lua_State* lua) {
-  return luaL_error(lua, "nothing can be assigned here; call it with a table");
-}
-
 void DefineEffect(lua_State* lua, Effect effect) {
   const std::string_view name = ToString(effect);
   lua_createtable(lua, 0, 4);
@@ -386,8 +382,6 @@ void DefineEffect(lua_State* lua, Effect effect) {
   lua_pushlstring(lua, name.data(), name.size());
   lua_pushcclosure(lua, &CalledWithoutKind, 1);
   lua_setfield(lua, -2, "__call");
-  lua_pushcfunction(lua, &AssignedTo);
-  lua_setfield(lua, -2, "__newindex");
   lua_pushboolean(lua, 0);
   lua_setfield(lua, -2, "__metatable");
   lua_setmetatable(lua, -2);

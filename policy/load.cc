@@ -23,6 +23,7 @@ void RunFile(lua_State* lua, const std::string& text) {
   LuaState::Of(lua).Charge(static_cast<int64_t>(text.size()));
   // Text only: compiled chunks can break the machine that runs them.
   if (luaL_loadbufferx(lua, text.data(), text.size(), kChunkName, "t") != LUA_OK) lua_error(lua);
+  CheckGlobalNames(lua);
   lua_call(lua, 0, 0);
 }
 

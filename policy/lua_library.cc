@@ -1,6 +1,7 @@
 #include <array>
 
 #include "policy/lua_state.h"
+#include "policy/sealed_table.h"
 
 namespace sallyport::policy {
 namespace {
@@ -98,6 +99,15 @@ int SetMetatable(lua_State* lua) {
   return 1;
 }
 
+int RawSet(lua_State* lua) {
+  luaL_checktype(lua, 1, LUA_TTABLE);
+  luaL_checkany(lua, 3);
+  if (IsSealed(lua, 1)) return luaL_error(lua, "rawset: this table belongs to the language");
+  lua_settop(lua, 3);
+  lua_rawset(lua, 1);
+  return 1;
+}
+
 void RemoveField(lua_State* lua, const char* field) {
   lua_pushnil(lua);
   lua_setfield(lua, -2, field);
@@ -111,6 +121,7 @@ void OpenBase(lua_State* lua) {
   static constexpr luaL_Reg kFunctions[] = {{"pcall", &ProtectedCall},
                                             {"xpcall", &ProtectedCallWithHandler},
                                             {"setmetatable", &SetMetatable},
+                                            {"rawset", &RawSet},
                                             {nullptr, nullptr}};
   luaL_setfuncs(lua, kFunctions, 0);
   lua_getfield(lua, -1, "tonumber");

@@ -389,7 +389,7 @@ TEST_CASE("what breaks framing or the message is an error, and nothing is change
                            "allow.http { host = any }",
                            "sandbox {}",
                            "secret 'X'",
-                           "undeclared_name()",
+                           "_G['undeclared' .. '_name']()",
                            "req:deny { status = 200 }",
                            "req:deny { stauts = 404 }",
                            "req:deny(5)",

@@ -202,8 +202,10 @@ TEST_CASE("names of other Lua programs are refused with a hint") {
 
 TEST_CASE("an undeclared name is told once, not again where it is used") {
   CHECK(Diagnose("allow.http { host = hots_list, port = nope }") ==
-        "policy.lua:1: error: undeclared name 'hots_list'\n"
-        "policy.lua:1: error: undeclared name 'nope'\n"
+        "policy.lua:1: error: undeclared name 'hots_list'; text stands in quotes, a name of your "
+        "own is declared with local\n"
+        "policy.lua:1: error: undeclared name 'nope'; text stands in quotes, a name of your "
+        "own is declared with local\n"
         "policy.lua:1: error: allow.http: needs a 'host' (for names) or an 'ip' (for addresses)\n");
 }
 
@@ -301,7 +303,7 @@ TEST_CASE("a declaration can be made by a loop or a function of the file") {
   Policy policy(R"(
     local function reader(host) allow.http { host = host, method = { "GET", "HEAD" } } end
     for _, name in ipairs { "a", "b" } do reader(name .. ".example") end
-    function helper() return "c.example" end
+    local function helper() return "c.example" end
     allow.tcp { host = helper(), port = 22 })");
   CHECK(policy.Forwards("a.example", "GET", "/"));
   CHECK(policy.Forwards("b.example", "HEAD", "/"));
