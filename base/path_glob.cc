@@ -65,9 +65,52 @@ bool IsOverlong(uint8_t first, uint8_t second) {
          (first == 0xf0 && second < 0x90);
 }
 
-// PATH with unreserved characters decoded, escapes in upper case, and every backslash a slash.
-Result<std::string> DecodeUnreserved(std::string_view path) {
+// Whether an escape of C means the same to servers as C itself: what no server takes for the end of
+// a segment, a parameter, a query or another escape.
+bool IsPlainInside(uint8_t c) {
+  return IsUnreserved(c) || (c < 0x80 && std::string_view("!$&'()*+,=:@").find(static_cast<char>(c)) !=
+                                             std::string_view::npos);
+}
+
+void AppendEscape(std::string& text, uint8_t byte) {
   static constexpr char kHex[] = "0123456789ABCDEF";
+  text.append(1, '%').append(1, kHex[byte >> 4]).append(1, kHex[byte & 15]);
+}
+
+// The byte that TEXT has an escape for at POSITION, of a '%'; -1 if it is broken.
+int EscapedByte(std::string_view text, size_t position) {
+  if (position + 2 >= text.size()) return -1;
+  const int high = HexValue(text[position + 1]);
+  const int low = HexValue(text[position + 2]);
+  return high < 0 || low < 0 ? -1 : high << 4 | low;
+}
+
+bool HasOneSpelling(std::string_view path) {
+  return std::all_of(path.begin(), path.end(), [](char c) {
+    return c != '%' && static_cast<unsigned char>(c) < 0x80;
+  });
+}
+
+// PATH in the one spelling that paths are compared in: what has the same meaning with and without an
+// escape without, all else that is not ASCII with one, in upper case. A broken escape stays.
+std::string InOneSpelling(std::string_view path) {
+  std::string spelled;
+  spelled.reserve(path.size());
+  for (size_t i = 0; i < path.size(); ++i) {
+    const int escaped = path[i] == '%' ? EscapedByte(path, i) : -1;
+    const auto byte = static_cast<uint8_t>(escaped >= 0 ? escaped : path[i]);
+    if (escaped >= 0) i += 2;
+    if (byte >= 0x80 || (escaped >= 0 && !IsPlainInside(byte))) {
+      AppendEscape(spelled, byte);
+    } else {
+      spelled += static_cast<char>(byte);
+    }
+  }
+  return spelled;
+}
+
+// InOneSpelling of PATH with every backslash a slash. kInvalid for what servers read differently.
+Result<std::string> DecodeUnreserved(std::string_view path) {
   std::string decoded;
   decoded.reserve(path.size());
   uint8_t previous = 0;
@@ -75,10 +118,9 @@ Result<std::string> DecodeUnreserved(std::string_view path) {
     auto byte = static_cast<uint8_t>(path[i]);
     const bool escaped = path[i] == '%';
     if (escaped) {
-      const int high = i + 2 < path.size() ? HexValue(path[i + 1]) : -1;
-      const int low = i + 2 < path.size() ? HexValue(path[i + 2]) : -1;
-      if (high < 0 || low < 0) return Fail(Code::kInvalid, "the path has a broken % escape");
-      byte = static_cast<uint8_t>(high << 4 | low);
+      const int value = EscapedByte(path, i);
+      if (value < 0) return Fail(Code::kInvalid, "the path has a broken % escape");
+      byte = static_cast<uint8_t>(value);
       i += 2;
     }
     if (byte == 0) return Fail(Code::kInvalid, "the path has a NUL");
@@ -86,10 +128,10 @@ Result<std::string> DecodeUnreserved(std::string_view path) {
     previous = byte;
     if (byte == '\\') {
       decoded += '/';
-    } else if (!escaped || IsUnreserved(byte)) {
-      decoded += static_cast<char>(byte);
+    } else if (byte >= 0x80 || (escaped && !IsPlainInside(byte))) {
+      AppendEscape(decoded, byte);
     } else {
-      decoded.append(1, '%').append(1, kHex[byte >> 4]).append(1, kHex[byte & 15]);
+      decoded += static_cast<char>(byte);
     }
   }
   return decoded;
@@ -135,20 +177,28 @@ class PathBuilder {
   bool ends_in_slash_ = true;
 };
 
-}  // namespace
+tl::unexpected<Error> BadPattern(std::string_view pattern, const std::string& why) {
+  return Fail(Code::kInvalid, "the path pattern '" + std::string(pattern) + "' " + why);
+}
 
-Result<PathGlob> PathGlob::Parse(std::string_view pattern) {
-  if (!pattern.starts_with('/')) {
-    return Fail(Code::kInvalid, "the path pattern '" + std::string(pattern) +
-                                    "' must start with '/'; write '/" + std::string(pattern) + "'");
-  }
-  for (const char c : pattern) {
-    if (static_cast<unsigned char>(c) <= 0x20 || c == 0x7f || c == '?' || c == '#') {
-      return Fail(Code::kInvalid, "the path pattern '" + std::string(pattern) +
-                                      "' has a character that no path has (a space, '?', '#' or "
-                                      "a control character); escape it with %");
+Status CheckCharacters(std::string_view pattern) {
+  for (size_t i = 0; i < pattern.size(); ++i) {
+    const auto c = static_cast<unsigned char>(pattern[i]);
+    if (c <= 0x20 || c == 0x7f || c == '?' || c == '#') {
+      return BadPattern(pattern,
+                        "has a character that no path has (a space, '?', '#' or a control "
+                        "character); escape it with %");
     }
+    if (c != '%') continue;
+    const int escaped = EscapedByte(pattern, i);
+    if (escaped < 0) return BadPattern(pattern, "has a '%' without two hex digits; write %25");
+    if (escaped == '*') return BadPattern(pattern, "has %2A, and a pattern can't mean a star; write '*'");
+    if (escaped == ';') return BadPattern(pattern, "has %3B, which servers read differently; write '*'");
   }
+  return {};
+}
+
+Status CheckStars(std::string_view pattern) {
   for (size_t position = 1; position <= pattern.size();) {
     const Segment segment = SegmentAt(pattern, position);
     if (segment.text.find("**") != std::string_view::npos && segment.text != "**") {
@@ -158,17 +208,18 @@ Result<PathGlob> PathGlob::Parse(std::string_view pattern) {
     }
     position = segment.next;
   }
-  return PathGlob(std::string(pattern));
+  return {};
 }
 
-bool PathGlob::Matches(std::string_view path) const {
+// Whether PATTERN matches PATH, both in their one spelling.
+bool MatchesSpelled(std::string_view pattern, std::string_view path) {
   if (!path.starts_with('/')) return false;
   size_t p = 1;
   size_t s = 1;
   size_t stars = 0;  // Behind the last "**", and the segment that it gives back next.
   size_t stars_path = 0;
   while (s <= path.size()) {
-    const Segment wanted = p <= text_.size() ? SegmentAt(text_, p) : Segment{{}, 0};
+    const Segment wanted = p <= pattern.size() ? SegmentAt(pattern, p) : Segment{{}, 0};
     if (wanted.next != 0 && wanted.text == "**") {
       p = stars = wanted.next;
       stars_path = s;
@@ -185,8 +236,34 @@ bool PathGlob::Matches(std::string_view path) const {
       return false;
     }
   }
-  while (p <= text_.size() && SegmentAt(text_, p).text == "**") p = SegmentAt(text_, p).next;
-  return p > text_.size();
+  while (p <= pattern.size() && SegmentAt(pattern, p).text == "**") p = SegmentAt(pattern, p).next;
+  return p > pattern.size();
+}
+
+}  // namespace
+
+Result<PathGlob> PathGlob::Parse(std::string_view pattern) {
+  if (!pattern.starts_with('/')) {
+    return BadPattern(pattern, "must start with '/'; write '/" + std::string(pattern) + "'");
+  }
+  if (auto checked = CheckCharacters(pattern); !checked) return tl::unexpected(std::move(checked).error());
+  if (auto checked = CheckStars(pattern); !checked) return tl::unexpected(std::move(checked).error());
+  std::string spelled = InOneSpelling(pattern);
+  // A path is compared in both forms that servers may take it for. With a pattern that is not its
+  // own normal form a rule would never hold for the two.
+  auto normal = NormalizePath(spelled);
+  if (!normal) return BadPattern(pattern, "can't match: " + normal.error().message());
+  if (*normal != spelled) {
+    return BadPattern(pattern,
+                      "has a '.' or '..' segment, '//', a '\\' or a ';', which servers read differently; "
+                      "write '" + *normal + "'");
+  }
+  return PathGlob(std::move(spelled));
+}
+
+bool PathGlob::Matches(std::string_view path) const {
+  if (HasOneSpelling(path)) return MatchesSpelled(text_, path);
+  return MatchesSpelled(text_, InOneSpelling(path));
 }
 
 Result<std::string> NormalizePath(std::string_view path) {

@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -61,6 +62,82 @@ TEST_CASE("a bad pattern is refused") {
        {"", "a", "*", "/a**", "/**a/b", "/***", "/a b", "/a?x=1", "/a#b", "/a\nb"}) {
     INFO(text);
     CHECK_FALSE(PathGlob::Parse(text));
+  }
+}
+
+TEST_CASE("a pattern and a path are compared in one spelling") {
+  for (const std::string_view pattern : {"/caf\xc3\xa9", "/caf%c3%a9", "/%63af%C3%A9"}) {
+    INFO(pattern);
+    CHECK(PathGlob::Parse(pattern)->text() == "/caf%C3%A9");
+    for (const std::string_view path : {"/caf%C3%A9", "/caf%c3%a9", "/caf\xc3\xa9", "/%63af%c3%A9"}) {
+      CHECK(Matches(pattern, path));
+    }
+    CHECK_FALSE(Matches(pattern, "/cafe"));
+  }
+  CHECK(Matches("/a%2fb", "/a%2Fb"));
+  CHECK_FALSE(Matches("/a%2fb", "/a/b"));
+  CHECK(Matches("/%61", "/a"));
+  CHECK(Matches("/@me/*", "/%40me/x"));
+  CHECK(Matches("/%40me/*", "/@me/x"));
+  CHECK(Matches("/a%20b", "/a%20b"));
+  CHECK_FALSE(Matches("/a%25", "/a%"));
+}
+
+TEST_CASE("a pattern in a spelling that no path is compared in is refused with what to write") {
+  const std::pair<std::string_view, std::string_view> cases[] = {
+      {"/a/../b", "write '/b'"},     {"/a//b", "write '/a/b'"},  {"/./a", "write '/a'"},
+      {"/a/%2e%2E/b", "write '/b'"}, {"/a\\b", "write '/a/b'"}, {"/a%5Cb", "write '/a/b'"},
+      {"/a;x/*", "write '/a/*'"},    {"/a%3Bx", "write '*'"},    {"/a%", "write %25"},
+      {"/a%zz", "write %25"},        {"/%2A", "write '*'"},      {"/a%00", "NUL"},
+      {"/%c0%ae", "overlong"},       {"/x/..%2fy", "write '/y'"}};
+  for (const auto& [pattern, wanted] : cases) {
+    INFO(pattern);
+    const auto glob = PathGlob::Parse(pattern);
+    REQUIRE_FALSE(glob);
+    CHECK_THAT(glob.error().message(), Catch::Contains(std::string(wanted)));
+  }
+}
+
+// Whatever spelling a pattern without stars is written in, it matches every spelling of its path and
+// of no other one.
+TEST_CASE("each spelling of a path is matched by each spelling of its pattern") {
+  std::mt19937 dice(1);
+  const std::string alphabet = "aZ09-._~!$&'()+,=:@ %\xc3\xa9\"<";
+  const auto spell = [&dice](const std::string& bytes, bool raw) {
+    static constexpr char kHex[] = "0123456789ABCDEFabcdef";
+    std::string path = "/x";
+    for (const char c : bytes) {
+      const auto byte = static_cast<unsigned char>(c);
+      const bool must = byte <= 0x20 || c == '%' || c == '"' || c == '<' || (byte >= 0x80 && !raw);
+      if (!must && dice() % 2 == 0) {
+        path += c;
+        continue;
+      }
+      const auto digit = [&dice](unsigned value) {
+        return value >= 10 && dice() % 2 == 0 ? kHex[value + 6] : kHex[value];
+      };
+      path.append(1, '%').append(1, digit(byte >> 4)).append(1, digit(byte & 15u));
+    }
+    return path;
+  };
+  std::vector<std::string> all;
+  for (int i = 0; i < 60; ++i) {
+    std::string bytes;
+    for (auto length = 1 + dice() % 5; length > 0; --length)
+      bytes += alphabet[dice() % alphabet.size()];
+    all.push_back(bytes);
+  }
+  for (const std::string& a : all) {
+    const auto glob = PathGlob::Parse(spell(a, /*raw=*/true));
+    INFO(a);
+    REQUIRE(glob);
+    for (const std::string& b : all) {
+      const std::string path = spell(b, /*raw=*/true);
+      INFO(path);
+      REQUIRE(glob->Matches(path) == (a == b));
+      // A server that decodes sees what the normal form says.
+      if (a == b) REQUIRE(glob->Matches(Normal(path)));
+    }
   }
 }
 
