@@ -199,6 +199,58 @@ bool AnyContains(const std::vector<Prefix>& prefixes, const IpAddress& address) 
   });
 }
 
+bool AnyGrants(const std::vector<Prefix>& prefixes, const IpAddress& address) {
+  const IpAddress unmapped = Unmapped(address);
+  return std::any_of(prefixes.begin(), prefixes.end(), [&](const Prefix& prefix) {
+    return (prefix.Contains(address) && Grants(prefix, address)) ||
+           (prefix.Contains(unmapped) && Grants(prefix, unmapped));
+  });
+}
+
+// How many bits the special range has that ADDRESS gets its class from; 0 for a public one.
+unsigned RangeLengthV4(uint32_t address) {
+  for (const V4Range& range : kV4Ranges) {
+    if ((address ^ range.address) >> (32 - range.length) == 0) return range.length;
+  }
+  return 0;
+}
+
+unsigned RangeLengthV6(V6Bytes bytes) {
+  for (const V6Range& range : kV6Ranges) {
+    if (HasPrefix(bytes, range)) return range.length;
+  }
+  return 3;  // Reserved for being outside of 2000::/3, one of eight such parts.
+}
+
+constexpr uint16_t BitOf(AddressClass address_class) {
+  return static_cast<uint16_t>(address_class);
+}
+
+uint16_t ClassesInV4(uint32_t address, unsigned length) {
+  uint16_t classes = 0;
+  for (const V4Range& range : kV4Ranges) {
+    const unsigned shared = std::min(length, range.length);
+    if (shared != 0 && (address ^ range.address) >> (32 - shared) != 0) continue;
+    classes = static_cast<uint16_t>(classes | BitOf(range.address_class));
+    if (range.length <= length) return classes;  // The prefix lies within.
+  }
+  return static_cast<uint16_t>(classes | BitOf(kPublic));
+}
+
+bool SharesPrefix(V6Bytes bytes, const V6Range& range, unsigned length) {
+  return HasPrefix(bytes, {range.groups, std::min(length, range.length), range.address_class});
+}
+
+uint16_t ClassesInV6(V6Bytes bytes, unsigned length) {
+  uint16_t classes = 0;
+  for (const V6Range& range : kV6Ranges) {
+    if (!SharesPrefix(bytes, range, length)) continue;
+    classes = static_cast<uint16_t>(classes | BitOf(range.address_class));
+    if (range.length <= length) return classes;
+  }
+  return static_cast<uint16_t>(classes | BitOf(kReserved));
+}
+
 constexpr std::pair<AddressClass, std::string_view> kNames[] = {
     {kPublic, "public"},       {kPrivate, "private"},
     {kLoopback, "loopback"},   {kLinkLocal, "link-local"},
@@ -250,7 +302,7 @@ bool AddressFilter::AdmitsForName(const IpAddress& address) const {
   const auto bit = static_cast<uint16_t>(Classify(address));
   if ((bit & kNever) != 0) return false;
   if (bit == static_cast<uint16_t>(kPublic)) return true;
-  return (bit & classes) != 0 || AnyContains(prefixes, address);
+  return (bit & classes) != 0 || AnyGrants(prefixes, address);
 }
 
 bool AddressFilter::Names(const IpAddress& address) const {
@@ -261,8 +313,45 @@ bool AddressFilter::Names(const IpAddress& address) const {
 }
 
 bool AddressFilter::Admits(const IpAddress& address) const {
+  return (static_cast<uint16_t>(Classify(address)) & classes) != 0 || AnyGrants(prefixes, address);
+}
+
+bool AddressFilter::Has(const IpAddress& address) const {
   return (static_cast<uint16_t>(Classify(address)) & classes) != 0 ||
          AnyContains(prefixes, address);
+}
+
+uint16_t ClassesIn(const Prefix& prefix) {
+  const IpAddress& address = prefix.address();
+  if (address.is_v4()) return ClassesInV4(address.v4_number(), prefix.length());
+  const V6Bytes bytes = address.bytes();
+  if (prefix.length() == 128) return BitOf(Classify(address));
+  const bool loopback = AllZero(bytes.first(15)) && bytes[15] <= 1;
+  if (IsWrapping(bytes) && prefix.length() >= 96) {
+    const IpAddress inner = V4At(bytes, 12, 13, 14, 15);
+    const uint16_t own = loopback ? BitOf(kLoopback) : uint16_t{0};
+    return static_cast<uint16_t>(own | ClassesInV4(inner.v4_number(), prefix.length() - 96));
+  }
+  if (Is6to4(bytes) && prefix.length() >= 16)
+    return ClassesInV4(V4At(bytes, 2, 3, 4, 5).v4_number(), std::min(prefix.length() - 16, 32u));
+  if (IsOnlyEmbedding(bytes)) return UINT16_MAX;
+  return ClassesInV6(bytes, prefix.length());
+}
+
+bool Grants(const Prefix& prefix, const IpAddress& address) {
+  const AddressClass address_class = Classify(address);
+  if (address_class == kPublic) return true;
+  if (address.is_v4()) return prefix.length() >= RangeLengthV4(address.v4_number());
+  if (prefix.length() == 128) return true;
+  const V6Bytes bytes = address.bytes();
+  if (AllZero(bytes.first(15)) && bytes[15] <= 1) return false;
+  if (IsWrapping(bytes))
+    return prefix.length() >= 96 + RangeLengthV4(V4At(bytes, 12, 13, 14, 15).v4_number());
+  if (Is6to4(bytes))
+    return prefix.length() >= 16 + RangeLengthV4(V4At(bytes, 2, 3, 4, 5).v4_number());
+  // What another form embeds is special: only the address itself means it.
+  if (IsOnlyEmbedding(bytes) || ClassifyV6Range(bytes) != address_class) return false;
+  return prefix.length() >= RangeLengthV6(bytes);
 }
 
 }  // namespace sallyport

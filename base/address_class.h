@@ -41,6 +41,14 @@ std::vector<IpAddress> EmbeddedV4(const IpAddress& address);
 std::string_view ToString(AddressClass address_class);
 std::optional<AddressClass> ParseAddressClass(std::string_view text);
 
+/// The classes, as a set of bits, of the addresses in PREFIX. More than there are for some IPv6 prefixes
+/// in which addresses embed IPv4 ones.
+uint16_t ClassesIn(const Prefix& prefix);
+/// Whether who grants PREFIX, which has ADDRESS, means ADDRESS too: it is public, or PREFIX lies within
+/// the special range that makes it what it is. "0.0.0.0/0" grants no private address, "169.254.0.0/16"
+/// no metadata service.
+bool Grants(const Prefix& prefix, const IpAddress& address);
+
 /// Which addresses a destination may have.
 struct AddressFilter {
   uint16_t classes = static_cast<uint16_t>(AddressClass::kPublic);  ///< A set of AddressClass bits.
@@ -52,8 +60,10 @@ struct AddressFilter {
   /// A name's addresses: public ones, and what a rule's `resolves_to` adds; never loopback,
   /// link-local or metadata, whatever stands in this filter.
   bool AdmitsForName(const IpAddress& address) const;
-  /// Any address that the filter names, without that exception: for `ip` rules and `to`.
+  /// Any address that the filter grants (see Grants), without that exception: for `ip` rules and `to`.
   bool Admits(const IpAddress& address) const;
+  /// Any address that the filter has, in however wide a prefix: for what is denied.
+  bool Has(const IpAddress& address) const;
 
   /// Whether a prefix is exactly ADDRESS: what grants an address of the host itself, which groups and
   /// wider prefixes don't.

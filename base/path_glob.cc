@@ -211,8 +211,13 @@ Status CheckStars(std::string_view pattern) {
   return {};
 }
 
+enum class Subject {
+  kPath,
+  kPattern,  ///< All that it matches: its stars are matched by stars alone.
+};
+
 // Whether PATTERN matches PATH, both in their one spelling.
-bool MatchesSpelled(std::string_view pattern, std::string_view path) {
+bool MatchesSpelled(std::string_view pattern, std::string_view path, Subject subject) {
   if (!path.starts_with('/')) return false;
   size_t p = 1;
   size_t s = 1;
@@ -226,7 +231,8 @@ bool MatchesSpelled(std::string_view pattern, std::string_view path) {
       continue;
     }
     const Segment here = SegmentAt(path, s);
-    if (wanted.next != 0 && SegmentMatches(wanted.text, here.text)) {
+    const bool spans = subject == Subject::kPattern && here.text == "**";
+    if (wanted.next != 0 && !spans && SegmentMatches(wanted.text, here.text)) {
       p = wanted.next;
       s = here.next;
     } else if (stars != 0) {
@@ -262,8 +268,12 @@ Result<PathGlob> PathGlob::Parse(std::string_view pattern) {
 }
 
 bool PathGlob::Matches(std::string_view path) const {
-  if (HasOneSpelling(path)) return MatchesSpelled(text_, path);
-  return MatchesSpelled(text_, InOneSpelling(path));
+  if (HasOneSpelling(path)) return MatchesSpelled(text_, path, Subject::kPath);
+  return MatchesSpelled(text_, InOneSpelling(path), Subject::kPath);
+}
+
+bool PathGlob::Covers(const PathGlob& other) const {
+  return MatchesSpelled(text_, other.text_, Subject::kPattern);
 }
 
 Result<std::string> NormalizePath(std::string_view path) {
