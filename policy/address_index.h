@@ -48,6 +48,12 @@ class AddressIndex {
     }
   }
 
+  /// As PrefixTrie::IsFilled.
+  template <class Test>
+  bool IsFilled(const Prefix& prefix, Test&& test) const {
+    return own_.prefixes.IsFilled(prefix, test);
+  }
+
  private:
   struct Lists {
     std::array<std::vector<uint32_t>, 16> classes;  // By the bit of an AddressClass.

@@ -32,6 +32,20 @@ class PrefixTrie {
          prefix.address().is_v4() ? roots_[0] : roots_[1], visit);
   }
 
+  /// Whether prefixes within PREFIX, PREFIX itself among them, together have all of its addresses, where
+  /// only rules count for which TEST(rule) holds.
+  template <class Test>
+  bool IsFilled(const Prefix& prefix, Test&& test) const {
+    const Bits bits = BitsOf(prefix.address());
+    uint32_t at = prefix.address().is_v4() ? roots_[0] : roots_[1];
+    while (at != kNone && nodes_[at].length < prefix.length()) {
+      if (Common(nodes_[at].bits, bits, nodes_[at].length) < nodes_[at].length) return false;
+      at = nodes_[at].children[bits.at(nodes_[at].length) ? 1 : 0];
+    }
+    if (at == kNone || Common(nodes_[at].bits, bits, prefix.length()) < prefix.length()) return false;
+    return IsFilledAt(at, prefix.length(), test);
+  }
+
  private:
   static constexpr uint32_t kNone = UINT32_MAX;
   struct Bits {
@@ -54,6 +68,18 @@ class PrefixTrie {
   static unsigned Common(const Bits& a, const Bits& b, unsigned limit);
   uint32_t NewNode(const Bits& bits, unsigned length);
   void AddBelow(uint32_t& link, const Bits& bits, unsigned length, uint32_t rule);
+
+  // Each level has one bit more, and below a gap nothing is looked at.
+  template <class Test>
+  bool IsFilledAt(uint32_t at, unsigned length, Test& test) const {
+    if (at == kNone || nodes_[at].length != length) return false;
+    const Node& node = nodes_[at];
+    for (const uint32_t rule : node.rules) {
+      if (test(rule)) return true;
+    }
+    return IsFilledAt(node.children[0], length + 1, test) &&
+           IsFilledAt(node.children[1], length + 1, test);
+  }
 
   template <class Visit>
   void Walk(const Bits& bits, unsigned length, uint32_t at, Visit&& visit) const {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "policy/special_names.h"
+
 namespace sallyport::policy {
 namespace {
 
@@ -71,17 +73,20 @@ std::string PortSet::ToString() const {
 }
 
 bool Rule::MatchesName(const HostName& name) const {
-  return std::any_of(hosts.begin(), hosts.end(),
-                     [&name](const HostPattern& pattern) { return pattern.Matches(name); });
+  const bool no_any = allows() && IsSpecialName(name.text());
+  return std::any_of(hosts.begin(), hosts.end(), [&](const HostPattern& pattern) {
+    return pattern.Matches(name) && !(no_any && pattern.is_any());
+  });
 }
 
 bool Rule::MatchesAddress(const IpAddress& address) const {
   if (!ip) return false;
-  if (ip->Admits(address)) return true;
-  if (allows() || address.is_v4()) return false;
+  if (allows()) return ip->Admits(address);
+  if (ip->Has(address)) return true;
+  if (address.is_v4()) return false;
   const auto embedded = EmbeddedV4(address);
   return std::any_of(embedded.begin(), embedded.end(),
-                     [this](const IpAddress& inner) { return ip->Admits(inner); });
+                     [this](const IpAddress& inner) { return ip->Has(inner); });
 }
 
 bool Rule::MatchesHeader(const HeaderCondition& condition, const Headers& fields) const {

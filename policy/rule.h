@@ -29,6 +29,14 @@ class PortSet {
   /// Whether every port of OTHER lies within one range of this set.
   bool Covers(const PortSet& other) const;
   bool Intersects(const PortSet& other) const;
+  /// Calls VISIT(first, last) for each range, in the order of the file; none for every port.
+  template <class Visit>
+  void ForEachRange(Visit&& visit) const {
+    Any([&visit](const Range& range) {
+      visit(range.first, range.last);
+      return false;
+    });
+  }
   /// "80, 443, 8000-8010".
   std::string ToString() const;
 
@@ -100,9 +108,12 @@ struct Rule {
   bool asks() const { return effect == Effect::kAsk; }
   /// Whether it matches requests of any kind.
   bool matches_every_request() const { return methods.empty() && paths.empty() && headers.empty(); }
+  /// Whether it speaks of flows to NAME. `any` in an `allow` is every public name: none of those that
+  /// IsSpecialName() tells.
   bool MatchesName(const HostName& name) const;
   /// Whether it speaks of a flow to ADDRESS that has no name. A `deny` also looks at what an
-  /// address embeds, so that no other spelling of it escapes.
+  /// address embeds, so that no other spelling of it escapes; an `allow` leaves out the special
+  /// addresses in a prefix that is wider than their range.
   bool MatchesAddress(const IpAddress& address) const;
   /// Whether it speaks of this request. PATH without the query. Of several fields of one name, an
   /// `allow` wants all to hold, a `deny` any; and for a `deny` a field holds, too, where a member of its

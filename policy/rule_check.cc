@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <map>
 
+#include "policy/hidden_rules.h"
+
 namespace sallyport::policy {
 namespace {
 
@@ -12,146 +14,8 @@ std::string NameOf(const Rule& rule) {
   return std::string(ToString(rule.effect)) + "." + std::string(ToString(rule.kind));
 }
 
-bool CoversPath(const std::string& wide, const std::string& narrow) {
-  if (wide == narrow) return true;
-  if (!wide.ends_with("/**")) return false;
-  const std::string prefix = wide.substr(0, wide.size() - 3);
-  if (prefix.find('*') != prefix.npos) return false;
-  return narrow == prefix || narrow.starts_with(prefix + "/");
-}
-
-// Whether EARLIER decides every request that LATER speaks of.
-bool CoversRequests(const Rule& earlier, const Rule& later) {
-  if (earlier.otherwise || earlier.matches_every_request()) return true;
-  if (!earlier.headers.empty()) return false;
-  const auto has_method = [&earlier](const std::string& method) {
-    return std::find(earlier.methods.begin(), earlier.methods.end(), method) !=
-           earlier.methods.end();
-  };
-  const bool methods = earlier.methods.empty() ||
-                       (!later.methods.empty() &&
-                        std::all_of(later.methods.begin(), later.methods.end(), has_method));
-  const auto has_path = [&earlier](const PathGlob& path) {
-    return std::any_of(earlier.paths.begin(), earlier.paths.end(), [&path](const PathGlob& wide) {
-      return CoversPath(wide.text(), path.text());
-    });
-  };
-  const bool paths =
-      earlier.paths.empty() ||
-      (!later.paths.empty() && std::all_of(later.paths.begin(), later.paths.end(), has_path));
-  return methods && paths;
-}
-
-// Whether EARLIER decides all that LATER speaks of, for hosts or addresses that both have.
-bool Decides(const Rule& earlier, const Rule& later) {
-  if (earlier.kind == Kind::kDns || later.kind == Kind::kDns) {
-    // A denied lookup ends every use of the name; an allowed use of it needs the lookup.
-    if (!earlier.allows()) return earlier.kind == Kind::kDns;
-    if (later.kind != Kind::kDns) return false;
-    if (!later.allows()) return true;
-    return earlier.kind == Kind::kDns && std::includes(earlier.types.begin(), earlier.types.end(),
-                                                       later.types.begin(), later.types.end());
-  }
-  if (!earlier.ports.Covers(later.ports)) return false;
-  if (earlier.kind == Kind::kHttp && later.kind == Kind::kTcp) {
-    return earlier.allows() || earlier.matches_every_request();
-  }
-  if (earlier.kind == Kind::kTcp && later.kind == Kind::kHttp) return true;
-  if (earlier.kind != later.kind) return false;
-  return earlier.kind != Kind::kHttp || CoversRequests(earlier, later);
-}
-
-void ReportHidden(const Rule& earlier, const Rule& later, const std::string& what,
-                  Diagnostics& diagnostics) {
-  const std::string by = earlier.id + " (" + NameOf(earlier) + ")";
-  if (earlier.allows() && (!later.allows() || later.otherwise)) {
-    const std::string refused =
-        later.allows() ? "the 'otherwise' of " + NameOf(later) : NameOf(later);
-    return diagnostics.Error(later.line, refused + " has no effect on " + what +
-                                             ": the earlier rule " + by +
-                                             " decides first; put the narrower rule before it");
-  }
-  diagnostics.Warning(later.line,
-                      NameOf(later) + " of " + what + " can never apply: " + by + " decides first");
-}
-
-// The group that all of PREFIX belongs to, as far as its two ends show it.
-std::optional<AddressClass> ClassOf(const Prefix& prefix) {
-  std::array<uint8_t, 16> last{};
-  const auto bytes = prefix.address().bytes();
-  for (size_t i = 0; i < bytes.size(); ++i) {
-    const size_t kept =
-        std::clamp<size_t>(prefix.length() > i * 8 ? prefix.length() - i * 8 : 0, 0, 8);
-    last[i] = static_cast<uint8_t>(bytes[i] | (0xffu >> kept));
-  }
-  const IpAddress end = prefix.address().is_v4()
-                            ? IpAddress::V4(last[0], last[1], last[2], last[3])
-                            : IpAddress::V6(std::span<const uint8_t, 16>(last));
-  const AddressClass first = Classify(prefix.address());
-  if (Classify(end) != first) return std::nullopt;
-  return first;
-}
-
-// What is left of the work that looking for hidden rules may do: a pair of rules costs as many steps
-// as they have paths to compare. Some 30 ms; enough for 1,400 rules about one host, each with each.
-constexpr size_t kMostSteps = 1'000'000;
 // Pairs of a rule for raw bytes and a host whose requests are to be seen; some 50 ms.
 constexpr size_t kMostMeetings = 10'000'000;
-
-class Effort {
- public:
-  /// Whether EARLIER hides LATER; false, too, once the effort is spent.
-  bool Hides(const Rule& earlier, const Rule& later) {
-    const size_t cost = 1 + earlier.paths.size() * later.paths.size() +
-                        earlier.methods.size() * later.methods.size();
-    if (cost > left_) {
-      spent_ = true;
-      return false;
-    }
-    left_ -= cost;
-    return Decides(earlier, later);
-  }
-  bool spent() const { return spent_; }
-
- private:
-  size_t left_ = kMostSteps;
-  bool spent_ = false;
-};
-
-void CheckHiddenHosts(const RuleSet& rules, uint32_t number, Effort& effort,
-                      Diagnostics& diagnostics) {
-  const Rule& later = rules.rules()[number];
-  for (const HostPattern& pattern : later.hosts) {
-    rules.hosts().ForEachCovering(pattern, [&](uint32_t other) {
-      if (other >= number || effort.spent()) return false;
-      const Rule& earlier = rules.rules()[other];
-      if (!effort.Hides(earlier, later)) return true;
-      ReportHidden(earlier, later, "'" + pattern.ToString() + "'", diagnostics);
-      return false;
-    });
-  }
-}
-
-// Each group and prefix of LATER, with the first rule that hides it.
-void CheckHiddenAddresses(const RuleSet& rules, uint32_t number, Effort& effort,
-                          Diagnostics& diagnostics) {
-  const Rule& later = rules.rules()[number];
-  if (!later.ip) return;
-  const auto check = [&](const Prefix* prefix, uint16_t classes, const std::string& what) {
-    rules.addresses().ForEachCovering(prefix, classes, [&](uint32_t other) {
-      if (other >= number || effort.spent()) return false;
-      const Rule& earlier = rules.rules()[other];
-      if (!effort.Hides(earlier, later)) return true;
-      ReportHidden(earlier, later, what, diagnostics);
-      return false;
-    });
-  };
-  if (later.ip->classes != 0) check(nullptr, later.ip->classes, "a group of addresses");
-  for (const Prefix& prefix : later.ip->prefixes) {
-    const auto group = ClassOf(prefix);
-    check(&prefix, group ? static_cast<uint16_t>(*group) : uint16_t{0}, prefix.ToString());
-  }
-}
 
 void ReportUnseen(const Rule& raw, const HostPattern& host, const std::string& what,
                   Diagnostics& diagnostics) {
@@ -201,6 +65,7 @@ class UnseenCheck {
       FindAround(number);
     }
     FindWithin();
+    for (const Rule& rule : rules_) FindAddressed(rule, diagnostics);
     for (const auto& [number, found] : found_) {
       ReportUnseen(rules_[number], *found.host, watched_[found.watched].what, diagnostics);
     }
@@ -249,6 +114,31 @@ class UnseenCheck {
     }
   }
 
+  // Whoever connects to an address, without asking for a name, is no flow of the name's rules.
+  void FindAddressed(const Rule& rule, Diagnostics& diagnostics) {
+    const bool raw = rule.kind == Kind::kTcp || rule.kind == Kind::kUdp;
+    if (!raw || !rule.allows() || !rule.ip || !SpansPublic(*rule.ip)) return;
+    for (const Watched& watched : watched_) {
+      if (left_ == 0) return;
+      --left_;
+      if (!CarriesHttp(rule, watched.ports)) continue;
+      return diagnostics.Warning(
+          rule.line, NameOf(rule) + " by 'ip' goes around " + watched.what +
+                         ": who connects to an address is not asked for a name, and nobody sees "
+                         "the requests; name single addresses, or use allow.http { ip = ... }");
+    }
+  }
+
+  // Whether more public addresses than some single ones are in it.
+  static bool SpansPublic(const AddressFilter& filter) {
+    constexpr auto kPublic = static_cast<uint16_t>(AddressClass::kPublic);
+    if ((filter.classes & kPublic) != 0) return true;
+    return std::any_of(filter.prefixes.begin(), filter.prefixes.end(), [](const Prefix& prefix) {
+      const unsigned all = prefix.address().is_v4() ? 32 : 128;
+      return prefix.length() < all && (ClassesIn(prefix) & kPublic) != 0;
+    });
+  }
+
   // Watched hosts within a pattern of a rule's.
   void FindWithin() {
     for (uint32_t watched = 0; watched < watched_.size(); ++watched) {
@@ -269,20 +159,25 @@ class UnseenCheck {
   size_t left_ = kMostMeetings;
 };
 
+// A `name` stands for a rule wherever a decision is told. Rules that one line declares, in a loop, may
+// share it.
+void FindSharedNames(const std::vector<Rule>& rules, Diagnostics& diagnostics) {
+  std::map<std::string_view, const Rule*> named;
+  for (const Rule& rule : rules) {
+    if (rule.id.starts_with(diagnostics.At(rule.line))) continue;  // Not a name of the file's.
+    const auto [first, is_new] = named.emplace(rule.id, &rule);
+    if (is_new || first->second->line == rule.line) continue;
+    diagnostics.Error(rule.line, "two rules are called '" + rule.id + "'; the first is at " +
+                                     diagnostics.At(first->second->line));
+  }
+}
+
 }  // namespace
 
 void CheckRules(const RuleSet& rules, const std::vector<SecretSpec>& secrets,
                 const std::vector<HostPattern>& hooked_hosts, Diagnostics& diagnostics) {
-  Effort effort;
-  for (uint32_t number = 0; number < rules.rules().size(); ++number) {
-    CheckHiddenHosts(rules, number, effort, diagnostics);
-    CheckHiddenAddresses(rules, number, effort, diagnostics);
-  }
-  if (effort.spent()) {
-    diagnostics.Warning(0,
-                        "so many rules speak of the same hosts or addresses that not all were "
-                        "looked at for rules that hide others");
-  }
+  FindHiddenRules(rules, diagnostics);
+  FindSharedNames(rules.rules(), diagnostics);
   UnseenCheck(rules, secrets, hooked_hosts).Run(diagnostics);
 }
 

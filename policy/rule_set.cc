@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "policy/special_names.h"
+
 namespace sallyport::policy {
 namespace {
 
@@ -67,12 +69,16 @@ RuleSet::FlowDecision RuleSet::DecideFlow(Transport transport, const HostName* n
                                           const IpAddress& address, uint16_t port) const {
   FlowDecision decision;
   if (name != nullptr) {
+    const bool special = IsSpecialName(name->text());
     hosts_.ForEachMatch(name->text(), [&](uint32_t number) {
+      if (special && !rules_[number].MatchesName(*name)) return true;
       return Consider(rules_[number], number, transport, port, decision);
     });
     return decision;
   }
   addresses_.ForEachMatch(address, [&](uint32_t number) {
+    // The index has whole prefixes, of which an `allow` may mean less.
+    if (rules_[number].allows() && !rules_[number].MatchesAddress(address)) return true;
     return Consider(rules_[number], number, transport, port, decision);
   });
   return decision;
@@ -84,8 +90,10 @@ RuleSet::NameDecision RuleSet::DecideName(const HostName& name) const {
   const NameLists::List listing = hosts_.Listing(name.text());
   bool all_chosen = true;
   std::vector<const Rule*> denies;
+  const bool special = IsSpecialName(name.text());
   hosts_.ForEachMatch(name.text(), [&](uint32_t number) {
     const Rule& rule = rules_[number];
+    if (special && !rule.MatchesName(name)) return true;
     if (!rule.allows()) {
       // Denying the lookup itself ends the matter, unless an earlier rule needs the name.
       if (rule.kind == Rule::Kind::kDns && !decision.grantable) {
