@@ -41,7 +41,7 @@ struct Instruction {
 struct Function {
   int line = 0;
   std::vector<Instruction> code;
-  std::vector<int> lines;  // Of each instruction.
+  std::vector<int> lines;                   // Of each instruction.
   std::vector<std::string_view> constants;  // Empty where it is no string.
   std::vector<std::string_view> upvalues;
   std::vector<std::string_view> locals;

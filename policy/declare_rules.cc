@@ -2,6 +2,7 @@
 
 #include "policy/declarations.h"
 #include "policy/dns_message.h"
+#include "policy/sealed_table.h"
 
 namespace sallyport::policy {
 namespace {
@@ -21,12 +22,12 @@ const Words kKinds = {"http", "tcp", "udp", "dns"};
 Words FieldsOf(Kind kind, Effect effect) {
   Words fields;
   fields.reserve(24);  // All there are, and what is misplaced.
-  fields.insert(fields.end(), {"host", "reason", "message", "name"});
+  fields.insert(fields.end(), {"host", "reason", "name"});
   if (kind == Kind::kDns) {
     if (effect == Effect::kAllow) fields.insert(fields.end(), {"types", "rate"});
     return fields;
   }
-  if (effect == Effect::kAsk) fields.push_back("wait");
+  if (effect == Effect::kAsk) fields.insert(fields.end(), {"message", "wait"});
   fields.insert(fields.end(), {"ip", "port"});
   if (kind == Kind::kHttp) fields.insert(fields.end(), {"method", "path", "header"});
   if (effect == Effect::kDeny) return fields;
@@ -50,6 +51,7 @@ void ReportMisplaced(TableReader& reader, Kind kind, Effect effect, Words& known
     misplaced(field, kind == Kind::kHttp ? kNotToDeny : "belongs to http rules only");
   }
   misplaced("types", "belongs to allow.dns only");
+  misplaced("message", "belongs to ask only: what the guest is told is 'reason'");
   misplaced("wait", "belongs to ask only: how long the guest waits for the answer");
   misplaced("show_body", "belongs to ask.http only: how much of a request's body you are shown");
   if (effect == Effect::kDeny) misplaced("rate", kNotToDeny);
@@ -83,10 +85,31 @@ void ReadPortValue(TableReader& reader, int index, PortSet& ports) {
   ports.Add(static_cast<uint16_t>(*from), static_cast<uint16_t>(*to));
 }
 
+// Whether FIRST and LAST, a list of two, look as if a range was meant: round numbers, or near each other.
+bool LooksLikeRange(uint16_t first, uint16_t last) {
+  const int apart = last - first;
+  return (apart > 1 && apart <= 50) || (apart > 0 && apart <= 1000 && first % 10 == 0 && last % 10 == 0);
+}
+
+void WarnOfRange(TableReader& reader, const PortSet& ports) {
+  std::vector<uint16_t> singles;
+  ports.ForEachRange([&singles](uint16_t first, uint16_t last) {
+    if (first == last) singles.push_back(first);
+  });
+  if (singles.size() != 2 || !LooksLikeRange(singles[0], singles[1])) return;
+  const std::string first = std::to_string(singles[0]);
+  const std::string last = std::to_string(singles[1]);
+  reader.diagnostics().Warning(
+      reader.line(), reader.what() + ": 'port' names two ports, " + first + " and " + last +
+                         "; for all from the one to the other write { from = " + first +
+                         ", to = " + last + " }");
+}
+
 PortSet ReadPorts(TableReader& reader, Kind kind) {
   PortSet ports;
   const bool there = reader.ForEach("port", TableReader::Tables::kListsAndValues,
                                     [&](int index) { ReadPortValue(reader, index, ports); });
+  WarnOfRange(reader, ports);
   if (!there && kind == Kind::kHttp) {
     ports.Add(80, 80);
     ports.Add(443, 443);
@@ -153,23 +176,43 @@ void ReadHosts(TableReader& reader, Rule& rule) {
   });
 }
 
+// A prefix that reaches over special ranges does not grant them (Grants), which is said.
+void WarnOfLeftOut(TableReader& reader, const char* field, const AddressFilter& filter) {
+  // Documentation and the like are missed by nobody.
+  constexpr uint16_t kInner = kNeverThroughName | static_cast<uint16_t>(AddressClass::kPrivate);
+  constexpr auto kPublic = static_cast<uint16_t>(AddressClass::kPublic);
+  for (const Prefix& prefix : filter.prefixes) {
+    const uint16_t classes = ClassesIn(prefix);
+    if ((classes & kPublic) == 0 || (classes & kInner & ~filter.classes) == 0) continue;
+    reader.diagnostics().Warning(
+        reader.line(), reader.what() + ": '" + std::string(field) + "': " + prefix.ToString() +
+                           " grants the public addresses in it and no special ones; for others write "
+                           "a group such as \"private\", or their own prefix");
+  }
+}
+
 void ReadIp(TableReader& reader, Rule& rule) {
   if (!reader.Has("ip")) return;
   AddressFilter filter;
   filter.classes = 0;
   ReadAddresses(reader, "ip", filter);
+  if (rule.allows()) WarnOfLeftOut(reader, "ip", filter);
   rule.ip = std::move(filter);
 }
 
-// Whether some address of PREFIX is one that no name leads to, as far as its first one shows.
+// Whether PREFIX means addresses that no name leads to. A metadata service within a wider range
+// of another kind is left out anyway.
 bool NeverThroughName(const Prefix& prefix) {
-  return (static_cast<uint16_t>(Classify(prefix.address())) & kNeverThroughName) != 0;
+  constexpr auto kMetadata = static_cast<uint16_t>(AddressClass::kMetadata);
+  const uint16_t classes = ClassesIn(prefix);
+  return (classes & kNeverThroughName & ~kMetadata) != 0 || classes == kMetadata;
 }
 
 }  // namespace
 
 void ReadResolvesTo(TableReader& reader, Rule& rule) {
   ReadAddresses(reader, "resolves_to", rule.resolves);
+  WarnOfLeftOut(reader, "resolves_to", rule.resolves);
   const bool never =
       (rule.resolves.classes & kNeverThroughName) != 0 ||
       std::any_of(rule.resolves.prefixes.begin(), rule.resolves.prefixes.end(), NeverThroughName);
@@ -188,6 +231,14 @@ void ReadTo(TableReader& reader, Rule& rule) {
   if (!authority) {
     return reader.Error("'to' must be \"host:port\": " +
                         Printable(authority.error().message(), 200));
+  }
+  if (!authority->port) {
+    return reader.Error("'to' has no port; write to = \"" + ToString(authority->host) + ":443\", or the port of the service");
+  }
+  const auto* name = std::get_if<HostName>(&authority->host);
+  if (name != nullptr && (name->text() == "localhost" || name->text().ends_with(".localhost"))) {
+    return reader.Error("'to': no name leads to the host itself; write to = \"127.0.0.1:" +
+                        std::to_string(*authority->port) + "\"");
   }
   rule.to = *std::move(authority);
 }
@@ -311,6 +362,10 @@ int DeclareRule(lua_State* lua) {
   const std::string what = std::string(ToString(effect)) + "." + std::string(ToString(kind));
   const int line = CurrentLine(lua);
   if (IsAbsorber(lua, 1)) return 0;
+  if (lua_gettop(lua) > 1 && IsSealed(lua, 1)) {  // allow:http { ... }
+    loader.diagnostics.Error(line, "write " + what + " { ... }, with a dot");
+    return 0;
+  }
   if (lua_type(lua, 1) != LUA_TTABLE || lua_gettop(lua) != 1) {
     loader.diagnostics.Error(
         line, what + " takes one table, as in " + what + " { host = \"api.example.com\" }");

@@ -232,6 +232,12 @@ int DeclareSecret(lua_State* lua) {
     PushAbsorber(lua);
     return 1;
   }
+  if (lua_gettop(lua) > 1 && !IsAbsorber(lua, 2)) {
+    loader.diagnostics.Error(line, "the table of a secret stands behind its name, without '(' and ',': secret \"" +
+                                       *name + "\" { ... }");
+    PushAbsorber(lua);
+    return 1;
+  }
   const auto [first, is_new] = loader.secret_lines.emplace(*name, line);
   if (!is_new) {
     loader.diagnostics.Error(line, "secret \"" + *name + "\" is declared twice; the first is at " +

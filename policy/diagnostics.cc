@@ -46,11 +46,18 @@ void Diagnostics::Warning(int line, std::string message) {
 }
 
 void Diagnostics::Add(Diagnostic::Severity severity, int line, std::string message) {
-  if (found_.size() >= kMaxDiagnostics) return;
-  found_.push_back({severity, file_, line, std::move(message)});
+  if (found_.size() < kMaxDiagnostics - 1)
+    return found_.push_back({severity, file_, line, std::move(message)});
+  // The last one counts those that are left out.
+  if (found_.size() < kMaxDiagnostics) found_.push_back({severity, file_, 0, "0"});
+  found_.back().message = std::to_string(std::stoul(found_.back().message) + 1);
 }
 
 std::vector<Diagnostic> Diagnostics::Take() {
+  if (found_.size() == kMaxDiagnostics) {
+    found_.back().message += " more are not shown";
+    if (has_errors()) found_.back().severity = Diagnostic::Severity::kError;
+  }
   std::stable_sort(found_.begin(), found_.end(),
                    [](const Diagnostic& a, const Diagnostic& b) { return a.line < b.line; });
   return std::move(found_);

@@ -9,8 +9,8 @@
 // a metamethod only for keys that a table has not, so the values stand in a second table that no
 // script gets hold of, and the tables that scripts see stay empty (sealed_table.h).
 //
-// Names are checked twice: the compiled chunk is looked through before it runs, for those in code that
-// runs later or never, and reading or assigning one asks here, for those that are made up
+// Names are checked twice: the compiled chunk is looked through before it runs, for those in code
+// that runs later or never, and reading or assigning one asks here, for those that are made up
 // (`_G["al" .. "low"]`).
 
 namespace sallyport::policy {
@@ -77,7 +77,8 @@ std::string ExplainUndeclared(const std::string& name, const Words& known) {
 
 // How WHAT, which is declared, is used.
 std::string UsageOf(const std::string& what) {
-  for (const char* table : {"sandbox", "dns", "upstream", "fetch", "command", "oauth2", "github_app"}) {
+  for (const char* table :
+       {"sandbox", "dns", "upstream", "fetch", "command", "oauth2", "github_app"}) {
     if (what == table) return what + " { ... }";
   }
   for (const char* rules : {"allow", "deny", "ask"}) {
@@ -99,14 +100,15 @@ std::string UsageOf(const std::string& what) {
 std::string ExplainAssignment(const std::string& what) {
   const std::string usage = UsageOf(what);
   if (!usage.empty()) return what + " is called, not assigned: write " + usage;
-  return what + " belongs to the language and can't be assigned; for a name of your own, write local";
+  return what +
+         " belongs to the language and can't be assigned; for a name of your own, write local";
 }
 
 std::string ExplainNewGlobal(const std::string& name, const Words& known) {
   const std::string shown = Printable(name, 60);
   const std::string hint = DidYouMean(name, known);
-  return "'" + shown + "' is assigned but not declared; for a name of your own, write local " + shown +
-         hint;
+  return "'" + shown + "' is assigned but not declared; for a name of your own, write local " +
+         shown + hint;
 }
 
 // Tells it of the running line, or raises in a callback, where there is nobody to tell.
@@ -133,8 +135,8 @@ int UndeclaredGlobal(lua_State* lua) {
   return 1;
 }
 
-// Arguments: the table, key, value. What a file assigns to an undeclared name is kept for the rest of its
-// load, which has failed, so that its use is no second mistake.
+// Arguments: the table, key, value. What a file assigns to an undeclared name is kept for the rest
+// of its load, which has failed, so that its use is no second mistake.
 int AssignedGlobal(lua_State* lua) {
   const auto name = ReadString(lua, 2);
   Loader* loader = HostOf(lua).loader;
@@ -221,8 +223,8 @@ int AppendTo(lua_State*, const void* bytes, size_t count, void* text) {
   return 0;
 }
 
-// Reports what a chunk does with global names, and sorts them first: a name that it assigns anywhere is told
-// once, as that.
+// Reports what a chunk does with global names, and sorts them first: a name that it assigns
+// anywhere is told once, as that.
 class NameCheck {
  public:
   explicit NameCheck(std::vector<std::string> declared) : declared_(std::move(declared)) {
@@ -233,7 +235,8 @@ class NameCheck {
     return std::binary_search(declared_.begin(), declared_.end(), name);
   }
 
-  std::vector<std::pair<int, std::string>> Check(const std::vector<GlobalUse>& uses, Loader* loader) {
+  std::vector<std::pair<int, std::string>> Check(const std::vector<GlobalUse>& uses,
+                                                 Loader* loader) {
     for (const GlobalUse& use : uses) {
       if (use.assigned) assigned_.insert(use.name);
     }
@@ -250,8 +253,10 @@ class NameCheck {
  private:
   std::string Explain(const GlobalUse& use) const {
     Words known(declared_.begin(), declared_.end());
-    if (use.assigned && use.name == "_ENV") return "_ENV is where the names of the language are: it can't be changed";
-    if (use.assigned) return IsDeclared(use.name) ? ExplainAssignment(use.name) : ExplainNewGlobal(use.name, known);
+    if (use.assigned && use.name == "_ENV")
+      return "_ENV is where the names of the language are: it can't be changed";
+    if (use.assigned)
+      return IsDeclared(use.name) ? ExplainAssignment(use.name) : ExplainNewGlobal(use.name, known);
     known.insert(known.end(), use.locals.begin(), use.locals.end());
     return ExplainUndeclared(use.name, known);
   }
@@ -283,7 +288,8 @@ void CheckGlobalNames(lua_State* lua) {
   lua_dump(lua, &AppendTo, &dump, /*strip=*/0);
   LuaState::Of(lua).Charge(static_cast<int64_t>(dump.size() / 16));
   NameCheck check(GlobalNames(lua));
-  const auto uses = ScanChunk(dump, [&check](std::string_view name) { return check.IsDeclared(name); });
+  const auto uses =
+      ScanChunk(dump, [&check](std::string_view name) { return check.IsDeclared(name); });
   if (!uses) luaL_error(lua, "this Lua compiles to a form whose names can't be checked");
   Loader* loader = HostOf(lua).loader;
   for (const auto& [line, message] : check.Check(*uses, loader)) {

@@ -1,5 +1,7 @@
 #include "policy/load.h"
 
+#include <algorithm>
+
 #include "policy/dangling_check.h"
 #include "policy/passthrough_check.h"
 #include "policy/rule_check.h"
@@ -7,7 +9,14 @@
 namespace sallyport::policy {
 namespace {
 
-void RunFile(lua_State* lua, const std::string& text) {
+// TEXT without what editors and shells put before a program: a byte order mark, a "#!" line.
+std::string_view WithoutPreamble(std::string_view text) {
+  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
+  if (text.starts_with("#!")) text.remove_prefix(std::min(text.find('\n'), text.size()));
+  return text;  // The end of that line stays, for the numbers of the others.
+}
+
+void RunFile(lua_State* lua, std::string_view text) {
   OpenSafeLibraries(lua);
   DefineRules(lua);
   DefineOptions(lua);
@@ -86,7 +95,7 @@ std::unique_ptr<LoadedScript> LoadScript(const Engine::Source& source, const Bud
   } else {
     ScriptError error;
     const bool ran =
-        loaded->state->Run(budget, error, [&source](lua_State* lua) { RunFile(lua, source.text); });
+        loaded->state->Run(budget, error, [&source](lua_State* lua) { RunFile(lua, WithoutPreamble(source.text)); });
     if (!ran) ReportFailure(error, loader);
     // A file that stopped half-way would only show the shadow of what is missing.
     if (ran) CheckDeclarations(loader);

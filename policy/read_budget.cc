@@ -24,8 +24,18 @@ std::optional<Rate> ParseRate(std::string_view text) {
   return std::nullopt;
 }
 
+// The string in FIELD; reports that it must be WANTED if it is something else.
+std::optional<std::string> Text(TableReader& reader, const char* field, std::string_view wanted) {
+  std::optional<std::string> text;
+  reader.ForEach(field, TableReader::Tables::kListsAndValues, [&](int index) {
+    text = ReadString(reader.lua(), index);
+    if (!text) reader.TypeError(field, wanted, index);
+  });
+  return text;
+}
+
 void ReadRate(TableReader& reader, RuleBudget& budget) {
-  const auto text = reader.String("rate");
+  const auto text = Text(reader, "rate", "a string like \"100/min\" (/s, /min or /h)");
   if (!text) return;
   budget.rate = ParseRate(*text);
   if (budget.rate) return;
@@ -62,7 +72,7 @@ void ReadBytes(TableReader& reader, RuleBudget& budget) {
 }
 
 void ReadLifetime(TableReader& reader, RuleBudget& budget) {
-  const auto text = reader.String("lifetime");
+  const auto text = Text(reader, "lifetime", "a string, a duration like \"30s\", \"10m\" or \"1h\"");
   if (!text) return;
   budget.lifetime = ParseDuration(*text);
   if (budget.lifetime && budget.lifetime->count() > 0) return;

@@ -30,6 +30,8 @@ std::string ClearedPrefix(const std::string& text) {
 
 std::string ExplainBadAddress(const std::string& text) {
   std::string message = "'" + Printable(text, 60) + "' is not an address, a CIDR or a group";
+  if (text == "any") return message + "; every public address is the group \"public\"";
+  if (text == "lan" || text == "local") return message + "; did you mean 'private'?";
   if (const std::string cleared = ClearedPrefix(text); !cleared.empty()) {
     return message + "; its address has bits beyond its length: write '" + cleared + "'";
   }
@@ -108,7 +110,10 @@ std::vector<std::string> ReadMethods(TableReader& reader, const char* field) {
       return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
     });
     const bool known = std::find(kMethods.begin(), kMethods.end(), upper) != kMethods.end();
-    if (!IsToken(method) || (known && upper != method)) {
+    if (method == "*") {
+      reader.Error("'" + std::string(field) + "': '*' is no method; every method is meant without '" +
+                   std::string(field) + "'");
+    } else if (!IsToken(method) || (known && upper != method)) {
       reader.Error("'" + std::string(field) + "': '" + Printable(method, 40) + "' is not a method" +
                    DidYouMean(method, kMethods));
     } else if (!known) {

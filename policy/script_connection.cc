@@ -85,6 +85,10 @@ Rule ReadPattern(lua_State* lua, int index, Rule::Kind kind) {
     TableReader reader(lua, index, diagnostics, "match_" + std::string(ToString(kind)),
                        CurrentLine(lua));
     rule = ReadRule(reader, kind, Rule::Effect::kAllow);
+    for (const char* field : {"otherwise", "reason"}) {
+      if (!reader.Has(field)) continue;
+      reader.Error("'" + std::string(field) + "' belongs to rules of the file: a pattern only says what matches");
+    }
     if (rule.tls == Rule::Tls::kPassthrough) {
       reader.Error("tls = \"passthrough\" belongs to allow.http in the file, not to a callback");
     }

@@ -17,8 +17,8 @@ void CopyMetamethods(lua_State* lua, int from) {
   lua_pop(lua, 1);
 }
 
-// Gives the table at INDEX its metatable, which lies below two values: the table that INDEX shows, and
-// the function that is called for assignments. Takes the three off.
+// Gives the table at INDEX its metatable, which lies below two values: the table that INDEX shows,
+// and the function that is called for assignments. Takes the three off.
 void Seal(lua_State* lua, int index) {
   lua_setfield(lua, -3, "__newindex");
   lua_setfield(lua, -2, "__index");

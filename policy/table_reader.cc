@@ -46,6 +46,10 @@ void TableReader::Error(std::string message) {
 
 void TableReader::TypeError(const char* field, std::string_view wanted, int index) {
   if (IsAbsorber(lua_, index)) return;
+  if (IsAny(lua_, index)) {
+    return Error("'" + std::string(field) + "' can't be any: it is " + std::string(wanted) +
+                 ", or is left out");
+  }
   Error("'" + std::string(field) + "' must be " + std::string(wanted) + ", not " +
         DescribeType(lua_, index));
 }

@@ -3,7 +3,8 @@
 namespace sallyport::policy {
 namespace {
 
-TEST_CASE("a declaration that is assigned instead of called is an error that says how to write it") {
+TEST_CASE(
+    "a declaration that is assigned instead of called is an error that says how to write it") {
   CheckMistakes({
       {"sandbox = { network = false }",
        "policy.lua:1: error: sandbox is called, not assigned: write sandbox { ... }"},
@@ -12,7 +13,8 @@ TEST_CASE("a declaration that is assigned instead of called is an error that say
       {"secret = function() return function() end end", "write secret \"NAME\" { ... }"},
       {"allow.http = { host = 'a.example' }",
        "allow.http is called, not assigned: write allow.http { ... }"},
-      {"\nallow.htpp = { host = 'a.example' }", "policy.lua:2: error: allow.htpp can't be assigned"},
+      {"\nallow.htpp = { host = 'a.example' }",
+       "policy.lua:2: error: allow.htpp can't be assigned"},
       {"allow.htpp = {}", "did you mean 'http'?"},
       {"on.request = function() end", "write on.request("},
       {"on.conect = function() end", "did you mean 'connect'?"},
@@ -57,8 +59,9 @@ TEST_CASE("the tables of the language tell and take nothing behind its back") {
 }
 
 TEST_CASE("an assignment made while deciding denies") {
-  for (const char* code : {"_G['al' .. 'low'] = 5", "string['fi' .. 'nd'] = 5", "on['x' .. 'y'] = 5",
-                           "rawset(store, 'get', 5)", "local n = _G['un' .. 'known']"}) {
+  for (const char* code :
+       {"_G['al' .. 'low'] = 5", "string['fi' .. 'nd'] = 5", "on['x' .. 'y'] = 5",
+        "rawset(store, 'get', 5)", "local n = _G['un' .. 'known']"}) {
     INFO(code);
     Policy policy("allow.http { host = 'a.example' }\non.request(function(req)\n" +
                   std::string(code) + "\nend)");

@@ -236,6 +236,112 @@ TEST_CASE("a deny that an earlier, wider rule hides is an error") {
   });
 }
 
+TEST_CASE("a deny that earlier rules hide for a part of what it names, or together, is an error") {
+  const auto http = [](const std::string& allow, const std::string& deny) {
+    return "allow.http { host = 'h.example', " + allow + " }\ndeny.http { host = 'h.example', " + deny +
+           " }";
+  };
+  CheckMistakes({
+      {http("path = '/a/*'", "path = '/a/b'"), "has no effect on 'h.example'"},
+      {http("path = '/a/**'", "path = '/a/%62'"), "has no effect on 'h.example'"},
+      {http("path = '/v1/**'", "path = '/v1/*/secret'"), "has no effect"},
+      {http("path = '/repos/*/issues/**'", "path = '/repos/x/issues/1', method = 'DELETE'"),
+       "has no effect"},
+      {http("header = { a = any }", "header = { A = 'x' }"), "has no effect"},
+      {http("method = { 'GET', 'POST' }", "method = { 'POST', 'DELETE' }, path = '/x'"),
+       "has no effect on 'h.example' for POST: the earlier rule policy.lua:1 (allow.http)"},
+      {http("port = { 80, 443 }", "port = { 443, 8443 }"), "has no effect on 'h.example' for port 443"},
+      {http("method = 'GET'", "path = '/admin/**'"), "has no effect on 'h.example' for GET"},
+      {"allow.http { host = 'h.example', port = { from = 1, to = 400 } }\n"
+       "allow.http { host = 'h.example', port = { from = 401, to = 65535 } }\n"
+       "deny.http { host = 'h.example', path = '/x' }",
+       "policy.lua:3: error: deny.http has no effect"},
+      {"allow.http { host = 'h.example', method = 'GET' }\n"
+       "allow.http { host = 'h.example', method = 'POST' }\n"
+       "deny.http { host = 'h.example', method = { 'GET', 'POST' }, path = '/admin/**' }",
+       "policy.lua:3: error: deny.http has no effect"},
+      {"allow.tcp { ip = { '10.0.0.0/9', '10.128.0.0/9' } }\ndeny.tcp { ip = '10.0.0.0/8' }",
+       "has no effect on 10.0.0.0/8"},
+      {"allow.tcp { ip = '10.0.0.0/8', port = { 80, 443 } }\n"
+       "deny.tcp { ip = '10.1.1.1', port = { from = 1, to = 1000 } }",
+       "has no effect on 10.1.1.1 for port 80"},
+      {"allow.http { ip = 'public' }\ndeny.tcp { ip = '8.8.8.8' }", "has no effect on 8.8.8.8 for port"},
+      {"allow.tcp { host = '*.h.example', port = 22 }\ndeny.tcp { host = 'a.h.example' }",
+       "for port 22"},
+  });
+}
+
+TEST_CASE("an exception before the wider deny that it is from is no mistake") {
+  for (const char* text :
+       {"allow.http { host = 'h.example', method = 'GET' }\n"
+        "deny.http { host = 'h.example', reason = 'only reads' }",
+        "allow.tcp { host = 'h.example', port = 22 }\ndeny.tcp { host = 'h.example' }",
+        "allow.tcp { ip = '10.0.0.1' }\ndeny.tcp { ip = '10.0.0.0/8' }",
+        "allow.tcp { ip = '10.0.0.1' }\ndeny.tcp { ip = 'private' }",
+        "allow.http { host = 'h.example', path = '/a' }\n"
+        "deny.http { host = 'h.example', method = 'DELETE' }"}) {
+    INFO(text);
+    CHECK(Diagnose(text) == "");
+  }
+}
+
+TEST_CASE("a prefix grants no special range that it reaches over, and that is said") {
+  const std::string wide = "allow.tcp { ip = '0.0.0.0/0', port = 80 }";
+  CHECK_THAT(Diagnose(wide), Catch::Contains("warning") && Catch::Contains("no special ones"));
+  CHECK(Diagnose("allow.tcp { ip = '10.0.0.0/8' }\nallow.udp { ip = '100.64.0.0/10' }") == "");
+  Policy policy(wide + "\nallow.tcp { ip = { '169.254.0.0/16', '100.64.0.0/10' }, port = 81 }\n"
+                       "allow.tcp { ip = '169.254.169.254', port = 82 }\n"
+                       "allow.tcp { ip = 'metadata', port = 83 }");
+  CHECK(policy.Action(Policy::Direct("8.8.8.8:80")) == "raw");
+  for (const char* special : {"169.254.169.254:80", "127.0.0.1:80", "10.0.0.1:80", "100.100.100.200:80",
+                              "169.254.169.254:81", "100.100.100.200:81"}) {
+    INFO(special);
+    CHECK(policy.Action(Policy::Direct(special)) == "deny");
+  }
+  for (const char* meant :
+       {"169.254.1.1:81", "100.64.0.1:81", "169.254.169.254:82", "100.100.100.200:83"}) {
+    INFO(meant);
+    CHECK(policy.Action(Policy::Direct(meant)) == "raw");
+  }
+  Policy denies("deny.tcp { ip = '0.0.0.0/1' }\nallow.tcp { ip = { 'private', 'metadata' } }");
+  CHECK(denies.Action(Policy::Direct("10.0.0.1:80")) == "deny");
+  CHECK(denies.Action(Policy::Direct("192.168.0.1:80")) == "raw");
+  CheckMistakes({
+      {"allow.tcp { host = 'a.example', resolves_to = '126.0.0.0/7' }", "never reached through a name"},
+      {"allow.tcp { host = 'a.example', resolves_to = '0.0.0.0/0' }", "never reached through a name"},
+      {"allow.tcp { host = 'a.example', resolves_to = '::/0' }", "never reached through a name"},
+      {"allow.tcp { host = 'a.example', resolves_to = '::ffff:126.0.0.0/103' }",
+       "never reached through a name"},
+  });
+}
+
+TEST_CASE("raw bytes by address that go around rules for names are remarked upon") {
+  const std::string rule = "allow.http { host = 'h.example', method = 'GET' }\n";
+  CHECK_THAT(Diagnose(rule + "allow.tcp { ip = 'public', port = 443 }"),
+             Catch::Contains("policy.lua:2: warning: allow.tcp by 'ip' goes around http rules"));
+  CHECK_THAT(Diagnose("secret 'A' { from = env 'A', hosts = 'h.example' }\n"
+                      "allow.udp { ip = '8.0.0.0/8' }"),
+             Catch::Contains("goes around the secret A"));
+  CHECK(Diagnose(rule + "allow.tcp { ip = 'public', port = 22 }") == "");
+  CHECK(Diagnose(rule + "allow.tcp { ip = { '8.8.8.8', 'private' } }") == "");
+  CHECK(Diagnose("allow.tcp { ip = 'public', port = 443 }") == "");
+}
+
+TEST_CASE("any is every public name, and others want to be named") {
+  Policy policy("allow.http { host = any }\nallow.http { host = { 'printer.local', 'nas' } }");
+  CHECK(policy.Forwards("a.example", "GET", "/"));
+  CHECK(policy.Forwards("printer.local", "GET", "/"));
+  CHECK(policy.Forwards("nas", "GET", "/"));
+  for (const char* name : {"localhost", "x.localhost", "router.local", "db.internal", "x.home.arpa",
+                           "1.0.0.127.in-addr.arpa", "x.onion", "intranet"}) {
+    INFO(name);
+    CHECK(policy.Action(Policy::Named(name, 443)) == "deny");
+    CHECK_FALSE(policy.engine().DecideName(Name(name)).grantable);
+  }
+  Policy denies("deny.http { host = any, path = '/x' }\nallow.http { host = 'nas' }");
+  CHECK_FALSE(denies.Forwards("nas", "GET", "/x"));
+}
+
 TEST_CASE("a rule that can never apply without harm is a warning") {
   for (const char* text :
        {"deny.http { host = '*.a.example' }\nallow.http { host = 'x.a.example' }",
@@ -310,8 +416,43 @@ TEST_CASE("a declaration can be made by a loop or a function of the file") {
   CHECK(policy.Action(Policy::Named("c.example", 22)) == "raw");
 }
 
+TEST_CASE("what looks right and is not is told with what to write") {
+  const auto http = [](const std::string& field) {
+    return "allow.http { host = 'a.example', " + field + " }";
+  };
+  CheckMistakes({
+      {http("method = '*'"), "every method is meant without 'method'"},
+      {http("method = any"), "'method' can't be any"},
+      {http("path = any"), "'path' can't be any"},
+      {http("message = 'x'"), "'message' belongs to ask only"},
+      {"deny.tcp { host = 'a.example', message = 'x' }", "'message' belongs to ask only"},
+      {http("path = '/a/../b'"), "write '/b'"},
+      {http("rate = 100"), "a string like \"100/min\""},
+      {http("lifetime = 30"), "a duration like \"30s\""},
+      {http("to = '10.0.0.1'"), "'to' has no port; write to = \"10.0.0.1:443\""},
+      {http("to = 'localhost:8000'"), "write to = \"127.0.0.1:8000\""},
+      {"allow.tcp { ip = 'any' }", "the group \"public\""},
+      {"allow.tcp { host = 'a.example', resolves_to = 'lan' }", "did you mean 'private'?"},
+      {"allow:http { host = 'a.example' }", "write allow.http { ... }, with a dot"},
+      {"secret('X', { from = env 'X', hosts = 'a.example' })", "stands behind its name"},
+      {"allow.tcp { host = 'a.example', name = 'x' }\nallow.tcp { host = 'b.example', name = 'x' }",
+       "policy.lua:2: error: two rules are called 'x'; the first is at policy.lua:1"},
+  });
+  CHECK_THAT(Diagnose(http("port = { 8000, 8010 }")),
+             Catch::Contains("warning") && Catch::Contains("write { from = 8000, to = 8010 }"));
+  CHECK(Diagnose(http("port = { 80, 443 }") + "\nallow.tcp { host = 'b.example', port = { 22, 9418 } }") ==
+        "");
+}
+
+TEST_CASE("a byte order mark and a line for the shell are no part of the policy") {
+  CHECK(Diagnose("\xef\xbb\xbf#!/usr/bin/env sandboxctl\nlocal x = 1") == "");
+  CHECK(Contains(Diagnose("#!/bin/x\nallow.htp {}"), "policy.lua:2: error"));
+}
+
 TEST_CASE("a file of endless mistakes is told a bounded number of times") {
   CHECK(Load("for i = 1, 100000 do allow.http { hots = 'x' } end").diagnostics.size() <= 200);
+  CHECK(Contains(Diagnose("for i = 1, 1000 do allow.http { host = 'a.example', hots = 'x' } end"),
+                 "801 more are not shown"));
 }
 
 TEST_CASE("too many rules are refused") {
