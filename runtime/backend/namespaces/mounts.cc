@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <set>
 #include <string>
 
 #include "runtime/backend/namespaces/files.h"
@@ -14,7 +15,6 @@ namespace sallyport::runtime {
 namespace {
 
 constexpr uint64_t kSafe = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
-constexpr const char* kRunByHost[] = {".git/hooks", ".git/config", ".envrc", ".vscode"};
 
 UniqueFd CloneTree(int directory, const char* path, unsigned flags) {
   return UniqueFd(open_tree(directory, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags));
@@ -96,23 +96,55 @@ Result<UniqueFd> OpenToProtect(int mount, const std::string& name) {
   return place;
 }
 
-Status ProtectWhatTheHostRuns(int mount) {
-  auto git = OpenToProtect(mount, ".git");
-  if (!git) return tl::unexpected(std::move(git).error());
-  struct stat info;
-  if (git->valid() && fstat(git->get(), &info) == 0) {
-    // A file names the repository's place: changing it is changing the hooks.
-    auto pinned = Pin(git->get(), S_ISDIR(info.st_mode) ? 0 : MOUNT_ATTR_RDONLY);
-    if (!pinned) return tl::unexpected(std::move(pinned).error().In(".git"));
-  }
-  for (const char* name : kRunByHost) {
-    auto place = OpenToProtect(mount, name);
-    if (!place) return tl::unexpected(std::move(place).error());
-    if (!place->valid()) continue;
-    auto pinned = Pin(place->get(), MOUNT_ATTR_RDONLY);
-    if (!pinned) return tl::unexpected(std::move(pinned).error().In(name));
+/// Pins what leads to PATH in the directory MOUNT, from the top down: a file that is covered or
+/// read-only is of no use when a folder around it can be renamed and another one made in its place.
+Status PinWhatLeadsTo(int mount, const std::string& path, std::set<std::string>& pinned) {
+  for (size_t end = path.find('/'); end != std::string::npos; end = path.find('/', end + 1)) {
+    const std::string folder = path.substr(0, end);
+    if (!pinned.insert(folder).second) continue;
+    const UniqueFd place = OpenPlain(mount, folder, O_PATH);
+    if (!place.valid()) return tl::unexpected(Error::FromErrno(folder));
+    auto done = Pin(place.get(), 0);
+    if (!done) return tl::unexpected(std::move(done).error().In(folder));
   }
   return {};
+}
+
+Status ProtectWhatTheHostRuns(int mount, const std::vector<std::string>& paths) {
+  for (const std::string& path : paths) {
+    auto place = OpenToProtect(mount, path);
+    if (!place) return tl::unexpected(std::move(place).error());
+    if (!place->valid()) continue;
+    auto protected_now = Pin(place->get(), MOUNT_ATTR_RDONLY);
+    if (!protected_now) return tl::unexpected(std::move(protected_now).error().In(path));
+  }
+  return {};
+}
+
+Status Hide(int mount, const std::vector<std::string>& paths) {
+  for (const std::string& path : paths) {
+    const UniqueFd place = OpenPlain(mount, path, O_PATH);
+    if (!place.valid()) return tl::unexpected(Error::FromErrno("hiding " + path));
+    auto covered = Cover(place.get());
+    if (!covered) return tl::unexpected(std::move(covered).error().In("hiding " + path));
+  }
+  return {};
+}
+
+/// Keeps what the guest must not see, and what it must not change, in the mounted directory TREE.
+Status Restrict(int tree, const Plan::Mount& mount) {
+  Status done;
+  if (mount.writable) {
+    std::set<std::string> pinned;
+    for (const auto* paths : {&mount.host_runs, &mount.hidden}) {
+      for (const std::string& path : *paths) {
+        if (done) done = PinWhatLeadsTo(tree, path, pinned);
+      }
+    }
+  }
+  if (done) done = Hide(tree, mount.hidden);
+  if (done) done = ProtectWhatTheHostRuns(tree, mount.host_runs);
+  return done;
 }
 
 /// Opens TARGET inside the root, making what is missing of it.
@@ -153,14 +185,7 @@ Status AddMount(const RootFs& root, const Plan::Mount& mount, UniqueFd tree) {
   }
   auto done = Attach(tree.get(), target->get());
   // From here on the tree's descriptor is the mounted directory itself.
-  for (const std::string& hidden : mount.hidden) {
-    if (!done) return done;
-    const UniqueFd place = OpenPlain(tree.get(), hidden, O_PATH);
-    if (!place.valid()) return tl::unexpected(Error::FromErrno("hiding " + hidden));
-    done = Cover(place.get());
-    if (!done) return tl::unexpected(std::move(done).error().In("hiding " + hidden));
-  }
-  if (done && mount.writable && mount.directory) done = ProtectWhatTheHostRuns(tree.get());
+  if (done) done = Restrict(tree.get(), mount);
   return done;
 }
 

@@ -15,8 +15,10 @@ namespace sallyport::runtime {
 ///
 /// Every target is looked up inside the new root, link by link, so that a hostile link in an
 /// earlier mount leads nowhere else. What is masked is covered by something empty. In a writable
-/// mount the files that the host runs later (.git/hooks, .git/config, .envrc, .vscode) are
-/// read-only, and .git can't be moved away; those that don't exist can't be protected.
+/// mount what the host runs later (host_runs.h) is read-only; no folder that leads to it, or to
+/// what is masked, can be renamed or removed. Each such folder is a mount of its own: renaming a
+/// file from it to another one is EXDEV. What does not exist can't be protected: the kernel mounts
+/// on names that exist only.
 Status AddMounts(const RootFs& root, const Plan& plan, std::vector<UniqueFd> trees);
 
 /// Covers what is masked in the host's directories that the root shows.

@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "runtime/backend/namespaces/files.h"
+#include "runtime/backend/namespaces/host_runs.h"
 
 namespace sallyport::runtime {
 namespace {
@@ -113,6 +114,10 @@ Result<Plan::Mount> PlanMount(const WorkloadSpec::Mount& asked,
   mount.directory = S_ISDIR(info.st_mode);
   mount.owner = info.st_uid;
   mount.group = info.st_gid;
+  if (!mount.writable || !mount.directory) return mount;
+  auto host_runs = FindWhatHostRuns(mount.source);
+  if (!host_runs) return tl::unexpected(std::move(host_runs).error().In(mount.source));
+  mount.host_runs = std::move(*host_runs);
   return mount;
 }
 

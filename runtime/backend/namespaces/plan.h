@@ -21,7 +21,8 @@ struct Plan {
     bool directory = false;
     uid_t owner = 0;  ///< Of the source.
     gid_t group = 0;
-    std::vector<std::string> hidden;  ///< Relative to the source; they exist.
+    std::vector<std::string> hidden;     ///< Relative to the source; they exist.
+    std::vector<std::string> host_runs;  ///< The same; read-only where the mount is writable.
   };
   std::string hostname;
   bool network = true;

@@ -9,7 +9,7 @@ using guest::CborWriter;
 namespace {
 
 constexpr size_t kPlanFields = 5;
-constexpr size_t kMountFields = 7;
+constexpr size_t kMountFields = 8;
 
 void WriteTexts(CborWriter& out, const std::vector<std::string>& texts) {
   out.Array(texts.size());
@@ -25,6 +25,7 @@ void WriteMount(CborWriter& out, const Plan::Mount& mount) {
   out.Int(mount.owner);
   out.Int(mount.group);
   WriteTexts(out, mount.hidden);
+  WriteTexts(out, mount.host_runs);
 }
 
 Plan::Mount ReadMount(CborSequence& in) {
@@ -37,6 +38,7 @@ Plan::Mount ReadMount(CborSequence& in) {
   mount.owner = static_cast<uid_t>(in.Int());
   mount.group = static_cast<gid_t>(in.Int());
   mount.hidden = in.Texts();
+  mount.host_runs = in.Texts();
   return mount;
 }
 

@@ -224,6 +224,29 @@ TEST_CASE("masked files and directories are empty inside a mount") {
   CHECK_FALSE(std::filesystem::exists(dir / "a/state/new"));
 }
 
+TEST_CASE("no folder around what is masked can be renamed, so that nothing takes its place") {
+  FOR_ROOT_AND_USER;
+  const TempDir dir;
+  std::filesystem::create_directories(dir / "a/b/state");
+  Put(dir / "a/b/policy.lua", "the host's");
+  for (const char* path : {"", "/a", "/a/b", "/a/b/state", "/a/b/policy.lua"}) {
+    Give(dir.path() + path, who);
+  }
+  const std::string out = InsideWith(
+      who, {{dir.path(), "/work", true}},
+      "cd /work; for d in a a/b a/b/state a/b/policy.lua; do mv -T $d moved && echo moved $d; "
+      "rmdir $d 2>/dev/null && echo removed $d; done; mkdir a/other && mv -T a/other a/third && "
+      "ls a; mv -T a/third a/b; echo mine > a/b/policy.lua",
+      {dir / "a/b/state", dir / "a/b/policy.lua"});
+  INFO(out);
+  CHECK(out.find("moved ") == std::string::npos);
+  CHECK(out.find("removed ") == std::string::npos);
+  CHECK_THAT(out, Contains("Device or resource busy"));
+  CHECK_THAT(out, Contains("b\nthird"));  // What is beside them moves as ever.
+  CHECK(Get(dir / "a/b/policy.lua") == "the host's");
+  CHECK(std::filesystem::is_directory(dir / "a/b/state"));
+}
+
 TEST_CASE("a masked directory below the host's tools is empty") {
   FOR_ROOT_AND_USER;
   const std::string out = As(who, []() -> std::string {
@@ -261,6 +284,47 @@ TEST_CASE("what the host runs later is read-only in a writable mount") {
   CHECK_FALSE(std::filesystem::exists(dir / ".git/hooks/pre-commit"));
   CHECK_FALSE(std::filesystem::exists(dir / ".vscode/tasks.json"));
   CHECK_FALSE(std::filesystem::exists(dir / ".git2"));
+}
+
+/// What git takes for a git directory.
+void MakeGitDirectory(const std::string& path) {
+  std::filesystem::create_directories(path + "/hooks");
+  std::filesystem::create_directories(path + "/objects");
+  std::filesystem::create_directories(path + "/refs");
+  Put(path + "/HEAD", "ref: refs/heads/main\n");
+  Put(path + "/config", "[core]\n");
+}
+
+TEST_CASE("what git obeys is read-only in every repository of a writable mount") {
+  FOR_ROOT_AND_USER;
+  const TempDir dir;
+  MakeGitDirectory(dir / ".git");
+  MakeGitDirectory(dir / ".git/modules/lib");
+  MakeGitDirectory(dir / "deep/nested/.git");
+  MakeGitDirectory(dir / "bare");
+  std::filesystem::create_directories(dir / ".git/worktrees/side");
+  Put(dir / ".git/worktrees/side/HEAD", "ref: refs/heads/side\n");
+  Put(dir / ".git/worktrees/side/commondir", "../..\n");
+  Put(dir / ".git/worktrees/side/gitdir", "/elsewhere/.git\n");
+  Put(dir / ".git/config.worktree", "[core]\n");
+  std::filesystem::create_directories(dir / "lib");
+  Put(dir / "lib/.git", "gitdir: ../.git/modules/lib\n");
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(dir.path())) {
+    Give(entry.path(), who);
+  }
+  Give(dir.path(), who);
+  const std::string out = InsideWith(
+      who, {{dir.path(), "/work", true}},
+      "cd /work; for f in .git/config .git/config.worktree .git/modules/lib/config lib/.git "
+      ".git/worktrees/side/commondir .git/worktrees/side/gitdir deep/nested/.git/config "
+      "bare/config; do echo evil 2>/dev/null >> $f && echo wrote $f; rm -f $f 2>/dev/null && echo "
+      "removed $f; done; for d in .git .git/modules/lib deep/nested/.git bare; do "
+      "touch $d/hooks/pre-commit 2>/dev/null && echo planted $d; echo x > $d/index || echo no $d; "
+      "done; "
+      "for d in .git .git/modules .git/modules/lib .git/worktrees .git/worktrees/side deep "
+      "deep/nested deep/nested/.git bare; do mv -T $d moved 2>/dev/null && echo moved $d; done");
+  CHECK(out == "");
+  CHECK(Get(dir / "bare/index") == "x\n");
 }
 
 TEST_CASE("a link where the host would run something is refused in a writable mount") {

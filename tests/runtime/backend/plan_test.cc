@@ -11,6 +11,7 @@
 #include <fstream>
 
 #include "runtime/backend/namespaces/conversation.h"
+#include "runtime/backend/namespaces/host_runs.h"
 #include "runtime/backend/namespaces/id_range.h"
 #include "runtime/backend/namespaces/settings.h"
 #include "tests/runtime/backend/sandbox.h"
@@ -93,6 +94,53 @@ TEST_CASE("a mount around what is masked hides it, or is refused while it does n
   CHECK_THAT(missing.error().message(), Contains("as soon as it exists"));
 }
 
+using Paths = std::vector<std::string>;
+
+Paths HostRuns(const std::string& source) {
+  auto found = FindWhatHostRuns(source);
+  if (!found) return {"error: " + found.error().message()};
+  std::sort(found->begin(), found->end());
+  return *found;
+}
+
+TEST_CASE("what the host runs is found in a folder, its repositories and theirs") {
+  const TempDir dir;
+  for (const char* folder : {".git/hooks", ".git/modules/a/b/hooks", ".vscode", "sub/.vscode",
+                             "x/y", ".git/objects/config"}) {
+    std::filesystem::create_directories(dir / folder);
+  }
+  for (const char* file : {".git/config", ".git/modules/a/b/HEAD", ".git/modules/a/b/commondir",
+                           ".envrc", "x/.git", "x/y/config"}) {
+    std::ofstream(dir / file) << "text";
+  }
+  std::filesystem::create_symlink("/elsewhere", dir / "x/y/.git");
+  std::filesystem::create_directory_symlink("..", dir / "x/up");
+  CHECK(HostRuns(dir.path()) == Paths{".envrc", ".git/config", ".git/hooks",
+                                      ".git/modules/a/b/commondir", ".git/modules/a/b/hooks",
+                                      ".vscode", "x/.git", "x/y/.git"});
+  CHECK(HostRuns(dir / "x/y") == Paths{".git"});
+  const auto plan = PlanOf(dir.path(), "/work");
+  REQUIRE(plan);
+  CHECK(plan->mounts[0].host_runs.size() == 8);
+}
+
+TEST_CASE("no number of folders keeps the repository at the top from being found") {
+  const TempDir dir;
+  std::filesystem::create_directories(dir / ".git/hooks");
+  std::filesystem::create_directories(dir / "zzz/.git/hooks");
+  for (int i = 0; i < 5000; ++i) std::filesystem::create_directory(dir / ("!" + std::to_string(i)));
+  CHECK(HostRuns(dir.path()) == Paths{".git/hooks"});
+}
+
+TEST_CASE("more repositories than can be protected are refused") {
+  const TempDir dir;
+  for (int i = 0; i < 513; ++i) {
+    std::filesystem::create_directories(dir / ("r" + std::to_string(i)) + "/.git/hooks");
+  }
+  CHECK_FALSE(FindWhatHostRuns(dir.path()));
+  CHECK_FALSE(PlanOf(dir.path(), "/work"));
+}
+
 TEST_CASE("a host name that would break a file is refused") {
   for (const char* name : {"", "a b", "a\nb", "a/b"}) {
     WorkloadSpec spec;
@@ -157,8 +205,9 @@ TEST_CASE("a plan told to the first process is the same there, and half of one i
                   .directory = true,
                   .owner = 7,
                   .group = 4294967294,
-                  .hidden = {"x", "y/z"}},
-                 {.source = "/c", .target = "/u", .hidden = {}}};
+                  .hidden = {"x", "y/z"},
+                  .host_runs = {".git/config"}},
+                 {.source = "/c", .target = "/u", .hidden = {}, .host_runs = {}}};
   plan.masked = {"/secret"};
   const std::string bytes = EncodePlan(plan);
   const auto same = DecodePlan(bytes);
@@ -172,6 +221,7 @@ TEST_CASE("a plan told to the first process is the same there, and half of one i
   CHECK((mount.source == "/a\nb" && mount.target == "/t" && mount.writable && mount.directory));
   CHECK((mount.owner == 7 && mount.group == 4294967294));
   CHECK(mount.hidden == plan.mounts[0].hidden);
+  CHECK(mount.host_runs == plan.mounts[0].host_runs);
   CHECK((same->mounts[1].source == "/c" && !same->mounts[1].writable));
   for (size_t size = 0; size < bytes.size(); ++size) CHECK_FALSE(DecodePlan(bytes.substr(0, size)));
 }
