@@ -2,9 +2,11 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include "runtime/api/control.h"
 #include "runtime/api/files.h"
+#include "runtime/api/host_paths.h"
 #include "runtime/api/policy_file.h"
 #include "runtime/warden/reload_message.h"
 
@@ -15,11 +17,21 @@ using runtime::ReloadMessage;
 
 constexpr size_t kMaxValue = 64 * 1024;
 
-Result<std::string> FileOf(std::string_view sandbox, const std::optional<std::string>& file) {
-  if (file) return *file;
+/// What a sandbox runs on, and what it is shown of this host.
+struct RunsOn {
+  std::string file;
+  std::vector<HostMount> mounts;
+};
+
+Result<RunsOn> AskWhatItRunsOn(std::string_view sandbox) {
   auto reply = AskSandbox(sandbox, {"policy file", {}});
   if (!reply) return tl::unexpected(std::move(reply).error());
-  return std::move(reply->text);
+  RunsOn runs_on{.file = std::move(reply->text), .mounts = {}};
+  for (auto& row : reply->rows) {
+    if (row.size() != 2) return Fail(Code::kInvalid, "the sandbox's answer can't be understood");
+    runs_on.mounts.push_back({.source = std::move(row[0]), .writable = row[1] != "ro"});
+  }
+  return runs_on;
 }
 
 /// The value of SPEC where its source is a variable or a file that can be read. The sandbox says
@@ -43,11 +55,18 @@ std::optional<std::string> ReadValue(const SecretSpec& spec, ReloadMessage& mess
 
 Result<ReloadReport> ReloadPolicy(std::string_view sandbox,
                                   const std::optional<std::string>& file) {
-  auto path = FileOf(sandbox, file);
-  if (!path) return tl::unexpected(std::move(path).error());
-  auto source = ReadPolicySource(*path);
+  const auto runs_on = AskWhatItRunsOn(sandbox);
+  if (!runs_on) return tl::unexpected(runs_on.error());
+  const std::string path = file.value_or(runs_on->file);
+  if (auto status = CheckHostPaths(
+          {{.what = "the policy", .path = path, .folder = std::filesystem::current_path()}},
+          runs_on->mounts);
+      !status) {
+    return tl::unexpected(std::move(status).error().In("nothing was changed"));
+  }
+  auto source = ReadPolicySource(path);
   if (!source) return tl::unexpected(std::move(source).error());
-  const auto resolved = ResolvePath(*path);
+  const auto resolved = ResolvePath(path);
   if (!resolved) return tl::unexpected(resolved.error());
   auto loaded = policy::Engine::Load(*source);
   ReloadReport report;
@@ -58,6 +77,9 @@ Result<ReloadReport> ReloadPolicy(std::string_view sandbox,
   }
   if (loaded.engine == nullptr) {
     return Fail(Code::kInvalid, "nothing was changed: the policy has mistakes:" + all);
+  }
+  if (auto status = CheckHostPaths(PathsOf(*loaded.engine), runs_on->mounts); !status) {
+    return tl::unexpected(std::move(status).error().In("nothing was changed"));
   }
   ReloadMessage message{.text = std::move(source->text),
                         .name = std::move(source->name),

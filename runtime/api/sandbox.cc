@@ -1,6 +1,7 @@
 // Starting a sandbox, as steps:
 //
-//     WaitingWarden -> LoadPolicy -> Resolvers, Mounts, Roots, Masks, Ports -> OpenAudit -> Values -> Launch
+//     WaitingWarden -> LoadPolicy -> Resolvers, Mounts, Roots -> CheckPaths -> Ports -> OpenAudit -> Masks
+//         -> Values -> Launch
 //
 // The warden comes first, because its start takes as long as all the rest, and waits for its message.
 // All files are read here, with the user's own rights. The warden gets bytes and descriptors.
@@ -22,7 +23,9 @@
 #include "base/ip_address.h"
 #include "policy/engine.h"
 #include "runtime/api/files.h"
+#include "runtime/api/host_paths.h"
 #include "runtime/api/outlets.h"
+#include "runtime/api/path_walk.h"
 #include "runtime/api/policy_tools.h"
 #include "runtime/api/ports.h"
 #include "runtime/warden/control_message.h"
@@ -190,7 +193,40 @@ std::vector<SecretSource> ProxySources(const Engine& engine) {
   return proxy ? proxy->Sources() : std::vector<SecretSource>();
 }
 
-/// What no mount may show, whatever the policy says.
+/// What this host obeys must be out of the sandbox's reach. Comes before anything of it is run,
+/// made or written to.
+Status CheckPaths(const SandboxConfig& config, const Engine& engine, const Helpers& helpers,
+                  const std::vector<SecretSource>& outlets, const Launch& launch) {
+  const std::string here = std::filesystem::current_path();
+  std::vector<HostPath> paths;
+  const auto add = [&](const char* what, const std::string& path) {
+    paths.push_back({.what = what, .path = path, .folder = here});
+  };
+  if (config.policy_file) add("the policy", *config.policy_file);
+  if (config.audit_file) add("the audit log", *config.audit_file);
+  if (const auto state = StateFolder()) add("the state folder", *state);
+  if (config.pcap_file) add("the capture", *config.pcap_file);
+  for (const auto& file : config.upstream_roots) add("the certificates", file);
+  for (const auto& program : {helpers.warden, helpers.agent, helpers.broker}) {
+    add("the program", program);
+  }
+  add("the program", "/proc/self/exe");
+  for (const auto& source : outlets) AddSource("approvals or telemetry", source, paths);
+  for (auto& path : PathsOf(engine)) paths.push_back(std::move(path));
+  for (const auto& mount : config.mounts) {
+    paths.push_back({.what = "the mount's source",
+                     .path = mount.source,
+                     .folder = here,
+                     .use = HostPath::Use::kShown});
+  }
+  std::vector<HostMount> mounts;
+  for (const auto& mount : launch.mounts) mounts.push_back({mount.source, mount.writable});
+  return CheckHostPaths(paths, mounts);
+}
+
+/// What no mount may show, whatever the policy says. Masks are for what may be read-only in the
+/// sandbox: what it could write to is refused (CheckPaths), as a mask over a file does not hold
+/// the folder around it.
 void AddMasks(const SandboxConfig& config, const Engine& engine,
               const std::vector<SecretSource>& outlets, const std::string& audit_file,
               Launch& launch) {
@@ -221,7 +257,11 @@ void AddMasks(const SandboxConfig& config, const Engine& engine,
   }
   add(audit_file);
   if (config.pcap_file) add(*config.pcap_file);
-  if (const auto state = StateFolder()) add(*state);
+  const auto state = StateFolder();
+  if (!state) return;
+  // Where it does not exist yet, a mount that would show it once it does is refused.
+  const auto resolved = ResolvePath(*state);
+  launch.masked.push_back(resolved ? *resolved : WalkPath(*state, "/").end);
 }
 
 /// The variables that SOURCES need: those that an `env` names, and the whole environment where there is
@@ -320,6 +360,17 @@ void WarnOfUnused(const policy::SandboxOptions& asked, std::vector<std::string>&
   if (asked.memory) warn("memory", "limit the sandbox from outside, as with systemd-run -p MemoryMax=2G");
 }
 
+/// Not all that git obeys in a work tree can be kept from who may write there.
+void WarnOfWorkTrees(const Launch& launch, std::vector<std::string>& warnings) {
+  for (const auto& mount : launch.mounts) {
+    struct stat info {};
+    if (!mount.writable || lstat((mount.source + "/.git").c_str(), &info) != 0) continue;
+    warnings.push_back("warning: " + mount.source +
+                       " is a git work tree that the sandbox may write to: git on this host may run "
+                       "what the sandbox leaves there; look at its work in a clone (threat-model.md)");
+  }
+}
+
 }  // namespace
 
 Result<Sandbox> Sandbox::Start(const SandboxConfig& config) {
@@ -371,6 +422,10 @@ Result<Sandbox> Sandbox::Start(const SandboxConfig& config, WaitingWarden warden
     return tl::unexpected(std::move(status).error());
   }
 
+  if (auto status = CheckPaths(config, engine, warden.helpers(), outlets, launch); !status) {
+    return tl::unexpected(std::move(status).error());
+  }
+
   Sandbox sandbox;
   auto sockets = BindPorts(config.ports, sandbox.ports);
   if (!sockets) return tl::unexpected(std::move(sockets).error());
@@ -382,6 +437,7 @@ Result<Sandbox> Sandbox::Start(const SandboxConfig& config, WaitingWarden warden
   sandbox.id = launch.sandbox;
   sandbox.warnings = std::move(policy->warnings);
   WarnOfUnused(engine.sandbox(), sandbox.warnings);
+  WarnOfWorkTrees(launch, sandbox.warnings);
   sandbox.workdir = engine.sandbox().workdir.value_or("/");
   auto audit_file = AuditPath(config);
   if (!audit_file) return tl::unexpected(std::move(audit_file).error());

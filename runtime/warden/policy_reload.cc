@@ -145,15 +145,16 @@ ControlReply PolicyReload::Run(const UniqueFd& attached) {
   return reply;
 }
 
-/// What the sandbox can write must not become its policy, or a secret's value.
+/// What the sandbox can write must not become its policy, or a secret's value. A mask makes no
+/// difference there: the host may have put another file at its place since, which the sandbox has
+/// written to.
 Status PolicyReload::CheckFiles(const ReloadMessage& message) const {
   const auto& masked = services_.launch.masked;
   for (const std::string& file : message.files) {
     const bool hidden = std::any_of(masked.begin(), masked.end(),
                                     [&file](const auto& path) { return IsBelow(file, path); });
-    if (hidden) continue;
     for (const auto& mount : services_.launch.mounts) {
-      if (!IsBelow(file, mount.source)) continue;
+      if (!IsBelow(file, mount.source) || (hidden && !mount.writable)) continue;
       return Fail(Code::kDenied,
                   file + " lies in " + mount.source +
                       ", which is mounted in the sandbox; use a file from elsewhere");

@@ -608,7 +608,12 @@ ControlReply Warden::OnCommand(const ControlRequest& request, UniqueFd attached)
   if (LookCommands::Knows(request.verb)) return look_commands_->Run(request);
   if (request.verb == "audit file") return ContinueAudit(std::move(attached));
   if (request.verb == "policy file") {
-    return {.done = true, .text = launch_.policy_folder + "/" + launch_.policy_name, .rows = {}};
+    ControlReply reply{
+        .done = true, .text = launch_.policy_folder + "/" + launch_.policy_name, .rows = {}};
+    for (const auto& mount : launch_.mounts) {
+      reply.rows.push_back({mount.source, mount.writable ? "rw" : "ro"});
+    }
+    return reply;
   }
   if (request.verb == "policy reload") return reload_->Run(attached);
   ControlReply reply = secret_commands_->Run(request, std::move(attached));

@@ -126,7 +126,7 @@ def _(world):
     with open(log, "wb") as file:
         file.truncate(FULL)
         file.write(b"\n")
-    got = world.run("true", policy=POLICY, options=["-v", f"{folder}:/shared"], audit=log)
+    got = world.run("true", policy=POLICY, options=["-v", f"{folder}:/shared:ro"], audit=log)
     assert got.code == 0 and not pathlib.Path(f"{log}.1").exists(), got.code
     log.unlink()
 

@@ -295,7 +295,7 @@ secret "API_TOKEN" {{ from = file "{folder}/token", hosts = {{ "whoami.example.t
     assert only_request(world).get("authorization") == f"Bearer {VALUE}"
 
 
-@test("the file of a secret is not to be seen through a mount")
+@test("a mount that would show the file of a secret is refused")
 def _(world):
     folder = world.folder_for(0)
     (folder / "token").write_text(VALUE + "\n")
@@ -303,6 +303,7 @@ def _(world):
 secret "API_TOKEN" {{ from = file "{folder}/token", hosts = {{ "whoami.example.test" }} }}
 """
     got = run(world, "cat /mnt/token", policy, value=None, options=["-v", f"{folder}:/mnt:ro"])
+    assert got.code == 125 and "would be seen" in got.errors, got
     assert VALUE not in got.text + got.errors, got
 
 
