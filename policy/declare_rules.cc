@@ -85,10 +85,12 @@ void ReadPortValue(TableReader& reader, int index, PortSet& ports) {
   ports.Add(static_cast<uint16_t>(*from), static_cast<uint16_t>(*to));
 }
 
-// Whether FIRST and LAST, a list of two, look as if a range was meant: round numbers, or near each other.
+// Whether FIRST and LAST, a list of two, look as if a range was meant: round numbers, or near each
+// other.
 bool LooksLikeRange(uint16_t first, uint16_t last) {
   const int apart = last - first;
-  return (apart > 1 && apart <= 50) || (apart > 0 && apart <= 1000 && first % 10 == 0 && last % 10 == 0);
+  return (apart > 1 && apart <= 50) ||
+         (apart > 0 && apart <= 1000 && first % 10 == 0 && last % 10 == 0);
 }
 
 void WarnOfRange(TableReader& reader, const PortSet& ports) {
@@ -185,9 +187,10 @@ void WarnOfLeftOut(TableReader& reader, const char* field, const AddressFilter& 
     const uint16_t classes = ClassesIn(prefix);
     if ((classes & kPublic) == 0 || (classes & kInner & ~filter.classes) == 0) continue;
     reader.diagnostics().Warning(
-        reader.line(), reader.what() + ": '" + std::string(field) + "': " + prefix.ToString() +
-                           " grants the public addresses in it and no special ones; for others write "
-                           "a group such as \"private\", or their own prefix");
+        reader.line(),
+        reader.what() + ": '" + std::string(field) + "': " + prefix.ToString() +
+            " grants the public addresses in it and no special ones; for others write "
+            "a group such as \"private\", or their own prefix");
   }
 }
 
@@ -233,7 +236,8 @@ void ReadTo(TableReader& reader, Rule& rule) {
                         Printable(authority.error().message(), 200));
   }
   if (!authority->port) {
-    return reader.Error("'to' has no port; write to = \"" + ToString(authority->host) + ":443\", or the port of the service");
+    return reader.Error("'to' has no port; write to = \"" + ToString(authority->host) +
+                        ":443\", or the port of the service");
   }
   const auto* name = std::get_if<HostName>(&authority->host);
   if (name != nullptr && (name->text() == "localhost" || name->text().ends_with(".localhost"))) {
@@ -275,7 +279,8 @@ void ReadShowBody(TableReader& reader, Rule& rule) {
   if (!text) return;
   const auto size = ParseSize(*text);
   if (!size || *size == 0 || *size > kMaxShownBody) {
-    return reader.Error("'show_body' is a size from \"1B\" to \"4KiB\", as in show_body = \"1KiB\"");
+    return reader.Error(
+        "'show_body' is a size from \"1B\" to \"4KiB\", as in show_body = \"1KiB\"");
   }
   rule.show_body = static_cast<size_t>(*size);
 }
@@ -379,9 +384,8 @@ int DeclareRule(lua_State* lua) {
   }
   // A rule with a mistake takes no part in the checks over all rules: they would report its shadow.
   if (loader.diagnostics.error_count() != errors_before) return 0;
-  loader.patterns +=
-      rule.hosts.size() + rule.resolves.prefixes.size() + (rule.ip ? rule.ip->prefixes.size() : 0) +
-      rule.paths.size();
+  loader.patterns += rule.hosts.size() + rule.resolves.prefixes.size() +
+                     (rule.ip ? rule.ip->prefixes.size() : 0) + rule.paths.size();
   if (loader.declared.rules.rules().size() >= kMaxRules || loader.patterns > kMaxPatterns) {
     return luaL_error(lua, "too many rules: at most %d, with %d hosts, addresses and paths",
                       static_cast<int>(kMaxRules), static_cast<int>(kMaxPatterns));
@@ -400,8 +404,8 @@ int UnknownKind(lua_State* lua) {
   const std::string effect = lua_tostring(lua, lua_upvalueindex(1));
   const auto kind = ReadString(lua, 2).value_or("?");
   const std::string what = effect + "." + Printable(kind, 40);
-  std::string message = "there is no " + what + "; it is one of http, tcp, udp, dns" +
-                        DidYouMean(kind, kKinds);
+  std::string message =
+      "there is no " + what + "; it is one of http, tcp, udp, dns" + DidYouMean(kind, kKinds);
   if (kind == "icmp") message = what + " is not available in this version";
   if (what == "ask.dns") {
     message = "there is no ask.dns: a name can't wait for an answer; ask about its flows with " +
@@ -414,9 +418,9 @@ int UnknownKind(lua_State* lua) {
 
 int CalledWithoutKind(lua_State* lua) {
   const std::string effect = lua_tostring(lua, lua_upvalueindex(1));
-  LoaderOf(lua).diagnostics.Error(
-      CurrentLine(lua), effect + " needs to know what: write " + effect + ".http { ... }, " +
-                            effect + ".tcp or " + effect + ".udp");
+  LoaderOf(lua).diagnostics.Error(CurrentLine(lua), effect + " needs to know what: write " +
+                                                        effect + ".http { ... }, " + effect +
+                                                        ".tcp or " + effect + ".udp");
   return 0;
 }
 

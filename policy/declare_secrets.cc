@@ -233,8 +233,9 @@ int DeclareSecret(lua_State* lua) {
     return 1;
   }
   if (lua_gettop(lua) > 1 && !IsAbsorber(lua, 2)) {
-    loader.diagnostics.Error(line, "the table of a secret stands behind its name, without '(' and ',': secret \"" +
-                                       *name + "\" { ... }");
+    loader.diagnostics.Error(
+        line, "the table of a secret stands behind its name, without '(' and ',': secret \"" +
+                  *name + "\" { ... }");
     PushAbsorber(lua);
     return 1;
   }

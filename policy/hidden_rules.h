@@ -13,7 +13,7 @@ namespace sallyport::policy {
 /// mistake: that is an exception with the rule it is from.
 ///
 /// Not found: path patterns, or names, that only several rules cover together; prefixes so, unless each
-/// of these rules decides all the rest. With thousands of rules about one host not all are
+/// of these rules decides all the rest by a prefix of its own. With thousands of rules about one host not all are
 /// looked at, which a warning says.
 void FindHiddenRules(const RuleSet& rules, Diagnostics& diagnostics);
 

@@ -94,8 +94,8 @@ std::unique_ptr<LoadedScript> LoadScript(const Engine::Source& source, const Bud
     loader.diagnostics.Error(0, "the file is longer than 1 MiB");
   } else {
     ScriptError error;
-    const bool ran =
-        loaded->state->Run(budget, error, [&source](lua_State* lua) { RunFile(lua, WithoutPreamble(source.text)); });
+    const bool ran = loaded->state->Run(
+        budget, error, [&source](lua_State* lua) { RunFile(lua, WithoutPreamble(source.text)); });
     if (!ran) ReportFailure(error, loader);
     // A file that stopped half-way would only show the shadow of what is missing.
     if (ran) CheckDeclarations(loader);

@@ -72,7 +72,8 @@ void ReadBytes(TableReader& reader, RuleBudget& budget) {
 }
 
 void ReadLifetime(TableReader& reader, RuleBudget& budget) {
-  const auto text = Text(reader, "lifetime", "a string, a duration like \"30s\", \"10m\" or \"1h\"");
+  const auto text =
+      Text(reader, "lifetime", "a string, a duration like \"30s\", \"10m\" or \"1h\"");
   if (!text) return;
   budget.lifetime = ParseDuration(*text);
   if (budget.lifetime && budget.lifetime->count() > 0) return;

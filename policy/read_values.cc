@@ -111,8 +111,9 @@ std::vector<std::string> ReadMethods(TableReader& reader, const char* field) {
     });
     const bool known = std::find(kMethods.begin(), kMethods.end(), upper) != kMethods.end();
     if (method == "*") {
-      reader.Error("'" + std::string(field) + "': '*' is no method; every method is meant without '" +
-                   std::string(field) + "'");
+      reader.Error("'" + std::string(field) +
+                   "': '*' is no method; every method is meant without '" + std::string(field) +
+                   "'");
     } else if (!IsToken(method) || (known && upper != method)) {
       reader.Error("'" + std::string(field) + "': '" + Printable(method, 40) + "' is not a method" +
                    DidYouMean(method, kMethods));

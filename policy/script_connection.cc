@@ -87,13 +87,15 @@ Rule ReadPattern(lua_State* lua, int index, Rule::Kind kind) {
     rule = ReadRule(reader, kind, Rule::Effect::kAllow);
     for (const char* field : {"otherwise", "reason"}) {
       if (!reader.Has(field)) continue;
-      reader.Error("'" + std::string(field) + "' belongs to rules of the file: a pattern only says what matches");
+      reader.Error("'" + std::string(field) +
+                   "' belongs to rules of the file: a pattern only says what matches");
     }
     if (rule.tls == Rule::Tls::kPassthrough) {
       reader.Error("tls = \"passthrough\" belongs to allow.http in the file, not to a callback");
     }
     if (rule.budget != nullptr) {
-      reader.Error("rate, connections, bytes and lifetime belong to rules of the file, not to a callback");
+      reader.Error(
+          "rate, connections, bytes and lifetime belong to rules of the file, not to a callback");
     }
     RaiseFirst(lua, diagnostics);
   } else if (const auto text = ReadString(lua, index)) {
@@ -245,8 +247,7 @@ void ReadOptions(lua_State* lua, int index, Rule& rule) {
 int AcceptMatch(lua_State* lua) {
   Call& call = CheckCall(lua, 1, kMatch);
   CheckUndecided(lua, call);
-  if (call.is_message())
-    return luaL_error(lua, "the connection is accepted already");
+  if (call.is_message()) return luaL_error(lua, "the connection is accepted already");
   const size_t number = ObjectNumber(lua, 1);
   if (number >= call.matches.size()) return luaL_error(lua, "this match is over");
   Rule rule = call.matches[number];
@@ -316,8 +317,7 @@ Rule::Kind KindOf(const Call& call) {
 int AcceptConnection(lua_State* lua) {
   Call& call = CheckCall(lua, 1, kConnection);
   CheckUndecided(lua, call);
-  if (call.is_message())
-    return luaL_error(lua, "the connection is accepted already");
+  if (call.is_message()) return luaL_error(lua, "the connection is accepted already");
   if (!lua_isnoneornil(lua, 2)) {
     return luaL_error(lua,
                       "conn:accept() takes nothing; options belong to a match: "
