@@ -1,6 +1,6 @@
 // Starting a sandbox, as steps:
 //
-//     WaitingWarden -> LoadPolicy -> Resolvers, Mounts, Roots -> CheckPaths -> Ports -> OpenAudit -> Masks
+//     WaitingWarden -> LoadPolicy -> Resolvers, Mounts -> CheckPaths -> Roots, Ports -> OpenAudit -> Masks
 //         -> Values -> Launch
 //
 // The warden comes first, because its start takes as long as all the rest, and waits for its message.
@@ -25,7 +25,6 @@
 #include "runtime/api/files.h"
 #include "runtime/api/host_paths.h"
 #include "runtime/api/outlets.h"
-#include "runtime/api/path_walk.h"
 #include "runtime/api/policy_tools.h"
 #include "runtime/api/ports.h"
 #include "runtime/warden/control_message.h"
@@ -249,19 +248,14 @@ void AddMasks(const SandboxConfig& config, const Engine& engine,
       if (const auto* file = std::get_if<FileSource>(&plain)) add(file->path);
     });
   }
-  // Who answers questions must not be written by who asks them.
-  for (const auto& source : outlets) {
-    const auto* command = std::get_if<CommandSource>(&source);
-    if (command == nullptr || command->argv.front().find('/') == std::string::npos) continue;
-    add(std::filesystem::path(command->folder) / command->argv.front());
-  }
   add(audit_file);
   if (config.pcap_file) add(*config.pcap_file);
   const auto state = StateFolder();
   if (!state) return;
   // Where it does not exist yet, a mount that would show it once it does is refused.
   const auto resolved = ResolvePath(*state);
-  launch.masked.push_back(resolved ? *resolved : WalkPath(*state, "/").end);
+  launch.masked.push_back(
+      resolved ? *resolved : std::filesystem::path(*state).lexically_normal().string());
 }
 
 /// The variables that SOURCES need: those that an `env` names, and the whole environment where there is
@@ -367,7 +361,7 @@ void WarnOfWorkTrees(const Launch& launch, std::vector<std::string>& warnings) {
     if (!mount.writable || lstat((mount.source + "/.git").c_str(), &info) != 0) continue;
     warnings.push_back("warning: " + mount.source +
                        " is a git work tree that the sandbox may write to: git on this host may run "
-                       "what the sandbox leaves there; look at its work in a clone (threat-model.md)");
+                       "what the sandbox leaves there; run git on it in a sandbox, too (docs/threat-model.md)");
   }
 }
 
@@ -418,11 +412,10 @@ Result<Sandbox> Sandbox::Start(const SandboxConfig& config, WaitingWarden warden
   if (auto status = AddMounts(config, engine, launch); !status) {
     return tl::unexpected(std::move(status).error());
   }
-  if (auto status = AddRoots(config, engine, launch); !status) {
+  if (auto status = CheckPaths(config, engine, warden.helpers(), outlets, launch); !status) {
     return tl::unexpected(std::move(status).error());
   }
-
-  if (auto status = CheckPaths(config, engine, warden.helpers(), outlets, launch); !status) {
+  if (auto status = AddRoots(config, engine, launch); !status) {
     return tl::unexpected(std::move(status).error());
   }
 

@@ -274,10 +274,13 @@ def _(world):
     script(folder, "exit 1\n")
     (folder / "key").write_text("the key of the hook")
     rules = policy(f'command = {{ "{folder}/approve" }}, webhook = "https://nobody.example.test/", key = file "{folder}/key"')
-    line = "printf '#!/bin/sh\\nexit 0\\n' >/shared/approve; cat /shared/key; curl -sS https://whoami.example.test/pay/1"
-    result = world.run(line, rules, options=["-v", f"{folder}:/shared"])
-    assert b"the key" not in result.out and b"approval_denied" in result.out, result
-    assert "exit 1" in (folder / "approve").read_text()
+    keyless = policy(f'command = {{ "{folder}/approve" }}')
+    for mount, rules_there, words in ((f"{folder}:/shared", keyless, "its program"),
+                                      (f"{folder}:/shared:ro", rules, "would be seen")):
+        result = world.run("echo started", rules_there, options=["-v", mount])
+        assert result.code == 125 and words in result.errors and "started" not in result.text, result
+    got = world.run("echo started", options=["--approve-command", f"{folder}/approve", "-v", f"{folder}:/shared"])
+    assert got.code == 125 and "its program" in got.errors, got
 
 
 @test("nothing is left behind")

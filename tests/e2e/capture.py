@@ -127,8 +127,10 @@ def _(world):
     folder = world.folder_for(ROOT)
     file = folder / "run.pcapng"
     got = world.run("cat /work/run.pcapng | wc -c; echo x > /work/run.pcapng; true",
-                    options=["--pcap", str(file), "-v", f"{folder}:/work"])
+                    options=["--pcap", str(file), "-v", f"{folder}:/work:ro"])
     assert got.text.split()[0] == "0", got
+    refused = world.run("echo started", options=["--pcap", str(file), "-v", f"{folder}:/work"])
+    assert refused.code == 125 and "the capture" in refused.errors, refused
     frames(file)
 
 
