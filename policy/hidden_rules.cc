@@ -151,7 +151,11 @@ struct Item {
 
   std::string ToString() const {
     if (host != nullptr) return "'" + host->ToString() + "'";
-    if (prefix != nullptr) return prefix->ToString();
+    if (prefix != nullptr) {
+      const IpAddress& address = prefix->address();
+      const bool single = prefix->length() == (address.is_v4() ? 32 : 128);
+      return single ? address.ToString() : prefix->ToString();
+    }
     return "the group '" + std::string(sallyport::ToString(static_cast<AddressClass>(group))) + "'";
   }
 };

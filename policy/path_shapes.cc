@@ -43,7 +43,8 @@ size_t Front(std::string_view text, bool (*is)(char)) {
 /// What a glob can't spell, or would take for a wildcard; and what an audit log replaced.
 bool IsUnspeakable(std::string_view segment) {
   const bool odd = std::any_of(segment.begin(), segment.end(), [](char c) {
-    return static_cast<unsigned char>(c) <= 0x20 || c == 0x7f || c == '?' || c == '#' || c == '*';
+    return static_cast<unsigned char>(c) <= 0x20 || c == 0x7f || c == '?' || c == '#' || c == '*' ||
+           c == ';' || c == '\\';
   });
   return odd || segment.find("\xEF\xBF\xBD") != segment.npos;
 }
@@ -116,6 +117,8 @@ std::string ShapeOfWords(std::string_view rest) {
 
 std::string ShapeOfSegment(std::string_view segment) {
   if (segment.empty()) return "";
+  // In a pattern they are an error; "%2e" is one, too.
+  if (segment == "." || segment == ".." || !PathGlob::Parse("/" + std::string(segment))) return "*";
   if (IsUnspeakable(segment) || Count(segment, IsDigit) == segment.size()) return "*";
   // Base64 of the kind that URLs have.
   const bool joined = std::all_of(segment.begin(), segment.end(), [](char c) {
@@ -153,7 +156,12 @@ void PathShapes::AddForm(std::string_view path, Length length) {
       node->all = true;
       break;
     }
-    node = &Below(*node, ShapeOfSegment(path.substr(begin, end - begin)));
+    const std::string_view segment = path.substr(begin, end - begin);
+    if (end != path.npos && segment.empty()) {
+      node->all = true;  // No pattern has an empty segment within it.
+      break;
+    }
+    node = &Below(*node, ShapeOfSegment(segment));
     if (end == path.npos) break;
     begin = end + 1;
   }

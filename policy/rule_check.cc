@@ -52,7 +52,7 @@ class UnseenCheck {
       for (const uint16_t port : secret.ports) ports.Add(port, port);
       Watch(secret.hosts, ports.is_all() ? WebPorts() : ports, "the secret " + secret.name);
     }
-    Watch(hooked_hosts, WebPorts(), "an on.request hook");
+    if (!hooked_hosts.empty()) Watch(hooked_hosts, WebPorts(), "an on.request hook");
   }
 
   void Run(Diagnostics& diagnostics) {

@@ -32,6 +32,11 @@ Destination DestinationOf(const HttpUrl& url, bool private_network) {
   // RFC 6761, 6.3: not a name to ask a server for.
   if (name != nullptr && name->text() == "localhost")
     destination.host = IpAddress::V4(127, 0, 0, 1);
+  // Written down by the user: it may also be the host itself.
+  const auto* address = std::get_if<IpAddress>(&destination.host);
+  if (address != nullptr && destination.filter.Admits(*address)) {
+    destination.filter.prefixes.emplace_back(*address, address->is_v4() ? 32 : 128);
+  }
   return destination;
 }
 

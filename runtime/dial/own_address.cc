@@ -46,6 +46,8 @@ bool IsSourceTowardsItself(int socket, const IpAddress& address) {
 }
 
 bool IsOwn(const IpAddress& address) {
+  // A group's, to which any socket can be bound.
+  if (Classify(address) == AddressClass::kMulticast) return false;
   const int family = address.is_v4() ? AF_INET : AF_INET6;
   const UniqueFd fd(socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   // A host without the family has no address of it.

@@ -249,9 +249,9 @@ TEST_CASE("a deny that earlier rules hide for a part of what it names, or togeth
        "has no effect"},
       {http("header = { a = any }", "header = { A = 'x' }"), "has no effect"},
       {http("method = { 'GET', 'POST' }", "method = { 'POST', 'DELETE' }, path = '/x'"),
-       "has no effect on 'h.example' for POST: the earlier rule policy.lua:1 (allow.http)"},
+       "has no effect on 'h.example' for port 80 for POST: the earlier rule policy.lua:1 (allow.http)"},
       {http("port = { 80, 443 }", "port = { 443, 8443 }"), "has no effect on 'h.example' for port 443"},
-      {http("method = 'GET'", "path = '/admin/**'"), "has no effect on 'h.example' for GET"},
+      {http("method = 'GET'", "path = '/admin/**'"), "has no effect on 'h.example' for port 80 for GET"},
       {"allow.http { host = 'h.example', port = { from = 1, to = 400 } }\n"
        "allow.http { host = 'h.example', port = { from = 401, to = 65535 } }\n"
        "deny.http { host = 'h.example', path = '/x' }",

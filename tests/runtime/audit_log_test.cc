@@ -341,10 +341,10 @@ TEST_CASE("the oldest kind gives way when there are too many, with its count") {
     desk.log().Write(record);
   }
   const auto records = desk.Records();
-  REQUIRE(records.size() == 4);  // a; b; then a's count, which c pushed out; c.
-  CHECK(records[2]["name"] == "a.example");
-  CHECK(records[2]["repeat"] == 2);
-  CHECK(records[3]["name"] == "c.example");
+  REQUIRE(records.size() == 4);  // a; b; c; then a's count, which c pushed out.
+  CHECK(records[2]["name"] == "c.example");
+  CHECK(records[3]["name"] == "a.example");
+  CHECK(records[3]["repeat"] == 2);
 }
 
 TEST_CASE("any number of kinds keeps the sum of what is told") {
