@@ -16,7 +16,7 @@ LONG = ASK.replace('"2s"', '"60s"')
 
 
 def control(world, *arguments, code=0):
-    done = subprocess.run([str(world.programs_for(ROOT) / "sandboxctl"), *arguments], env=world.environment(ROOT),
+    done = subprocess.run([*world.as_user(ROOT), str(world.programs_for(ROOT) / "sandboxctl"), *arguments], env=world.environment(ROOT),
                           cwd="/", text=True, timeout=60, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     assert done.returncode == code, done
     return done.stdout if code == 0 else done.stderr

@@ -96,7 +96,7 @@ allow.http { host = any }
 
 @test("an error of on.connect while a name is looked up is told to the guest and in the log")
 def _(world):
-    policy = "on.connect(function(c)\n  nothing.at_all()\nend)"
+    policy = "on.connect(function(c)\n  local nothing = nil; nothing.at_all()\nend)"
     got = world.run(CURL + "https://whoami.example.test/", policy=policy).expect(0)
     told = json.loads(got.text)
     assert told["type"].endswith("policy_error") and "policy.lua:2" in told["detail"], got

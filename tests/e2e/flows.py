@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 
-from harness import PLAIN, ROOT, World, main, patience, test
+from harness import PLAIN, ROOT, World, main, netns, patience, test
 from harness.runner import SLOW
 from harness.sandbox import poll
 
@@ -95,6 +95,7 @@ def only(flows, **fields):
 
 for user, who in ((ROOT, "root"), (PLAIN, "a plain user")):
     @test(f"flows shows what is open, in and out, with its rule and what it carried, for {who}")
+    @netns.on_host
     def _(world, user=user):
         with guest(world, user) as running, socket.create_connection(("127.0.0.1", running.port)) as client:
             assert running.line() == "served" and client.recv(5) == b"hello"
@@ -117,7 +118,7 @@ for user, who in ((ROOT, "root"), (PLAIN, "a plain user")):
 @test("flows --follow tells what begins, changes and ends, and ends with the sandbox")
 def _(world):
     with guest(world) as running:
-        following = subprocess.Popen([str(world.programs_for(ROOT) / "sandboxctl"), "flows", "-f", "--json", running.id],
+        following = subprocess.Popen([*world.as_user(ROOT), str(world.programs_for(ROOT) / "sandboxctl"), "flows", "-f", "--json", running.id],
                                      env=world.environment(ROOT), stdout=subprocess.PIPE, text=True)
         def next_of(name):
             while line := following.stdout.readline():
@@ -135,7 +136,7 @@ def _(world):
 def _(world):
     with guest(world) as running:
         ours, theirs = pty.openpty()
-        following = subprocess.Popen([str(world.programs_for(ROOT) / "sandboxctl"), "flows", "-f", running.id],
+        following = subprocess.Popen([*world.as_user(ROOT), str(world.programs_for(ROOT) / "sandboxctl"), "flows", "-f", running.id],
                                      env=world.environment(ROOT), stdin=theirs, stdout=theirs)
         os.close(theirs)
         text = b""

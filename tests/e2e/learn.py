@@ -114,7 +114,7 @@ def _(world):
     for absent in ("10.0.0.80", "169.254", "11.0.0.81", "denied.example.test", "allow.http"):
         assert absent not in rules, (absent, rules)
     got.told(name="private.example.test", reason="address_refused", verdict="deny")
-    got.told(name="denied.example.test", reason="name_not_granted", verdict="deny")
+    got.told(name="denied.example.test", reason="denied_by_rule", verdict="deny")
     got.told(path="/keep/out", reason="denied_by_rule", verdict="deny")
 
 

@@ -13,7 +13,7 @@ import struct
 import threading
 import time
 
-from harness import PLAIN, ROOT, World, main, patience, test
+from harness import PLAIN, ROOT, World, main, netns, patience, test
 from harness.sandbox import descendants, poll
 
 MIB = 1 << 20
@@ -180,6 +180,7 @@ def listeners():
 
 for user, who in ((ROOT, "root"), (PLAIN, "a plain user")):
     @test(f"servers on loopback, on one address and on all of them are reached, over IPv4 and IPv6, for {who}")
+    @netns.on_host
     def _(world, user=user):
         places = ["127.0.0.1", "0.0.0.0", "::1", "::", "10.0.2.15"]
         servers = [("http", place, 8000 + i) for i, place in enumerate(places)]
@@ -193,6 +194,7 @@ for user, who in ((ROOT, "root"), (PLAIN, "a plain user")):
 
 
 @test("a port that was chosen is taken, on the loopback alone")
+@netns.on_host
 def _(world):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -204,6 +206,7 @@ def _(world):
 
 
 @test("a server that speaks first is heard")
+@netns.on_host
 def _(world):
     with serving(world, [("greeting", "127.0.0.1", 22)], ["0:22"]) as guest, guest.connect() as sock:
         assert sock.recv(100) == b"SSH-2.0-hello\r\n"
@@ -212,6 +215,7 @@ def _(world):
 
 
 @test("either side ends its direction alone, and the other goes on")
+@netns.on_host
 def _(world):
     data = os.urandom(3 * MIB)
     with serving(world, [("digest", "127.0.0.1", 1), ("ends_first", "127.0.0.1", 2)], ["0:1", "0:2"]) as guest:
@@ -227,6 +231,7 @@ def _(world):
 
 
 @test("fifty mebibytes go each way at the same time")
+@netns.on_host
 def _(world):
     up = b"".join(bytes([i]) * MIB for i in range(50))
     down = os.urandom(MIB) * 50
@@ -246,6 +251,7 @@ def _(world):
 
 
 @test("a hundred connections at once are served")
+@netns.on_host
 def _(world):
     with serving(world, [("echo", "127.0.0.1", 7)], ["0:7"]) as guest:
         socks = [guest.connect() for _ in range(100)]
@@ -265,6 +271,7 @@ def _(world):
 
 
 @test("connections beyond the limit are reset, and there is room again when others end")
+@netns.on_host
 def _(world):
     with serving(world, [("echo", "127.0.0.1", 7)], ["0:7"]) as guest:
         with contextlib.ExitStack() as stack:
@@ -284,6 +291,7 @@ def _(world):
 
 
 @test("where nothing listens the client sees a reset at once, and the log says why")
+@netns.on_host
 def _(world):
     with serving(world, [], ["0:4444"]) as guest, guest.connect() as sock:
         began = time.monotonic()
@@ -295,6 +303,7 @@ def _(world):
 
 
 @test("a reset passes over in both directions")
+@netns.on_host
 def _(world):
     with serving(world, [("resets", "127.0.0.1", 1), ("tells_its_end", "127.0.0.1", 2)], ["0:1", "0:2"]) as guest:
         with guest.connect(0) as sock:
@@ -308,6 +317,7 @@ def _(world):
 
 
 @test("a server that takes nothing holds its client up, and nothing is lost when it goes on")
+@netns.on_host
 def _(world):
     with serving(world, [("late", "127.0.0.1", 1), ("echo", "127.0.0.1", 7)], ["0:1", "0:7"]) as guest:
         with guest.connect() as sock:
@@ -329,6 +339,7 @@ def _(world):
 
 
 @test("datagrams reach a server, and its answers the client that asked")
+@netns.on_host
 def _(world):
     servers = [("udp", "127.0.0.1", 53), ("udp", "10.0.2.15", 54), ("udp", "::1", 55)]
     with serving(world, servers, ["0:53/udp", "0:54/udp", "[::1]:0:55/udp"]) as guest:
@@ -345,6 +356,7 @@ def _(world):
 
 
 @test("datagrams for a port that nobody has are told in the log, and disturb nobody")
+@netns.on_host
 def _(world):
     with serving(world, [("udp", "127.0.0.1", 53)], ["0:53/udp", "0:99/udp"]) as guest:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -356,6 +368,7 @@ def _(world):
 
 
 @test("a sandbox without a network can have published ports")
+@netns.on_host
 def _(world):
     with serving(world, [("greeting", "127.0.0.1", 22)], ["0:22"], options=["--no-network"]) as guest:
         with guest.connect() as sock:
@@ -363,6 +376,7 @@ def _(world):
 
 
 @test("what can't be published is said before anything runs, with what to do")
+@netns.on_host
 def _(world):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -384,6 +398,7 @@ def _(world):
 
 for user, who in ((ROOT, "root"), (PLAIN, "a plain user")):
     @test(f"ports are shown, added and taken back while the sandbox runs, for {who}")
+    @netns.on_host
     def _(world, user=user):
         with serving(world, [("echo", "127.0.0.1", 7), ("udp", "127.0.0.1", 53)], ["0:7"], user=user) as guest:
             sandbox = guest.id()
@@ -416,6 +431,7 @@ for user, who in ((ROOT, "root"), (PLAIN, "a plain user")):
 
 
 @test("no listener is left when a sandbox ends, or when its warden is killed")
+@netns.on_host
 def _(world):
     with serving(world, [("echo", "127.0.0.1", 7)], ["0:7", "0:8/udp"]) as guest:
         assert {port for _, port in guest.ports} <= listeners()

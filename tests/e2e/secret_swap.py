@@ -421,12 +421,12 @@ while read -r line; do use; echo done; done"""], policy=policy, env={"API_TOKEN"
         assert running.process.stdout.readline() == b"done\n", running.finish()
 
     def control(*arguments, value=None):
-        subprocess.run([str(world.programs_for(0) / "sandboxctl"), "secret", *arguments], input=value,
+        subprocess.run([*world.as_user(0), str(world.programs_for(0) / "sandboxctl"), "secret", *arguments], input=value,
                        env=world.environment(0), cwd="/", text=True, timeout=60, check=True,
                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     turn()
-    sandbox = subprocess.run([str(world.programs_for(0) / "sandboxctl"), "ls"], env=world.environment(0),
+    sandbox = subprocess.run([*world.as_user(0), str(world.programs_for(0) / "sandboxctl"), "ls"], env=world.environment(0),
                              text=True, check=True, stdout=subprocess.PIPE).stdout.split("\n")[1].split()[0]
     control("rotate", sandbox, "API_TOKEN", value=new + "\n")
     turn()

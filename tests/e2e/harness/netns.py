@@ -62,3 +62,11 @@ def of(address):
     finally:
         libc("setns", own, _CLONE_NEWNET)
         os.close(own)
+
+
+def on_host(function):
+    """FUNCTION, whose sockets are the host's: a client's of a published port, say."""
+    def run(*arguments):
+        with of("127.0.0.1"):
+            function(*arguments)
+    return run
