@@ -27,7 +27,7 @@ struct Destination {
   bool chosen_by_user = false;
 };
 
-/// A connected, non-blocking socket.
+/// A connected, non-blocking socket; for ICMP a ping socket (SOCK_DGRAM, IPPROTO_ICMP or -V6).
 struct Dialed {
   UniqueFd socket;
   Endpoint peer;  ///< The other end of the socket: the host's own proxy, where one is used.
@@ -41,7 +41,7 @@ class Dialer {
 
   /// Connects to DESTINATION. Errors: kAddressRefused (every address is of a refused class; the
   /// message names them), kNotFound (no such name), kRefused, kUnreachable, kTimeout; where the host's
-  /// own proxy is used, kProxyRefused and kProxyTimeout.
+  /// own proxy is used, kProxyRefused and kProxyTimeout; kUnsupported: no ping sockets here.
   virtual Pending Dial(const Destination& destination, Transport transport,
                        std::function<void(Result<Dialed>)> done) = 0;
 };

@@ -21,7 +21,7 @@ namespace sallyport::netstack {
 struct FlowInfo {
   uint64_t id = 0;  ///< Unique within the sandbox, never reused.
   Transport transport = Transport::kTcp;
-  Endpoint source;
+  Endpoint source;       ///< ICMP has the identifier as its port, and none at the destination.
   Endpoint destination;  ///< As the guest addressed it: often a synthetic address.
 };
 
@@ -37,13 +37,14 @@ struct DenyFlow {
   enum class As {
     kProhibited,   ///< Policy. TCP: RST; UDP: administratively prohibited (ICMP 3/13, ICMPv6 1/1).
     kRefused,      ///< The destination refused. TCP: RST; UDP: port unreachable.
-    kUnreachable,  ///< It can't be reached. TCP and UDP: host unreachable.
+    kUnreachable,  ///< It can't be reached. TCP, UDP and ICMP: host unreachable.
     kTimedOut,     ///< It did not answer: as kUnreachable, with the code for it where one exists.
   };
   As as = As::kProhibited;
 };
 
-/// The flow is relayed to this connected, non-blocking socket.
+/// The flow is relayed to this connected, non-blocking socket; for ICMP a ping socket, of either IP
+/// version (EchoFlow).
 struct SpliceFlow {
   UniqueFd socket;
   std::unique_ptr<FlowMeter> meter = nullptr;  ///< None: it may carry what it likes.

@@ -14,22 +14,25 @@ namespace sallyport::netstack {
 enum class Unreachable { kProhibited, kPort, kHost };
 
 /// ICMP and ICMPv6: answers pings of the gateway, and tells the guest what can't be reached.
-/// Echo is answered by nobody but the gateway: its payload would be a tunnel.
 class Icmp {
  public:
   Icmp(Loop& loop, Wire& wire, const StackOptions& options, StackStats& stats);
 
-  /// Takes an ICMP or ICMPv6 message that is not about neighbours, of verified checksum.
-  void Input(const Packet& packet);
+  /// Takes an ICMP or ICMPv6 message that is not about neighbours, of verified checksum. False for
+  /// an echo request to anybody but the gateway, which is a flow's.
+  bool Input(const Packet& packet);
 
   /// Tells the guest that PACKET (an IP header and at least the first 8 bytes after it) was not
   /// delivered. False, and nothing sent, beyond a rate at which no honest guest needs answers.
   bool Send(Unreachable reason, std::span<const uint8_t> packet, bool v6);
+  /// The same for one that is too large for a link of MTU bytes on its way; at the same rate.
+  bool SendTooBig(uint32_t mtu, std::span<const uint8_t> packet, bool v6);
 
  private:
   void Echo(const Packet& packet);
-  void SendV4(Unreachable reason, std::span<const uint8_t> packet);
-  void SendV6(Unreachable reason, std::span<const uint8_t> packet);
+  bool MayTell();
+  void SendV4(uint8_t code, uint16_t mtu, std::span<const uint8_t> packet);
+  void SendV6(uint8_t type, uint8_t code, uint32_t mtu, std::span<const uint8_t> packet);
 
   Loop& loop_;
   Wire& wire_;

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "netstack/byte_order.h"
+#include "netstack/echo_layer.h"
 #include "netstack/fragments.h"
 #include "netstack/neighbours.h"
 #include "netstack/self_configuration.h"
@@ -73,7 +74,8 @@ class Stack::Impl {
         rx_pool_(budget_),
         tcp_(shared_, rx_pool_),
         fragments_(loop, options_, stats_),
-        udp_(shared_) {}
+        udp_(shared_),
+        echo_(shared_) {}
 
   Status Start() {
     auto watch = link_->Watch(shared_.loop, [this] { OnReadable(); });
@@ -95,9 +97,13 @@ class Stack::Impl {
       if (!flow.deciding() && !flow.granted()) return;
       visit({flow.info(), flow.stats(), flow.deciding() ? State::kDeciding : State::kOpen});
     });
+    echo_.ForEach([&visit](const EchoFlow& flow) {
+      if (!flow.deciding() && !flow.granted()) return;
+      visit({flow.info(), flow.stats(), flow.deciding() ? State::kDeciding : State::kOpen});
+    });
   }
 
-  bool Cut(uint64_t id) { return tcp_.Cut(id) || udp_.Cut(id); }
+  bool Cut(uint64_t id) { return tcp_.Cut(id) || udp_.Cut(id) || echo_.Cut(id); }
 
   const StackStats& stats() {
     stats_.buffered_bytes = budget_.used();
@@ -136,6 +142,7 @@ class Stack::Impl {
   TcpLayer tcp_;
   Fragments fragments_;
   UdpLayer udp_;
+  EchoLayer echo_;
   Loop::Handle watch_;
   Loop::Handle turn_end_;
 };
@@ -143,6 +150,7 @@ class Stack::Impl {
 void Stack::Impl::EndOfTurn() {
   tcp_.EndOfTurn();
   udp_.EndOfTurn();
+  echo_.EndOfTurn();
 }
 
 // Each frame is handled when the next one has been read: meanwhile its flow comes into the cache.
@@ -257,8 +265,9 @@ void Stack::Impl::Dispatch(const Packet& packet, RxBufferPtr& buffer) {
     case kProtocolIcmp6:
       if (packet.v6 != (packet.protocol == kProtocolIcmp6)) break;
       if (!Admit(packet, size >= kIcmpHeader)) return;
-      return Neighbours::IsDiscovery(packet) ? neighbours_.InputDiscovery(packet)
-                                             : icmp_.Input(packet);
+      if (Neighbours::IsDiscovery(packet)) return neighbours_.InputDiscovery(packet);
+      if (!icmp_.Input(packet)) echo_.Input(packet);
+      return;
     default:
       break;
   }

@@ -34,11 +34,14 @@ struct StackOptions {
   size_t max_tcp_deciding = 1024;
   /// UDP flows, refused ones that are remembered included. One descriptor each.
   size_t max_udp_flows = 4096;
-  /// TCP and UDP flows that may begin in a second, and after a pause at once: many times what a
+  /// Flows of every kind that may begin in a second, and after a pause at once: many times what a
   /// build or a load test begins, and so few that a flood of SYNs leaves the host its processor and
   /// the servers their peace.
   double new_flows_per_second = 5000;
   double new_flow_burst = 10000;
+
+  /// Runs of pings (one destination, one identifier), likewise. One descriptor each.
+  size_t max_echo_flows = 256;
 
   /// Bytes towards the guest that one connection may have written and unacknowledged: eight full
   /// frames, more than the link ever has under way.
@@ -55,7 +58,9 @@ struct StackOptions {
   std::chrono::milliseconds udp_idle_timeout = std::chrono::seconds(60);
   /// For flows answered on the host: one question, one answer.
   std::chrono::milliseconds udp_served_idle_timeout = std::chrono::seconds(15);
-  /// How long a refused UDP flow is refused again without asking.
+  /// For pings: longer than the pauses that clients make between two.
+  std::chrono::milliseconds echo_idle_timeout = std::chrono::seconds(30);
+  /// How long a refused UDP flow, or run of pings, is refused again without asking.
   std::chrono::milliseconds udp_denied_memory = std::chrono::seconds(5);
 
   /// Starts every connection's own sequence numbers here, for tests; random when unset.

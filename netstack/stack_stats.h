@@ -18,10 +18,10 @@ enum class Drop {
   kFlowLimit,     ///< A limit on the number of flows.
   kFlowRate,      ///< More new flows in a second than StackOptions says.
   kMemoryLimit,   ///< StackOptions::max_buffered_bytes, or a queue's own bound.
-  kTooLarge,      ///< A datagram or message that no IP packet can hold.
+  kTooLarge,      ///< A datagram that no IP packet can hold, or a ping with a tunnel's payload.
   kLinkFull,      ///< The link did not take a frame.
   kSocketFull,    ///< A host's socket did not take a datagram.
-  kRateLimited,   ///< An ICMP error that was not sent.
+  kRateLimited,   ///< An ICMP error that was not sent, or a ping too many.
 };
 constexpr size_t kDropReasons = static_cast<size_t>(Drop::kRateLimited) + 1;
 /// "malformed", "spoofed", ...
@@ -37,8 +37,11 @@ struct StackStats {
   uint64_t udp_refused = 0;
   uint64_t bytes_from_guest = 0;  ///< Payload of all flows.
   uint64_t bytes_to_guest = 0;
+  uint64_t echo_decided = 0;
+  uint64_t echo_refused = 0;
   size_t tcp_flows = 0;       ///< Now.
   size_t udp_flows = 0;       ///< Now, remembered refusals included.
+  size_t echo_flows = 0;      ///< Now, likewise.
   size_t buffered_bytes = 0;  ///< Now.
   bool link_failed = false;   ///< The link reported that it is gone.
   std::array<uint64_t, kDropReasons> drops{};

@@ -35,6 +35,7 @@ StackOptions Options() {
   options.gateway_mac = {2, 0, 0, 0, 0, 1};
   options.max_tcp_flows = 8;
   options.max_udp_flows = 4;
+  options.max_echo_flows = 4;
   options.max_buffered_bytes = 256 * 1024;
   options.initial_sequence = 0;  // So that a fuzzer can acknowledge.
   return options;

@@ -47,6 +47,27 @@ TEST_CASE("SYNs beyond the rate are refused and told once each, and work again a
   CHECK(net.decider.asked.size() == 8);
 }
 
+TEST_CASE("runs of pings count as flows that begin, and are seen") {
+  ManualClock clock;
+  Fixture net(Slow(), &clock);
+  for (uint16_t identifier = 1; identifier <= 5; ++identifier) {
+    net.link->Push(
+        IpFrame(Far(Ip::kV4), kProtocolIcmp, EchoRequest(Far(Ip::kV4), "x", 1, identifier)));
+  }
+  net.Settle();
+  CHECK(net.decider.asked.size() == 3);
+  REQUIRE(net.decider.refused.size() == 2);
+  CHECK(net.decider.refused.front().second == Drop::kFlowRate);
+  CHECK(net.decider.refused.front().first.transport == Transport::kIcmp);
+  CHECK(net.seen.size() == 2);
+  int deciding = 0;
+  net.stack->ForEachFlow([&](const FlowView& view) {
+    CHECK(view.info.transport == Transport::kIcmp);
+    if (view.state == FlowView::State::kDeciding) ++deciding;
+  });
+  CHECK(deciding == 3);
+}
+
 TEST_CASE("a connection that is open takes nothing off the rate") {
   ManualClock clock;
   Fixture net(Slow(), &clock);

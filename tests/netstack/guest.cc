@@ -187,9 +187,12 @@ Bytes UdpMessage(const IpAddress& destination, uint16_t source_port, uint16_t de
   return message;
 }
 
-Bytes EchoRequest(const IpAddress& destination, std::string_view data) {
+Bytes EchoRequest(const IpAddress& destination, std::string_view data, uint16_t sequence,
+                  uint16_t identifier) {
   const bool v4 = destination.is_v4();
-  Bytes message{static_cast<uint8_t>(v4 ? 8 : 128), 0, 0, 0, 0x12, 0x34, 0, 1};
+  Bytes message{static_cast<uint8_t>(v4 ? 8 : 128), 0, 0, 0, 0, 0, 0, 0};
+  Store16(&message[4], identifier);
+  Store16(&message[6], sequence);
   Append(message, data);
   const IpAddress guest = GuestAddress(v4);
   Store16(&message[2], TransportChecksum(guest.bytes(), destination.bytes(),

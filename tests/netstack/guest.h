@@ -75,7 +75,8 @@ std::vector<Bytes> Fragments(const IpAddress& destination, uint8_t protocol, con
 /// Messages, with their checksums.
 Bytes UdpMessage(const IpAddress& destination, uint16_t source_port, uint16_t destination_port,
                  std::string_view data);
-Bytes EchoRequest(const IpAddress& destination, std::string_view data);
+Bytes EchoRequest(const IpAddress& destination, std::string_view data, uint16_t sequence = 1,
+                  uint16_t identifier = 0x1234);
 
 struct TcpFields {
   uint16_t source_port = 0;
