@@ -2,7 +2,7 @@
 -- The names of the policy language, for editors with the Lua language server (LuaLS): put this file
 -- where `workspace.library` points to. docs/policy-reference.md says more of each.
 
----@alias sallyport.Effect { http: fun(rule: sallyport.Rule), tcp: fun(rule: sallyport.Rule), udp: fun(rule: sallyport.Rule), dns: fun(rule: sallyport.Rule) }
+---@alias sallyport.Effect { http: fun(rule: sallyport.Rule), tcp: fun(rule: sallyport.Rule), udp: fun(rule: sallyport.Rule), icmp: fun(rule: sallyport.Rule), dns: fun(rule: sallyport.Rule) }
 
 ---Grants what the rule matches. Rules are ordered; the first that matches decides, and without one: deny.
 ---@type sallyport.Effect
@@ -202,7 +202,7 @@ store = {}
 
 ---@class sallyport.Connection
 ---@field id integer
----@field transport "tcp"|"udp"|"dns"
+---@field transport "tcp"|"udp"|"icmp"|"dns"
 ---@field src sallyport.Endpoint
 ---@field dst sallyport.Endpoint
 ---@field host string? the trusted name
@@ -210,6 +210,7 @@ store = {}
 ---@field match_http fun(self, pattern: any): sallyport.Match?
 ---@field match_tcp fun(self, pattern: any): sallyport.Match?
 ---@field match_udp fun(self, pattern: any): sallyport.Match?
+---@field match_icmp fun(self, pattern: any): sallyport.Match?
 ---@field accept fun(self)
 ---@field deny fun(self, reason?: string)
 ---@field ask fun(self, message?: string)

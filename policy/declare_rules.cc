@@ -17,7 +17,7 @@ constexpr std::chrono::seconds kMinAskWait{1};
 constexpr std::chrono::minutes kMaxAskWait{10};
 constexpr size_t kMaxText = 500;  // Of a reason, in a response to the guest and in the audit log.
 
-const Words kKinds = {"http", "tcp", "udp", "dns"};
+const Words kKinds = {"http", "tcp", "udp", "icmp", "dns"};
 
 Words FieldsOf(Kind kind, Effect effect) {
   Words fields;
@@ -28,7 +28,8 @@ Words FieldsOf(Kind kind, Effect effect) {
     return fields;
   }
   if (effect == Effect::kAsk) fields.insert(fields.end(), {"message", "wait"});
-  fields.insert(fields.end(), {"ip", "port"});
+  fields.push_back("ip");
+  if (kind != Kind::kIcmp) fields.push_back("port");
   if (kind == Kind::kHttp) fields.insert(fields.end(), {"method", "path", "header"});
   if (effect == Effect::kDeny) return fields;
   fields.insert(fields.end(), {"resolves_to", "to", "rate", "bytes", "connections", "lifetime"});
@@ -60,7 +61,8 @@ void ReportMisplaced(TableReader& reader, Kind kind, Effect effect, Words& known
     misplaced(field, here ? kNotToDeny : "does not belong to dns rules");
   }
   misplaced("ip", "does not belong to dns rules, which are about names");
-  misplaced("port", "does not belong to dns rules");
+  misplaced("port", kind == Kind::kIcmp ? "does not belong to icmp rules: pings have no ports"
+                                       : "does not belong to dns rules");
 }
 
 void ReadPortValue(TableReader& reader, int index, PortSet& ports) {
@@ -235,14 +237,19 @@ void ReadTo(TableReader& reader, Rule& rule) {
     return reader.Error("'to' must be \"host:port\": " +
                         Printable(authority.error().message(), 200));
   }
-  if (!authority->port) {
+  const bool pings = rule.kind == Rule::Kind::kIcmp;
+  if (pings && authority->port) {
+    return reader.Error("'to' of an icmp rule is a host without a port: pings have none");
+  }
+  if (!pings && !authority->port) {
     return reader.Error("'to' has no port; write to = \"" + ToString(authority->host) +
                         ":443\", or the port of the service");
   }
   const auto* name = std::get_if<HostName>(&authority->host);
   if (name != nullptr && (name->text() == "localhost" || name->text().ends_with(".localhost"))) {
-    return reader.Error("'to': no name leads to the host itself; write to = \"127.0.0.1:" +
-                        std::to_string(*authority->port) + "\"");
+    const std::string port = pings ? "" : ":" + std::to_string(*authority->port);
+    return reader.Error("'to': no name leads to the host itself; write to = \"127.0.0.1" + port +
+                        "\"");
   }
   rule.to = *std::move(authority);
 }
@@ -398,18 +405,17 @@ int Ignore(lua_State*) {
   return 0;
 }
 
-// `allow.htpp`, `deny.icmp`, `allow { ... }`. Upvalue: "allow", "deny" or "ask".
+// `allow.htpp`, `ask.dns`, `allow { ... }`. Upvalue: "allow", "deny" or "ask".
 int UnknownKind(lua_State* lua) {
   Loader& loader = LoaderOf(lua);
   const std::string effect = lua_tostring(lua, lua_upvalueindex(1));
   const auto kind = ReadString(lua, 2).value_or("?");
   const std::string what = effect + "." + Printable(kind, 40);
-  std::string message =
-      "there is no " + what + "; it is one of http, tcp, udp, dns" + DidYouMean(kind, kKinds);
-  if (kind == "icmp") message = what + " is not available in this version";
+  std::string message = "there is no " + what + "; it is one of http, tcp, udp, icmp, dns" +
+                        DidYouMean(kind, kKinds);
   if (what == "ask.dns") {
     message = "there is no ask.dns: a name can't wait for an answer; ask about its flows with " +
-              effect + ".http, .tcp or .udp, which make it resolvable";
+              effect + ".http, .tcp, .udp or .icmp, which make it resolvable";
   }
   loader.diagnostics.Error(CurrentLine(lua), std::move(message));
   lua_pushcfunction(lua, &Ignore);
@@ -426,8 +432,8 @@ int CalledWithoutKind(lua_State* lua) {
 
 void DefineEffect(lua_State* lua, Effect effect) {
   const std::string_view name = ToString(effect);
-  lua_createtable(lua, 0, 4);
-  for (const Kind kind : {Kind::kHttp, Kind::kTcp, Kind::kUdp, Kind::kDns}) {
+  lua_createtable(lua, 0, 5);
+  for (const Kind kind : {Kind::kHttp, Kind::kTcp, Kind::kUdp, Kind::kIcmp, Kind::kDns}) {
     if (effect == Effect::kAsk && kind == Kind::kDns) continue;
     lua_pushinteger(lua, static_cast<lua_Integer>(effect));
     lua_pushinteger(lua, static_cast<lua_Integer>(kind));

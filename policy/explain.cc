@@ -52,7 +52,7 @@ std::string SuggestFlow(const Facts& facts) {
     case Transport::kUdp:
       return Concat({"allow.udp { ", TargetField(facts), ", port = ", port, " }"});
     case Transport::kIcmp:
-      break;
+      return Concat({"allow.icmp { ", TargetField(facts), " }"});
   }
   return {};
 }
@@ -120,6 +120,11 @@ std::string Reason(const Rule& rule) {
 
 std::string DescribeFlow(const Facts& facts) {
   const std::string_view transport = NameOf(facts.transport);
+  if (facts.transport == Transport::kIcmp) {  // It has no ports.
+    const std::string target =
+        facts.name ? facts.name->text() : facts.destination.address.ToString();
+    return Concat({transport, " to ", target});
+  }
   if (!facts.name) return Concat({transport, " to ", facts.destination.ToString()});
   return Concat({transport, " to ", facts.name->text(), ":",
                  std::to_string(facts.destination.port)});

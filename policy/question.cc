@@ -13,7 +13,7 @@ namespace {
 
 constexpr const char* kForms =
     "; write one of\n  dns api.example.com\n  tcp db.example.com:5432\n  udp 192.0.2.1:53\n"
-    "  http GET https://api.example.com/path";
+    "  icmp 192.0.2.1\n  http GET https://api.example.com/path";
 
 Status SetHost(const Host& host, uint16_t port, Facts& facts) {
   facts.destination.port = port;
@@ -34,15 +34,21 @@ Result<Question> ParseName(const std::string& text) {
 }
 
 Result<Question> ParseFlow(Transport transport, const std::string& text) {
-  const auto authority = ParseAuthority(text);
+  const bool bare_v6 = transport == Transport::kIcmp && IpAddress::Parse(text).has_value() &&
+                       text.find(':') != std::string::npos;
+  const auto authority = ParseAuthority(bare_v6 ? "[" + text + "]" : text);
   if (!authority) return tl::unexpected(authority.error());
-  if (!authority->port)
+  const bool has_ports = transport != Transport::kIcmp;
+  if (!has_ports && authority->port) {
+    return Fail(Code::kInvalid, Printable(text) + " has a port, and pings have none");
+  }
+  if (has_ports && !authority->port)
     return Fail(Code::kInvalid,
                 Printable(text) + " has no port: write " + Printable(text) + ":443");
   Question question;
   question.kind = Question::Kind::kFlow;
   question.facts.transport = transport;
-  auto set = SetHost(authority->host, *authority->port, question.facts);
+  auto set = SetHost(authority->host, authority->port.value_or(0), question.facts);
   if (!set) return tl::unexpected(std::move(set).error());
   return question;
 }
@@ -261,6 +267,7 @@ Result<Question> Question::Parse(const std::vector<std::string>& words) {
   if (kind == "dns" && words.size() == 2) question = ParseName(words[1]);
   if (kind == "tcp" && words.size() == 2) question = ParseFlow(Transport::kTcp, words[1]);
   if (kind == "udp" && words.size() == 2) question = ParseFlow(Transport::kUdp, words[1]);
+  if (kind == "icmp" && words.size() == 2) question = ParseFlow(Transport::kIcmp, words[1]);
   if (kind == "http" && words.size() == 3) question = ParseRequest(words[1], words[2]);
   return question;
 }

@@ -15,7 +15,8 @@ struct Question {
   Facts facts;          ///< A named flow has no address: nothing is resolved.
   RequestHead request;  ///< For kRequest.
 
-  /// WORDS are `dns NAME`, `tcp HOST:PORT`, `udp HOST:PORT`, or `http METHOD URL`. kInvalid says
+  /// WORDS are `dns NAME`, `tcp HOST:PORT`, `udp HOST:PORT`,
+  /// `icmp HOST`, or `http METHOD URL`. kInvalid says
   /// what is wrong and shows the form.
   static Result<Question> Parse(const std::vector<std::string>& words);
 };

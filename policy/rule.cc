@@ -134,6 +134,8 @@ std::string_view ToString(Rule::Kind kind) {
       return "tcp";
     case Rule::Kind::kUdp:
       return "udp";
+    case Rule::Kind::kIcmp:
+      return "icmp";
     case Rule::Kind::kDns:
       return "dns";
   }

@@ -71,7 +71,7 @@ struct HeaderCondition {
 
 /// One `allow`, `deny` or `ask` of a policy, compiled.
 struct Rule {
-  enum class Kind { kHttp, kTcp, kUdp, kDns };
+  enum class Kind { kHttp, kTcp, kUdp, kIcmp, kDns };
   enum class Effect {
     kAllow,
     kDeny,
@@ -85,7 +85,7 @@ struct Rule {
   Effect effect = Effect::kDeny;
   Tls tls = Tls::kIntercept;
   int line = 0;
-  PortSet ports;
+  PortSet ports;  ///< Of icmp and dns rules: every port, as they have none.
   std::vector<std::string> methods;      ///< Empty: all.
   std::vector<PathGlob> paths;           ///< Empty: all.
   std::vector<HeaderCondition> headers;  ///< All of them must hold.
@@ -127,7 +127,7 @@ struct Rule {
 /// What RULE, which asks, puts to the user.
 AskWait QuestionOf(const Rule& rule);
 
-/// "http", "tcp", "udp", "dns".
+/// "http", "tcp", "udp", "icmp", "dns".
 std::string_view ToString(Rule::Kind kind);
 std::string_view ToString(Rule::Effect effect);
 

@@ -7,6 +7,19 @@
 namespace sallyport::policy {
 namespace {
 
+// Whether rules of KIND speak of flows of TRANSPORT.
+bool SpeaksOf(Rule::Kind kind, Transport transport) {
+  switch (transport) {
+    case Transport::kTcp:
+      return kind == Rule::Kind::kTcp || kind == Rule::Kind::kHttp;
+    case Transport::kUdp:
+      return kind == Rule::Kind::kUdp;
+    case Transport::kIcmp:
+      return kind == Rule::Kind::kIcmp;
+  }
+  return false;
+}
+
 // A deny that leaves RULE, which stands after it, nothing to grant.
 bool TakesEverything(const Rule& deny, const Rule& rule) {
   if (!deny.matches_every_request() || !deny.ports.Covers(rule.ports)) return false;
@@ -47,10 +60,7 @@ void RuleSet::Add(Rule rule) {
 // Takes RULE, whose host or address matches, into account. False when the flow is decided.
 bool RuleSet::Consider(const Rule& rule, uint32_t number, Transport transport, uint16_t port,
                        FlowDecision& decision) const {
-  const bool applies = transport == Transport::kTcp
-                           ? rule.kind == Rule::Kind::kTcp || rule.kind == Rule::Kind::kHttp
-                           : transport == Transport::kUdp && rule.kind == Rule::Kind::kUdp;
-  if (!applies || !rule.ports.Contains(port)) return true;
+  if (!SpeaksOf(rule.kind, transport) || !rule.ports.Contains(port)) return true;
   if (rule.kind != Rule::Kind::kHttp) {
     // With requests granted by an earlier rule the flow is HTTP already.
     if (!decision.http_allowed) decision.rule = &rule;

@@ -17,7 +17,7 @@ namespace sallyport::policy {
 class RuleSet {
  public:
   struct FlowDecision {
-    const Rule* rule = nullptr;  ///< An allow.tcp, allow.udp or a deny that decides the whole flow.
+    const Rule* rule = nullptr;  ///< An allow of raw packets or a deny that decides the whole flow.
     std::vector<uint32_t> http;  ///< Rules that decide its requests, in order.
     bool http_allowed = false;   ///< One of them allows something.
   };

@@ -158,10 +158,16 @@ Rule RuleForFlow(lua_State* lua, const Call& call, Rule::Kind kind) {
   return rule;
 }
 
+// What rules of KIND, which is not kDns, are about.
+Transport TransportOf(Rule::Kind kind) {
+  if (kind == Rule::Kind::kUdp) return Transport::kUdp;
+  return kind == Rule::Kind::kIcmp ? Transport::kIcmp : Transport::kTcp;
+}
+
 bool Covers(const Rule& rule, const Call& call) {
   const Facts& facts = *call.facts;
-  const Transport wanted = rule.kind == Rule::Kind::kUdp ? Transport::kUdp : Transport::kTcp;
-  if (facts.transport != wanted || !rule.ports.Contains(facts.destination.port)) return false;
+  if (facts.transport != TransportOf(rule.kind)) return false;
+  if (!rule.ports.Contains(facts.destination.port)) return false;
   return facts.name ? rule.MatchesName(*facts.name)
                     : rule.MatchesAddress(facts.destination.address);
 }
@@ -194,8 +200,7 @@ int MatchFlow(lua_State* lua) {
     return 1;
   }
   if (by_function) {
-    const Transport wanted = kKind == Rule::Kind::kUdp ? Transport::kUdp : Transport::kTcp;
-    if (call.facts->transport == wanted && AskFunction(lua, 2, call)) {
+    if (call.facts->transport == TransportOf(kKind) && AskFunction(lua, 2, call)) {
       return PushMatch(lua, call, RuleForFlow(lua, call, kKind));
     }
   } else if (Rule rule = ReadPattern(lua, 2, kKind); Covers(rule, call)) {
@@ -311,7 +316,15 @@ int PushMatch(lua_State* lua, Call& call, Rule rule) {
 
 Rule::Kind KindOf(const Call& call) {
   if (call.kind == Call::Kind::kName) return Rule::Kind::kDns;
-  return call.facts->transport == Transport::kUdp ? Rule::Kind::kUdp : Rule::Kind::kTcp;
+  switch (call.facts->transport) {
+    case Transport::kUdp:
+      return Rule::Kind::kUdp;
+    case Transport::kIcmp:
+      return Rule::Kind::kIcmp;
+    case Transport::kTcp:
+      break;
+  }
+  return Rule::Kind::kTcp;
 }
 
 int AcceptConnection(lua_State* lua) {
@@ -361,6 +374,7 @@ constexpr luaL_Reg kConnectionFunctions[] = {{"match_dns", &MatchDns},
                                              {"match_http", &MatchFlow<Rule::Kind::kHttp>},
                                              {"match_tcp", &MatchFlow<Rule::Kind::kTcp>},
                                              {"match_udp", &MatchFlow<Rule::Kind::kUdp>},
+                                             {"match_icmp", &MatchFlow<Rule::Kind::kIcmp>},
                                              {"accept", &AcceptConnection},
                                              {"deny", &DenyConnection},
                                              {"ask", &AskConnection},

@@ -107,6 +107,9 @@ std::string Describe(const std::string& kind, const Question& question) {
   const Facts& facts = question.facts;
   const std::string host = facts.name ? facts.name->text() : facts.destination.address.ToString();
   if (question.kind == Question::Kind::kName) return "dns " + host;
+  if (question.kind == Question::Kind::kFlow && facts.transport == Transport::kIcmp) {
+    return kind + " " + host;
+  }
   if (question.kind == Question::Kind::kFlow) {
     return kind + " " + host + ":" + std::to_string(facts.destination.port);
   }
@@ -114,7 +117,7 @@ std::string Describe(const std::string& kind, const Question& question) {
   return request.method + " " + request.scheme + "://" + request.authority + request.Target();
 }
 
-// Upvalue: "http", "tcp", "udp" or "dns".
+// Upvalue: "http", "tcp", "udp", "icmp" or "dns".
 int Ask(lua_State* lua) {
   TestHost& host = HostOfTest(lua);
   const std::string kind = lua_tostring(lua, lua_upvalueindex(1));
@@ -289,7 +292,7 @@ void DefineTests(lua_State* lua) {
       {"refused", &Refused}, {"by", &By},         {nullptr, nullptr}};
   DefineKind(lua, kQuestion, kNone);
   DefineKind(lua, kExpectation, kChecks);
-  for (const char* kind : {"http", "tcp", "udp", "dns"}) {
+  for (const char* kind : {"http", "tcp", "udp", "icmp", "dns"}) {
     lua_pushstring(lua, kind);
     lua_pushcclosure(lua, &Ask, 1);
     lua_setglobal(lua, kind);

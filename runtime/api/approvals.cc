@@ -56,7 +56,7 @@ std::string Shown(std::string_view text) {
 }
 
 bool IsDefaultPort(const ApprovalQuestion& question) {
-  return (question.kind == "https" && question.port == "443") ||
+  return question.kind == "icmp" || (question.kind == "https" && question.port == "443") ||
          (question.kind == "http" && question.port == "80");
 }
 
@@ -170,7 +170,7 @@ Result<std::string> RuleFor(const ApprovalQuestion& question) {
   if (!quoted_host) return quoted_host;
   std::string rule = std::string("allow.") + (request ? "http" : question.kind) + " { " +
                      (address ? "ip" : "host") + " = " + *quoted_host;
-  rule += ", port = " + question.port;
+  if (question.kind != "icmp") rule += ", port = " + question.port;
   if (request) {
     auto method = Quoted(question.method);
     auto path = Quoted(std::string_view(question.path).substr(0, question.path.find('?')));

@@ -13,7 +13,7 @@ namespace sallyport {
 struct ApprovalQuestion {
   std::string sandbox;  ///< Its id.
   std::string id;       ///< Within the sandbox.
-  std::string kind;     ///< "https", "http", "tcp", "udp".
+  std::string kind;     ///< "https", "http", "tcp", "udp", "icmp".
   std::string host;
   std::string port;
   std::string method;  ///< Of a request; otherwise empty, as the next two.

@@ -47,6 +47,7 @@ std::vector<std::string> WordsOf(const AuditLine& line) {
   if (host.empty()) return {};
   if (line.transport == "dns") return {"dns", host};
   const std::string authority = host + ":" + std::to_string(line.port);
+  if (line.transport == "icmp") return {"icmp", host};
   if (line.transport == "tcp" || line.transport == "udp") return {line.transport, authority};
   if (line.transport != "http" && line.transport != "https") return {};
   // TLS passed through, and a tunnel that was refused, are flows.

@@ -187,7 +187,7 @@ class GuardedDialer::Attempt {
         last_error_ = std::move(socket).error();
         continue;
       }
-      if (transport_ == Transport::kUdp) return Finish(Dialed{*std::move(socket), peer});
+      if (transport_ != Transport::kTcp) return Finish(Dialed{*std::move(socket), peer});
       auto candidate = std::make_unique<Candidate>();
       candidate->peer = peer;
       candidate->socket = *std::move(socket);

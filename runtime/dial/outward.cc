@@ -1,6 +1,8 @@
 #include "runtime/dial/outward.h"
 
+#include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -30,6 +32,24 @@ tl::unexpected<Error> ConnectFailure(const Endpoint& peer, int error) {
   }
 }
 
+int TypeOf(Transport transport) {
+  return transport == Transport::kTcp ? SOCK_STREAM : SOCK_DGRAM;
+}
+
+int ProtocolOf(Transport transport, int family) {
+  if (transport != Transport::kIcmp) return 0;
+  return family == AF_INET ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6};
+}
+
+/// Why there is no socket for PEER. To groups outside of net.ipv4.ping_group_range, which is for both
+/// families, the kernel gives no ping socket.
+tl::unexpected<Error> SocketFailure(const Endpoint& peer, Transport transport, int error) {
+  if (transport != Transport::kIcmp || error != EACCES) return ConnectFailure(peer, error);
+  return Fail(Code::kUnsupported, "this host does not let the gate ping, which runs as group " +
+                                      std::to_string(getegid()) +
+                                      "; sysctl -w net.ipv4.ping_group_range=\"0 2147483647\"");
+}
+
 }  // namespace
 
 int ConnectOutward(int socket, const sockaddr* address, socklen_t length) {
@@ -38,16 +58,19 @@ int ConnectOutward(int socket, const sockaddr* address, socklen_t length) {
 
 Result<UniqueFd> StartConnect(const Endpoint& peer, Transport transport) {
   const int family = peer.address.is_v4() ? AF_INET : AF_INET6;
-  const int type = transport == Transport::kUdp ? SOCK_DGRAM : SOCK_STREAM;
-  UniqueFd fd(socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!fd.valid()) return ConnectFailure(peer, errno);
+  const int type = TypeOf(transport);
+  UniqueFd fd(
+      socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, ProtocolOf(transport, family)));
+  if (!fd.valid()) return SocketFailure(peer, transport, errno);
   if (type == SOCK_STREAM) {
     const int on = 1;
     setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
   }
   sockaddr_storage address;
-  const socklen_t length = peer.ToSockaddr(address);
+  // A socket that is connected to port 0 is not connected to getpeername(); pings ignore the port.
+  const uint16_t port = transport == Transport::kIcmp ? uint16_t{1} : peer.port;
+  const socklen_t length = Endpoint{peer.address, port}.ToSockaddr(address);
   if (ConnectOutward(fd.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0 &&
       errno != EINPROGRESS) {
     return ConnectFailure(peer, errno);

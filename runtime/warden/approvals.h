@@ -24,7 +24,7 @@ class Approvals {
   /// rules are, and, where `body_start` is there, that and `body_bytes`: who has seen a body has
   /// said yes to that one.
   struct Subject {
-    std::string kind;  ///< "http", "https", "tcp", "udp".
+    std::string kind;  ///< "http", "https", "tcp", "udp", "icmp".
     std::string host;
     uint16_t port = 0;
     std::string method;  ///< Of a request.

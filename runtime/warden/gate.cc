@@ -66,6 +66,7 @@ class SpendingMeter final : public FlowMeter {
 DenyFlow::As LooksLike(Code code) {
   switch (code) {
     case Code::kAddressRefused:
+    case Code::kUnsupported:
       return DenyFlow::As::kProhibited;
     case Code::kRefused:
       return DenyFlow::As::kRefused;

@@ -54,7 +54,7 @@ def _(world):
     unlisted = world.sandboxctl("policy", "explain", file, "http", "GET", "https://evil.example.com/")
     assert unlisted.code == 1 and 'allow.http { host = "evil.example.com" }' in unlisted.text, unlisted
     assert world.dns.queries() == [], world.dns.queries()
-    for words in (["icmp", "a.example"], ["http", "GET"], ["tcp", "a.example"], ["dns", "a..b"]):
+    for words in (["icmp", "a.example:7"], ["http", "GET"], ["tcp", "a.example"], ["dns", "a..b"]):
         wrong = world.sandboxctl("policy", "explain", file, *words)
         assert wrong.code == 2 and wrong.errors, wrong
     missing = world.sandboxctl("policy", "explain", file + ".none", "dns", "a.example")

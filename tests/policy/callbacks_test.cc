@@ -73,6 +73,20 @@ TEST_CASE("the connection tells what it is") {
   CHECK_FALSE(verdict.filter.Admits(*IpAddress::Parse("192.168.1.2")));
 }
 
+TEST_CASE("a callback can grant pings") {
+  Policy policy(R"(on.connect(function(conn)
+    local ping = conn:match_icmp "*.zone.example"
+    if ping then ping:accept { name = "pings" } end
+    if conn.transport == "icmp" and conn.host == "other.example" then conn:accept() end
+  end))");
+  const auto pings = policy.Flow(Policy::Named("a.zone.example", 0, Transport::kIcmp));
+  CHECK(pings.action == FlowAction::kRaw);
+  CHECK(policy.Resolves("a.zone.example"));
+  CHECK(policy.Action(Policy::Named("other.example", 0, Transport::kIcmp)) == "raw");
+  CHECK(policy.Action(Policy::Named("a.zone.example", 7)) == "deny");
+  CHECK(policy.Action(Policy::Named("a.zone.example", 7, Transport::kUdp)) == "deny");
+}
+
 TEST_CASE("endpoints answer for every class") {
   for (const auto& [address, predicate] :
        {std::pair("127.0.0.1", "is_loopback"), std::pair("10.0.0.1", "is_private"),

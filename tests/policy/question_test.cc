@@ -68,7 +68,9 @@ TEST_CASE("the change that a refusal names does allow it") {
         {"dns", "other.example"},
         {"tcp", "other.example:5432"},
         {"udp", "192.0.2.1:53"},
-        {"udp", "[2001:db8::1]:443"}}) {
+        {"udp", "[2001:db8::1]:443"},
+        {"icmp", "other.example"},
+        {"icmp", "2001:db8::1"}}) {
     INFO(words.back());
     const Answer denied = Ask(words);
     REQUIRE_FALSE(denied.allowed);
@@ -139,12 +141,13 @@ TEST_CASE("a question that is none says what can be asked") {
                                                 {"http"},
                                                 {"http", "GET"},
                                                 {"dns", "a", "b"},
-                                                {"icmp", "a.example"}}) {
+                                                {"icmp", "a.example", "b"}}) {
     const auto question = Question::Parse(words);
     REQUIRE_FALSE(question);
     CHECK(Contains(question.error().message(), "http GET https://api.example.com/path"));
   }
   CHECK(Contains(Question::Parse({"tcp", "a.example"}).error().message(), "has no port"));
+  CHECK(Contains(Question::Parse({"icmp", "a.example:7"}).error().message(), "pings have none"));
   CHECK_FALSE(Question::Parse({"dns", "a..b"}));
   CHECK_FALSE(Question::Parse({"http", "G ET", "https://a.example/"}));
   CHECK_FALSE(Question::Parse({"http", "GET", "ftp://a.example/"}));

@@ -66,8 +66,8 @@ const std::vector<std::string> kPaths = {"/",   "/a",   "/a/b", "/a/b/c", "/x",
 
 Rule RandomRule(Dice& dice) {
   Rule rule;
-  rule.kind = std::vector{Rule::Kind::kHttp, Rule::Kind::kTcp, Rule::Kind::kUdp,
-                          Rule::Kind::kDns}[dice.Below(4)];
+  rule.kind = std::vector{Rule::Kind::kHttp, Rule::Kind::kTcp, Rule::Kind::kUdp, Rule::Kind::kIcmp,
+                          Rule::Kind::kDns}[dice.Below(5)];
   rule.effect = dice.Chance(60) ? Rule::Effect::kAllow : Rule::Effect::kDeny;
   if (rule.kind == Rule::Kind::kDns || dice.Chance(70)) {
     for (size_t i = 0; i <= dice.Below(3); ++i) {
@@ -82,6 +82,7 @@ Rule RandomRule(Dice& dice) {
       rule.ip->prefixes.push_back(*Prefix::Parse(dice.Of(kPrefixes)));
     }
   }
+  if (rule.kind == Rule::Kind::kIcmp) return rule;
   for (size_t i = 0; i < dice.Below(3); ++i) {
     const uint16_t port = dice.Of(kPorts);
     rule.ports.Add(port, dice.Chance(30) ? uint16_t(port + 400) : port);
@@ -104,17 +105,18 @@ struct Flow {
 
 Flow RandomFlow(Dice& dice) {
   Flow flow;
-  flow.transport = dice.Chance(75) ? Transport::kTcp : Transport::kUdp;
+  flow.transport = dice.Chance(60)   ? Transport::kTcp
+                   : dice.Chance(50) ? Transport::kUdp
+                                     : Transport::kIcmp;
   if (dice.Chance(50)) flow.name = *HostName::Parse(dice.Of(kNames));
   flow.address = *IpAddress::Parse(dice.Of(kAddresses));
-  flow.port = dice.Of(kPorts);
+  if (flow.transport != Transport::kIcmp) flow.port = dice.Of(kPorts);
   return flow;
 }
 
 bool SpeaksOf(const Rule& rule, const Flow& flow) {
-  const bool transport = flow.transport == Transport::kTcp
-                             ? rule.kind == Rule::Kind::kTcp || rule.kind == Rule::Kind::kHttp
-                             : rule.kind == Rule::Kind::kUdp;
+  const bool http = rule.kind == Rule::Kind::kHttp && flow.transport == Transport::kTcp;
+  const bool transport = http || ToString(rule.kind) == ToString(flow.transport);
   return transport && rule.ports.Contains(flow.port) &&
          (flow.name ? rule.MatchesName(*flow.name) : rule.MatchesAddress(flow.address));
 }

@@ -48,6 +48,28 @@ TEST_CASE("the first rule that matches decides") {
   CHECK(policy.Resolves("good.zone.example"));
 }
 
+TEST_CASE("icmp rules decide pings, and nothing else") {
+  Policy policy(R"(deny.icmp { host = "bad.zone.example", reason = "not that one" }
+                   allow.icmp { host = "*.zone.example", resolves_to = "10.0.0.0/8" }
+                   allow.icmp { ip = "192.0.2.0/24" }
+                   allow.icmp { host = "local.example", to = "127.0.0.1" }
+                   allow.tcp { host = "*.tcp.example", port = 22 })");
+  const auto named = [](std::string_view host) { return Policy::Named(host, 0, Transport::kIcmp); };
+  CHECK(policy.Action(named("a.zone.example")) == "raw");
+  CHECK(policy.Flow(named("a.zone.example")).filter.AdmitsForName(*IpAddress::Parse("10.1.2.3")));
+  CHECK(Contains(policy.Flow(named("bad.zone.example")).refusal.detail,
+                 "ICMP to bad.zone.example is denied by the rule policy.lua:1: not that one"));
+  CHECK(policy.Action(Policy::Direct("192.0.2.7:0", Transport::kIcmp)) == "raw");
+  CHECK(policy.Action(Policy::Direct("192.0.3.7:0", Transport::kIcmp)) == "deny");
+  CHECK(policy.Flow(named("local.example")).to->host == Host(*IpAddress::Parse("127.0.0.1")));
+  CHECK(policy.Action(named("a.tcp.example")) == "deny");
+  CHECK(policy.Flow(named("a.tcp.example")).refusal.how_to_allow ==
+        "allow.icmp { host = \"a.tcp.example\" }");
+  CHECK(policy.Action(Policy::Named("a.zone.example", 22)) == "deny");
+  CHECK(policy.Resolves("a.zone.example"));
+  CHECK_FALSE(policy.Resolves("bad.zone.example"));
+}
+
 TEST_CASE("a rule's name is its id") {
   Policy policy(
       "allow.tcp { host = 'a.example', port = 1, name = 'mine' }\nallow.tcp { host = 'b.example', "

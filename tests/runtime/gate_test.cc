@@ -73,6 +73,7 @@ allow.http { host = "api.example" }
 allow.tcp { host = "db.example", port = 5432, resolves_to = "10.0.0.0/8" }
 allow.tcp { host = "local.example", port = 1, to = "127.0.0.1:11434" }
 allow.udp { host = "time.example", port = 123 }
+allow.icmp { host = { "time.example", "db.example" } }
 allow.tcp { ip = "11.1.0.0/16", port = 22 }
 )";
 
@@ -208,6 +209,32 @@ TEST_CASE("a raw flow is dialled by name and recorded when it ends") {
   CHECK(fixture.Last().rule == "policy.lua:3");
   fixture.gate->OnFlowEnd(flow, {});
   CHECK(fixture.audit.records.size() == before + 1);
+}
+
+TEST_CASE("pings of a granted name are dialled, and those of others prohibited") {
+  Fixture fixture;
+  const auto flow = fixture.Flow(Transport::kIcmp, fixture.AddressOf("time.example"), 0);
+  CHECK(std::holds_alternative<SpliceFlow>(fixture.Decide(flow)));
+  CHECK(fixture.dialer.dialed.back() == "time.example:0");
+  fixture.gate->OnFlowEnd(flow, {});
+  CHECK(fixture.Last().allowed);
+  CHECK(fixture.Last().transport == "icmp");
+  CHECK(fixture.Last().rule == "policy.lua:6");
+
+  const auto other = fixture.Flow(Transport::kIcmp, fixture.AddressOf("api.example"), 0);
+  CHECK(fixture.Denied(fixture.Decide(other)) == DenyFlow::As::kProhibited);
+  CHECK(fixture.Last().reason == Reason::kNotGranted);
+  CHECK(fixture.Last().how_to_allow == "allow.icmp { host = \"api.example\" }");
+}
+
+TEST_CASE("a host that lets nobody ping is said to be the reason") {
+  Fixture fixture;
+  fixture.dialer.error = Error(Code::kUnsupported, "sysctl -w net.ipv4.ping_group_range=…");
+  const auto flow = fixture.Flow(Transport::kIcmp, fixture.AddressOf("time.example"), 0);
+  CHECK(fixture.Denied(fixture.Decide(flow)) == DenyFlow::As::kProhibited);
+  CHECK(fixture.Last().reason == Reason::kUpstreamUnreachable);
+  CHECK_FALSE(fixture.Last().allowed);
+  CHECK(fixture.Last().detail.find("ping_group_range") != std::string::npos);
 }
 
 TEST_CASE("a flow that has carried its rule's bytes ends, and the record says so") {

@@ -7,6 +7,7 @@
 #include <linux/kvm.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -258,6 +259,27 @@ HostCheck CheckCgroups() {
   return {"cgroups", State::kOk, "version 2, delegated", ""};
 }
 
+/// Whether the gate's pings, which are for `icmp` rules, get their sockets. A plain user's gate has that
+/// user's group; root's has the first id of its sandbox's range.
+HostCheck CheckPing() {
+  constexpr const char* kFix = "sysctl -w net.ipv4.ping_group_range=\"0 2147483647\"";
+  bool allowed = false;
+  if (geteuid() != 0) {
+    const UniqueFd ping(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_ICMP));
+    allowed = ping.valid();
+  } else {
+    std::istringstream range(ReadFile("/proc/sys/net/ipv4/ping_group_range").value_or(""));
+    uint64_t first = 1;
+    uint64_t last = 0;
+    range >> first >> last;
+    constexpr uint64_t kLastId = IdRange::kFirst + uint64_t{IdRange::kSlots} * IdRange::kCount - 1;
+    allowed = first <= IdRange::kFirst && last >= kLastId;
+  }
+  if (allowed) return {"ping", State::kOk, "rules for icmp work", ""};
+  return {"ping", State::kDegraded, "no ping sockets for the gate: what icmp rules grant is refused",
+          kFix};
+}
+
 HostCheck CheckLandlock() {
   const long abi =
       syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
@@ -302,6 +324,7 @@ std::vector<HostCheck> CheckNamespaceHost() {
   checks.push_back(CheckAppArmor());
   checks.push_back(CheckSubordinateIds());
   checks.push_back(CheckCgroups());
+  checks.push_back(CheckPing());
   checks.push_back(CheckLandlock());
   checks.push_back(CheckSeccomp());
   checks.push_back(CheckKvm());

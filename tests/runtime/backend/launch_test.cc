@@ -253,7 +253,7 @@ TEST_CASE("the host is checked by trying") {
       CHECK_THAT(out, Contains(what));
     }
     for (const char* what :
-         {"tun node ", "id ranges ", "cgroups ", "Landlock ", "AppArmor ", "KVM "}) {
+         {"tun node ", "id ranges ", "cgroups ", "ping ", "Landlock ", "AppArmor ", "KVM "}) {
       CHECK_THAT(out, Contains(what));
     }
     CHECK(out.find("no fix") == std::string::npos);

@@ -4,7 +4,9 @@
 #include <sys/socket.h>
 
 #include <catch2/catch.hpp>
+#include <cerrno>
 #include <optional>
+#include <tuple>
 
 #include "tests/fakes/fake_resolver.h"
 
@@ -138,6 +140,36 @@ TEST_CASE("a UDP destination is checked like a TCP one") {
   auto destination = fixture.To(Address("127.0.0.1"), 9);
   destination.chosen_by_user = true;
   CHECK(fixture.Dial(destination, Transport::kUdp));
+}
+
+// The host decides whether its processes may ping: where they may not, we say so.
+TEST_CASE("a destination of pings is checked like a TCP one, and gets a ping socket or a reason") {
+  Fixture fixture;
+  CHECK(fixture.Dial(fixture.To(Address("10.0.0.1"), 0), Transport::kIcmp).error().code() ==
+        Code::kAddressRefused);
+  for (const auto& [text, family, protocol] : {std::tuple("127.0.0.1", AF_INET, int{IPPROTO_ICMP}),
+                                               std::tuple("::1", AF_INET6, int{IPPROTO_ICMPV6})}) {
+    const UniqueFd own(socket(family, SOCK_DGRAM | SOCK_CLOEXEC, protocol));
+    const int error = own.valid() ? 0 : errno;
+    auto destination = fixture.To(Address(text), 0);
+    destination.chosen_by_user = true;
+    const auto dialed = fixture.Dial(destination, Transport::kIcmp);
+    if (error == EACCES) {
+      REQUIRE_FALSE(dialed);
+      CHECK(dialed.error().code() == Code::kUnsupported);
+      CHECK(dialed.error().message().find("net.ipv4.ping_group_range") != std::string::npos);
+    } else if (dialed) {  // Not every host has ::1.
+      int got = 0;
+      socklen_t size = sizeof got;
+      REQUIRE(getsockopt(dialed->socket.get(), SOL_SOCKET, SO_PROTOCOL, &got, &size) == 0);
+      CHECK(got == protocol);
+      sockaddr_storage peer;
+      socklen_t length = sizeof peer;
+      CHECK(getpeername(dialed->socket.get(), reinterpret_cast<sockaddr*>(&peer), &length) == 0);
+    } else {
+      CHECK(dialed.error().code() == Code::kUnreachable);
+    }
+  }
 }
 
 }  // namespace
