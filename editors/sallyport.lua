@@ -198,6 +198,8 @@ store = {}
 ---@field port integer
 ---@field dst sallyport.Endpoint
 ---@field name string of a DNS query
+---@field type string of a DNS query: "A"
+---@field chain string[] of a DNS query: the aliases that the name led to
 ---@field accept fun(self, options?: table|fun(req: sallyport.Request), handler?: fun(req: sallyport.Request))
 
 ---@class sallyport.Connection

@@ -185,6 +185,17 @@ int DeclareSandbox(lua_State* lua) {
   return 0;
 }
 
+// Programs that redirect a host's traffic answer names with made-up addresses, and mostly stand in
+// such a range themselves; the gate refuses what they answer.
+void WarnOfFake(const Endpoint& resolver, TableReader& reader) {
+  if (Classify(resolver.address) != AddressClass::kReserved) return;
+  reader.diagnostics().Warning(
+      reader.line(),
+      "dns: the resolver " + resolver.address.ToString() +
+          " has a reserved address, as of a program that answers names with made-up addresses; "
+          "those are refused, so name the resolver behind it");
+}
+
 int DeclareDns(lua_State* lua) {
   Loader& loader = LoaderOf(lua);
   if (!FirstBlock(lua, loader, "dns")) return 0;
@@ -194,6 +205,7 @@ int DeclareDns(lua_State* lua) {
   for (const std::string& text : reader.Strings("resolvers")) {
     const auto resolver = Endpoint::Parse(text, 53);
     if (resolver) {
+      WarnOfFake(*resolver, reader);
       options.resolvers.push_back(*resolver);
     } else {
       reader.Error("'resolvers': '" + Printable(text, 60) +
@@ -203,10 +215,8 @@ int DeclareDns(lua_State* lua) {
   options.synthesize_v6 = reader.OneOf("families", {"v4", "both"}) == "both";
   if (reader.OneOf("unlisted", {"explain", "nxdomain"}) == "nxdomain")
     options.unlisted = DnsOptions::Unlisted::kNxdomain;
-  if (reader.OneOf("answers", {"synthetic", "real"}) == "real") {
-    reader.Error(
-        "answers = \"real\" is not available in this version; names get synthetic addresses");
-  }
+  if (reader.OneOf("answers", {"synthetic", "real"}) == "real")
+    options.answers = DnsOptions::Answers::kReal;
   return 0;
 }
 

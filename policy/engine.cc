@@ -41,7 +41,10 @@ class EngineImpl final : public Engine {
   void SetPlaceholder(std::string_view secret, std::string placeholder) override;
   void SetLog(LogSink log) override;
 
-  NameVerdict DecideName(const HostName& name) override { return DecideNameBy(script_, name); }
+  NameVerdict DecideName(const HostName& name) override { return DecideNameBy(script_, name, {}); }
+  NameVerdict DecideQuery(const HostName& name, const NameQuery& query) override {
+    return DecideNameBy(script_, name, query);
+  }
   FlowVerdict DecideFlow(const Facts& facts) override;
   RequestVerdict DecideRequest(HttpGrant& grant, const Facts& facts, const TlsFacts& tls,
                                RequestHead& request) override;
@@ -282,6 +285,10 @@ ResponseVerdict EngineImpl::DecideResponse(const Facts& facts, const TlsFacts& t
 }
 
 }  // namespace
+
+NameVerdict Engine::DecideQuery(const HostName& name, const NameQuery&) {
+  return DecideName(name);
+}
 
 std::string Engine::FlowTerms(const Facts&) {
   return {};

@@ -60,9 +60,13 @@ struct SandboxOptions {
 /// `dns { … }`.
 struct DnsOptions {
   enum class Unlisted { kExplain, kNxdomain };
+  /// What the guest is told of a granted name: an address that is the name's alone, or those that
+  /// the name has, which other names may have as well.
+  enum class Answers { kSynthetic, kReal };
   std::vector<Endpoint> resolvers;  ///< Empty: the host's own.
   bool synthesize_v6 = false;       ///< families = "both".
   Unlisted unlisted = Unlisted::kExplain;
+  Answers answers = Answers::kSynthetic;
 };
 
 /// `upstream { … }` and `upstream "HOST" { … }`: how the gate talks to servers. Paths are absolute.
@@ -94,6 +98,12 @@ struct Facts {
   bool web = false;  ///< Asked for as HTTP, by a URL or through a proxy: for advice only.
 };
 
+/// What is asked of a name, as callbacks see it.
+struct NameQuery {
+  uint16_t type = 1;            ///< A DNS record type; A where no query of the guest's asks.
+  std::vector<HostName> chain;  ///< The aliases (CNAME) that it led to; empty until it is resolved.
+};
+
 /// What a host name may be used for.
 struct NameVerdict {
   bool grantable = false;         ///< Some rule or callback could grant a flow to it: it may be resolved.
@@ -109,6 +119,8 @@ struct NameVerdict {
   /// Where it is not grantable: a rule or callback that says so (kDeniedByRule, kDeniedByHook,
   /// kPolicyError), or that there is none (kNameNotGranted).
   Refusal refusal;
+  /// A callback grants it, which is to be asked again (DecideQuery) once its chain is known.
+  bool by_callback = false;
 };
 
 class SuspendedFlow;
@@ -290,6 +302,8 @@ class Engine {
   /// that see its requests make the text unlike that of every other policy: what they would say now
   /// can't be known.
   virtual std::string FlowTerms(const Facts& facts);
+  /// DecideName for a query of which more is known. Rules don't look at that, callbacks may.
+  virtual NameVerdict DecideQuery(const HostName& name, const NameQuery& query);
 };
 
 }  // namespace sallyport::policy

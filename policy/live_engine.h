@@ -35,6 +35,9 @@ class LiveEngine final : public Engine {
     current_->SetLog(std::move(log));
   }
   NameVerdict DecideName(const HostName& name) override { return current_->DecideName(name); }
+  NameVerdict DecideQuery(const HostName& name, const NameQuery& query) override {
+    return current_->DecideQuery(name, query);
+  }
   FlowVerdict DecideFlow(const Facts& facts) override { return current_->DecideFlow(facts); }
   RequestVerdict DecideRequest(HttpGrant& grant, const Facts& facts, const TlsFacts& tls,
                                RequestHead& request) override {

@@ -46,20 +46,24 @@ bool TakeAnswer(const HookRun::State state, HookRun& run, NameVerdict& verdict) 
 
 // Asks the on.connect functions; false where they refuse NAME, or fail.
 bool AskFunctions(const std::shared_ptr<LoadedScript>& script, const HostName& name,
-                  NameVerdict& verdict) {
+                  const NameQuery& query, NameVerdict& verdict) {
   Facts facts;
   facts.name = name;
   Call about;
   about.kind = Call::Kind::kName;
   about.facts = &facts;
+  about.query = &query;
   HookRun run(script, ConnectFunctions(*script, facts.name), std::move(about));
   const HookRun::State state = run.Start();
-  return TakeAnswer(state, run, verdict);
+  if (!TakeAnswer(state, run, verdict)) return false;
+  verdict.by_callback = verdict.grantable;
+  return true;
 }
 
 }  // namespace
 
-NameVerdict DecideNameBy(const std::shared_ptr<LoadedScript>& script, const HostName& name) {
+NameVerdict DecideNameBy(const std::shared_ptr<LoadedScript>& script, const HostName& name,
+                         const NameQuery& query) {
   RuleSet::NameDecision decision = script->declared.rules.DecideName(name);
   NameVerdict verdict;
   verdict.grantable = decision.grantable;
@@ -73,7 +77,8 @@ NameVerdict DecideNameBy(const std::shared_ptr<LoadedScript>& script, const Host
   const bool final = decision.denied_by != nullptr;
   verdict.refusal = ExplainName(name, final ? decision.denied_by : decision.nothing_left_by);
   if (final) return verdict;
-  const bool refused = !script->declared.on_connect.empty() && !AskFunctions(script, name, verdict);
+  const bool refused =
+      !script->declared.on_connect.empty() && !AskFunctions(script, name, query, verdict);
   if (script->learns && !verdict.grantable && !refused) {
     verdict.grantable = true;
     verdict.learnt = true;

@@ -28,6 +28,7 @@ struct Call {
   Kind kind = Kind::kFlow;
   uint64_t generation = 0;
   const Facts* facts = nullptr;
+  const NameQuery* query = nullptr;  ///< For kName.
 
   Decision decision = Decision::kNone;
   std::string reason;  ///< For kDenied.

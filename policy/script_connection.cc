@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "policy/declarations.h"
+#include "policy/dns_message.h"
 #include "policy/script_call.h"
 #include "policy/script_host.h"
 
@@ -276,6 +277,16 @@ int AcceptMatch(lua_State* lua) {
   return 0;
 }
 
+// A new list, so that no script changes what another one sees.
+void PushNames(lua_State* lua, const std::vector<HostName>& names) {
+  lua_createtable(lua, static_cast<int>(names.size()), 0);
+  lua_Integer at = 0;
+  for (const HostName& name : names) {
+    lua_pushlstring(lua, name.text().data(), name.text().size());
+    lua_rawseti(lua, -2, ++at);
+  }
+}
+
 constexpr luaL_Reg kMatchFunctions[] = {{"accept", &AcceptMatch}, {nullptr, nullptr}};
 
 int IndexMatch(lua_State* lua) {
@@ -286,10 +297,14 @@ int IndexMatch(lua_State* lua) {
     PushHostName(lua, *call.facts);
     return 1;
   }
-  if (dns && (key == "type" || key == "chain")) {
-    return luaL_error(
-        lua, "query.%s is not available in this version: a name is decided once, for every type",
-        key.c_str());
+  if (dns && key == "type") {
+    const std::string type = dns::TypeName(call.query->type);
+    lua_pushlstring(lua, type.data(), type.size());
+    return 1;
+  }
+  if (dns && key == "chain") {
+    PushNames(lua, call.query->chain);
+    return 1;
   }
   if (!dns && key == "port") {
     lua_pushinteger(lua, call.facts->destination.port);
@@ -299,7 +314,7 @@ int IndexMatch(lua_State* lua) {
     PushDestination(lua, *call.facts);
     return 1;
   }
-  return IndexFunction(lua, "a match", {"host", "port", "dst", "name"});
+  return IndexFunction(lua, "a match", {"host", "port", "dst", "name", "type", "chain"});
 }
 
 constexpr luaL_Reg kMatchMetamethods[] = {

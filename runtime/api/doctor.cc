@@ -1,6 +1,7 @@
 #include "runtime/api/doctor.h"
 
 #include "runtime/api/files.h"
+#include "runtime/api/host_resolvers.h"
 #include "runtime/backend/namespaces/namespace_backend.h"
 
 namespace sallyport {
@@ -40,6 +41,9 @@ HostReport ExamineHost() {
     report.can_run = false;
   }
   report.findings.push_back(std::move(helpers));
+  if (auto fake = FakeResolver(HostResolvers())) {
+    report.findings.push_back({"resolvers", HostFinding::State::kDegraded, *std::move(fake), ""});
+  }
   return report;
 }
 

@@ -4,6 +4,7 @@
 #include "policy/presets.h"
 #include "policy/question.h"
 #include "policy/test_file.h"
+#include "runtime/api/host_resolvers.h"
 #include "runtime/api/policy_file.h"
 
 namespace sallyport {
@@ -37,6 +38,10 @@ Result<PolicyReport> CheckPolicy(const std::string& file) {
   report.valid = loaded.engine != nullptr;
   for (const auto& diagnostic : loaded.diagnostics)
     report.messages.push_back(diagnostic.ToString());
+  if (!report.valid || !loaded.engine->dns().resolvers.empty()) return report;
+  if (const auto fake = FakeResolver(HostResolvers())) {
+    report.messages.push_back(source->name + ": warning: " + *fake);
+  }
   return report;
 }
 

@@ -12,7 +12,8 @@ struct PolicyReport {
   bool valid = false;
 };
 
-/// Loads FILE as a sandbox would; starts nothing and reads no secret.
+/// Loads FILE as a sandbox would; starts nothing and reads no secret. Warns also of resolvers of this
+/// host that the sandbox would use and that answer with made-up addresses.
 Result<PolicyReport> CheckPolicy(const std::string& file);
 
 /// What a policy decides of something that a guest might do.
@@ -21,7 +22,7 @@ struct PolicyAnswer {
   std::string text;  ///< Lines for a person: the verdict, what was looked at, what would change it.
 };
 
-/// Decides WORDS (`dns NAME`, `tcp HOST:PORT`, `udp HOST:PORT`, `http METHOD URL`) by FILE; starts
+/// Decides WORDS (`dns NAME`, `tcp HOST:PORT`, `udp HOST:PORT`, `icmp HOST`, `http METHOD URL`) by FILE; starts
 /// nothing, resolves nothing and reads no secret. kInvalid when the file or the question is none.
 Result<PolicyAnswer> ExplainPolicy(const std::string& file, const std::vector<std::string>& words);
 

@@ -24,6 +24,7 @@
 #include "policy/engine.h"
 #include "runtime/api/files.h"
 #include "runtime/api/host_paths.h"
+#include "runtime/api/host_resolvers.h"
 #include "runtime/api/outlets.h"
 #include "runtime/api/policy_tools.h"
 #include "runtime/api/ports.h"
@@ -97,22 +98,6 @@ Result<LoadedPolicy> LoadPolicy(const SandboxConfig& config) {
   return policy;
 }
 
-/// `nameserver` lines of the host, as resolv.conf(5) has them.
-std::vector<std::string> HostResolvers() {
-  std::vector<std::string> resolvers;
-  const auto text = ReadFile("/etc/resolv.conf", 64 * 1024);
-  if (!text) return resolvers;
-  for (const auto line : Lines(*text)) {
-    constexpr std::string_view kWord = "nameserver";
-    if (!line.starts_with(kWord)) continue;
-    auto value = line.substr(kWord.size());
-    while (!value.empty() && (value.front() == ' ' || value.front() == '\t')) value.remove_prefix(1);
-    if (const auto end = value.find_first_of(" \t%#;"); end != value.npos) value = value.substr(0, end);
-    if (const auto endpoint = Endpoint::Parse(value, 53)) resolvers.push_back(endpoint->ToString());
-  }
-  return resolvers;
-}
-
 Result<std::vector<std::string>> Resolvers(const SandboxConfig& config, const Engine& engine) {
   std::vector<std::string> resolvers;
   for (const auto& text : config.resolvers) {
@@ -125,7 +110,8 @@ Result<std::vector<std::string>> Resolvers(const SandboxConfig& config, const En
   if (!resolvers.empty()) return resolvers;
   for (const auto& endpoint : engine.dns().resolvers) resolvers.push_back(endpoint.ToString());
   if (!resolvers.empty()) return resolvers;
-  return HostResolvers();
+  for (const auto& endpoint : HostResolvers()) resolvers.push_back(endpoint.ToString());
+  return resolvers;
 }
 
 /// Reads templates, which must not land in a mount: they would be written to the host.

@@ -1,6 +1,12 @@
 #include "runtime/warden/dns_service.h"
 
+#include <algorithm>
 #include <array>
+
+#include "base/address_class.h"
+#include "runtime/backend/backend.h"
+#include "runtime/dial/own_address.h"
+#include "runtime/warden/flow_answers.h"
 
 namespace sallyport::runtime {
 
@@ -13,6 +19,7 @@ namespace {
 constexpr uint32_t kTtl = 30;          // Short: a reload of the policy must take effect.
 constexpr size_t kMaxResolving = 512;  // Questions whose answer the resolvers owe us.
 constexpr size_t kMaxSessions = 64;
+constexpr size_t kMaxReal = 16;  // Addresses in an answer; the dialler tries fewer.
 constexpr auto kTcpIdle = 10s;         // RFC 7766, section 6.2.3: in the order of seconds.
 constexpr size_t kMaxTcpMessage = 4096;   // A query is far smaller.
 constexpr size_t kMaxTcpOutput = 65535 + 2;
@@ -109,11 +116,13 @@ class DnsService::TcpSession final : Stream::Listener {
 };
 
 DnsService::DnsService(Loop& loop, policy::Engine& engine, Resolver& resolver, NameTable& names,
-                       AuditSink& audit, const ParentProxy* parent, Admit admit)
+                       policy::AddressNames& addresses, AuditSink& audit, const ParentProxy* parent,
+                       Admit admit)
     : loop_(loop),
       engine_(engine),
       resolver_(resolver),
       names_(names),
+      addresses_(addresses),
       audit_(audit),
       parent_(parent),
       admit_(std::move(admit)) {}
@@ -154,7 +163,7 @@ void DnsService::Answer(uint64_t flow, const dns::ParsedQuery& parsed, const Rep
     Record(flow, query, Failed(Reason::kNameNotGranted, "not a host name"));
     return reply(answer);
   }
-  const auto verdict = engine_.DecideName(*name);
+  const auto verdict = engine_.DecideQuery(*name, {.type = query.type, .chain = {}});
   if (verdict.grantable) {
     if (const auto refusal = admit_(*name, verdict)) return reply(Refused(flow, query, *refusal));
     return AnswerGranted(flow, query, *name, verdict, reply);
@@ -183,24 +192,80 @@ void DnsService::AnswerGranted(uint64_t flow, const dns::Query& query, const Hos
     return reply(answer);
   }
   const uint64_t id = next_id_++;
-  resolving_[id] = resolver_.Resolve(name, [this, id, flow, query, name, verdict, reply](Result<ResolvedName> resolved) {
-    resolving_.erase(id);
-    dns::Answer answer;
-    // What goes through the host's own proxy need not be known to the host: the proxy resolves it.
-    if (resolved || (parent_ != nullptr && parent_->Takes(name))) {
-      answer = Synthetic(query, name, NameTable::Kind::kGranted);
-      RecordAllowed(flow, query, verdict);
-    } else if (resolved.error().code() == Code::kNotFound) {
-      answer.rcode = dns::Rcode::kNxDomain;
-      Record(flow, query, Failed(Reason::kNameNotFound, resolved.error().message()));
-    } else {
-      answer.rcode = dns::Rcode::kServFail;
-      answer.extended_error = dns::kEdeNoReachableAuthority;
-      answer.extended_text = resolved.error().message();
-      Record(flow, query, Failed(Reason::kResolverFailed, resolved.error().message()));
+  resolving_[id] = resolver_.Resolve(
+      name, [this, id, flow, query, name, verdict, reply](Result<ResolvedName> resolved) {
+        const Reply send = reply;
+        const auto answer = Resolved(flow, query, name, verdict, resolved);
+        resolving_.erase(id);
+        send(answer);
+      });
+}
+
+dns::Answer DnsService::Resolved(uint64_t flow, const dns::Query& query, const HostName& name,
+                                 policy::NameVerdict verdict,
+                                 const Result<ResolvedName>& resolved) {
+  dns::Answer answer;
+  // What goes through the host's own proxy need not be known to the host: the proxy resolves it.
+  if (resolved || (parent_ != nullptr && parent_->Takes(name))) {
+    if (resolved) {
+      const auto refusal = JudgeChain(engine_, name, query.type, *resolved, verdict);
+      if (refusal) return Refused(flow, query, *refusal);
     }
-    reply(answer);
+    RecordAllowed(flow, query, verdict);
+    return Granted(query, name, verdict, resolved);
+  }
+  if (resolved.error().code() == Code::kNotFound) {
+    answer.rcode = dns::Rcode::kNxDomain;
+    Record(flow, query, Failed(Reason::kNameNotFound, resolved.error().message()));
+  } else {
+    answer.rcode = dns::Rcode::kServFail;
+    answer.extended_error = dns::kEdeNoReachableAuthority;
+    answer.extended_text = resolved.error().message();
+    Record(flow, query, Failed(Reason::kResolverFailed, resolved.error().message()));
+  }
+  return answer;
+}
+
+/// Of a name that is resolved, as far as it can be. Where none of its addresses is admitted, or the guest
+/// has no use for their family, it still gets a synthetic one: it leads to those, or says why not.
+dns::Answer DnsService::Granted(const dns::Query& query, const HostName& name,
+                                const policy::NameVerdict& verdict,
+                                const Result<ResolvedName>& resolved) {
+  if (engine_.dns().answers == policy::DnsOptions::Answers::kSynthetic) {
+    return Synthetic(query, name, NameTable::Kind::kGranted);
+  }
+  const auto real = RealAddresses(verdict, resolved);
+  const bool usable = std::any_of(real.begin(), real.end(), [this](const IpAddress& address) {
+    return address.is_v4() || engine_.dns().synthesize_v6;
   });
+  if (!usable) return Synthetic(query, name, NameTable::Kind::kGranted);
+  dns::Answer answer;
+  const auto left = std::chrono::duration_cast<std::chrono::seconds>(resolved->expires - loop_.now());
+  answer.ttl = static_cast<uint32_t>(std::clamp<int64_t>(left.count(), 1, kTtl));
+  for (const IpAddress& address : real) {
+    if (address.is_v4() != (query.type == dns::kTypeA)) continue;
+    answer.addresses.push_back(address);
+    addresses_.Learn(name, address, std::chrono::seconds(answer.ttl), loop_.now());
+  }
+  return answer;
+}
+
+/// Those of both families that the guest may be told. Never one that means something else to the guest.
+std::vector<IpAddress> DnsService::RealAddresses(const policy::NameVerdict& verdict,
+                                                 const Result<ResolvedName>& resolved) const {
+  std::vector<IpAddress> real;
+  if (!resolved) return real;
+  for (const IpAddress& address : resolved->addresses) {
+    if (real.size() == kMaxReal) break;
+    const IpAddress plain = Unmapped(address);
+    const std::string text = plain.ToString();
+    const bool link = text == GuestNetwork::kGatewayV4 || text == GuestNetwork::kGatewayV6 ||
+                      text == GuestNetwork::kGuestV4 || text == GuestNetwork::kGuestV6;
+    if (link || names_.IsSynthetic(plain) || !verdict.filter.AdmitsForName(plain)) continue;
+    if (IsOwnAddress(plain)) continue;  // The dialler refuses it.
+    real.push_back(plain);
+  }
+  return real;
 }
 
 dns::Answer DnsService::Synthetic(const dns::Query& query, const HostName& name, NameTable::Kind kind) {

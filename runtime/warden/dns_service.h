@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/audit.h"
 #include "base/reason.h"
@@ -13,6 +14,7 @@
 #include "netstack/flow_decider.h"
 #include "policy/dns_message.h"
 #include "policy/engine.h"
+#include "policy/address_names.h"
 #include "policy/name_table.h"
 #include "runtime/dial/parent_proxy.h"
 #include "runtime/dial/resolver.h"
@@ -20,7 +22,7 @@
 namespace sallyport::runtime {
 
 /// The guest's resolver: answers granted names with their synthetic address once they resolved on the
-/// host, unlisted ones as the policy says, and everything else with a clear no. A name that no rule can
+/// host (or with those of their real ones that the policy admits, where it wants that), unlisted ones as the policy says, and everything else with a clear no. A name that no rule can
 /// use causes no query.
 class DnsService : public netstack::DatagramService {
  public:
@@ -28,7 +30,8 @@ class DnsService : public netstack::DatagramService {
   using Admit =
       std::function<std::optional<Refusal>(const HostName&, const policy::NameVerdict&)>;
   DnsService(Loop& loop, policy::Engine& engine, Resolver& resolver, policy::NameTable& names,
-             AuditSink& audit, const ParentProxy* parent, Admit admit);
+             policy::AddressNames& addresses, AuditSink& audit, const ParentProxy* parent,
+             Admit admit);
   ~DnsService() override;
 
   void OnDatagram(const netstack::FlowInfo& flow, std::string_view payload,
@@ -44,6 +47,13 @@ class DnsService : public netstack::DatagramService {
   void Answer(uint64_t flow, const policy::dns::ParsedQuery& parsed, const Reply& reply);
   void AnswerGranted(uint64_t flow, const policy::dns::Query& query, const HostName& name,
                      const policy::NameVerdict& verdict, const Reply& reply);
+  policy::dns::Answer Resolved(uint64_t flow, const policy::dns::Query& query, const HostName& name,
+                               policy::NameVerdict verdict, const Result<ResolvedName>& resolved);
+  policy::dns::Answer Granted(const policy::dns::Query& query, const HostName& name,
+                              const policy::NameVerdict& verdict,
+                              const Result<ResolvedName>& resolved);
+  std::vector<IpAddress> RealAddresses(const policy::NameVerdict& verdict,
+                                       const Result<ResolvedName>& resolved) const;
   policy::dns::Answer Synthetic(const policy::dns::Query& query, const HostName& name,
                                 policy::NameTable::Kind kind);
   policy::dns::Answer Refused(uint64_t flow, const policy::dns::Query& query,
@@ -60,6 +70,7 @@ class DnsService : public netstack::DatagramService {
   policy::Engine& engine_;
   Resolver& resolver_;
   policy::NameTable& names_;
+  policy::AddressNames& addresses_;
   AuditSink& audit_;
   const ParentProxy* parent_;
   const Admit admit_;

@@ -24,6 +24,34 @@ Refusal AuditUnavailable() {
   return Refuse(Reason::kAuditUnavailable, "the audit log can't be written");
 }
 
+Refusal SharedByNames(const policy::Facts& facts, const std::vector<HostName>& names) {
+  constexpr size_t kMostNamed = 4;
+  std::string list;
+  for (size_t i = 0; i < names.size() && i < kMostNamed; ++i) {
+    list += (i == 0 ? "" : ", ") + names[i].text();
+  }
+  if (names.size() > kMostNamed) list += ", …";
+  return Refuse(Reason::kUnknownAddress,
+                facts.destination.address.ToString() + " is an address of " + list +
+                    ", and only HTTP and TLS tell which of them is meant",
+                "dns { answers = \"synthetic\" }, which gives each name an address of its own");
+}
+
+std::optional<Refusal> JudgeChain(policy::Engine& engine, const HostName& name, uint16_t type,
+                                  const ResolvedName& resolved, policy::NameVerdict& verdict) {
+  if (!verdict.by_callback || resolved.chain.empty()) return std::nullopt;
+  verdict = engine.DecideQuery(name, {.type = type, .chain = resolved.chain});
+  if (verdict.grantable) return std::nullopt;
+  const std::string& target = resolved.chain.back().text();
+  if (verdict.refusal.reason == Reason::kNameNotGranted) {
+    return Refuse(Reason::kDeniedByHook,
+                  name.text() + " is an alias, and the policy does not grant it as one of " + target);
+  }
+  Refusal refusal = verdict.refusal;
+  refusal.detail += "; " + name.text() + " is an alias of " + target;
+  return refusal;
+}
+
 Reason ReasonOf(Code code) {
   switch (code) {
     case Code::kAddressRefused:

@@ -137,7 +137,7 @@ class Gate::Opening {
 Gate::Gate(const Services& services)
     : services_(services),
       names_({}, RandomSeed()),
-      dns_(services.loop, services.engine, services.resolver, names_, services.audit, services.parent,
+      dns_(services.loop, services.engine, services.resolver, names_, addresses_, services.audit, services.parent,
            [this](const HostName& name, const policy::NameVerdict& verdict) {
              return AdmitName(name, verdict);
            }),
@@ -148,7 +148,9 @@ Gate::Gate(const Services& services)
                    return AdmitName(name, verdict);
                  },
                  [this](const policy::Facts& facts) { OnProxyGrant(facts); }),
-      proxy_({services.loop, services.interceptor, decisions_, services.audit}) {}
+      proxy_({services.loop, services.interceptor, decisions_, services.audit}),
+      shared_({services.loop, services.engine, services.interceptor, services.waits},
+              [this](const policy::Facts& facts) { OnProxyGrant(facts); }) {}
 
 Gate::~Gate() {
   openings_.clear();
@@ -192,6 +194,10 @@ FlowVerdict Gate::DecideNow(const FlowInfo& flow, policy::Facts& facts, Next& ne
            .source = flow.source,
            .destination = target,
            .name = {}};
+  if (flow.transport == Transport::kTcp) {
+    auto names = addresses_.Lookup(target.address, services_.loop.now());
+    if (names.size() > 1 && MayBeHttp(facts, names)) return AcceptShared(flow, facts, std::move(names));
+  }
   if (const auto refusal = Attribute(facts)) return Deny(flow, facts, *refusal);
   return Judge(flow, facts, services_.engine.DecideFlow(facts), next);
 }
@@ -242,6 +248,10 @@ std::optional<Refusal> Gate::Attribute(policy::Facts& facts) {
     if (const auto* resolved = services_.resolver.Cached(entry->name)) {
       facts.destination.address = resolved->addresses.front();
     }
+  } else {
+    const auto names = addresses_.Lookup(address, services_.loop.now());
+    if (names.size() > 1) return SharedByNames(facts, names);
+    if (!names.empty()) facts.name = names.front();
   }
   if (!services_.audit.healthy()) return AuditUnavailable();
   // Asked again, because a policy may have been loaded that grants it.
@@ -252,6 +262,31 @@ std::optional<Refusal> Gate::Attribute(policy::Facts& facts) {
   // A guest's loopback is its own; a packet to it never gets here, but the proxy can be asked for it. And
   // outside, the gate's own address may be anybody's.
   return facts.name ? std::nullopt : policy::RefuseByAddress(facts);
+}
+
+/// Whether the client of a connection to an address of NAMES would say which one it means, if it is one
+/// that the policy could grant.
+bool Gate::MayBeHttp(const policy::Facts& facts, const std::vector<HostName>& names) {
+  if (!services_.audit.healthy()) return false;
+  if (facts.destination.port == 80 || facts.destination.port == 443) return true;
+  return std::any_of(names.begin(), names.end(), [&](const HostName& name) {
+    policy::Facts named = facts;
+    named.name = name;
+    return services_.engine.DecideFlow(named).action == policy::FlowVerdict::Action::kHttp;
+  });
+}
+
+FlowVerdict Gate::AcceptShared(const FlowInfo& flow, const policy::Facts& facts,
+                               std::vector<HostName> names) {
+  Annotate(flow, "taken, to hear which name is meant");
+  Open open;
+  open.audited_elsewhere = true;
+  open.record = RecordOf(flow, facts);  // Only to be looked at: see NoteOf().
+  KeepOpen(flow.id, std::move(open));
+  auto kept = std::make_shared<std::vector<HostName>>(std::move(names));
+  return AcceptFlow{[this, facts, kept](std::unique_ptr<Stream> stream) {
+    shared_.Serve(std::move(stream), facts, std::move(*kept));
+  }};
 }
 
 FlowVerdict Gate::Deny(const FlowInfo& flow, const policy::Facts& facts, const Refusal& refusal) {

@@ -13,12 +13,14 @@
 #include "netstack/flow_decider.h"
 #include "policy/engine.h"
 #include "policy/budget_book.h"
+#include "policy/address_names.h"
 #include "policy/name_table.h"
 #include "policy/tunnel_guard.h"
 #include "runtime/warden/dns_service.h"
 #include "runtime/dial/parent_proxy.h"
 #include "runtime/dial/resolver.h"
 #include "runtime/warden/proxy_decisions.h"
+#include "runtime/warden/shared_address.h"
 
 namespace sallyport::runtime {
 
@@ -95,6 +97,9 @@ class Gate : public netstack::FlowDecider {
   netstack::FlowVerdict Judge(const netstack::FlowInfo& flow, const policy::Facts& facts,
                               policy::FlowVerdict verdict, Next& next);
   std::optional<Refusal> Attribute(policy::Facts& facts);
+  bool MayBeHttp(const policy::Facts& facts, const std::vector<HostName>& names);
+  netstack::FlowVerdict AcceptShared(const netstack::FlowInfo& flow, const policy::Facts& facts,
+                                     std::vector<HostName> names);
   netstack::FlowVerdict Deny(const netstack::FlowInfo& flow, const policy::Facts& facts,
                              const Refusal& refusal);
   netstack::FlowVerdict Intercept(const netstack::FlowInfo& flow, mitm::HttpFlow http);
@@ -111,10 +116,12 @@ class Gate : public netstack::FlowDecider {
 
   Services services_;
   policy::NameTable names_;
+  policy::AddressNames addresses_;  ///< Of answers = "real".
   policy::TunnelGuard tunnel_guard_;
   DnsService dns_;
   ProxyDecisions decisions_;
   mitm::ProxyPort proxy_;
+  SharedAddress shared_;
   uint64_t next_opening_ = 1;
   std::map<uint64_t, std::unique_ptr<Opening>> openings_;
   std::map<uint64_t, Open> open_;

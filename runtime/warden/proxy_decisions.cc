@@ -8,6 +8,7 @@
 
 #include <utility>
 
+#include "policy/dns_message.h"
 #include "runtime/warden/flow_answers.h"
 
 namespace sallyport::runtime {
@@ -78,15 +79,17 @@ class ProxyDecisions::Decision {
     const auto& name = std::get<HostName>(host_);
     facts_.name = name;
     if (!owner_.services_.audit.healthy()) return Reject(AuditUnavailable());
-    const policy::NameVerdict verdict = owner_.services_.engine.DecideName(name);
+    policy::NameVerdict verdict = owner_.services_.engine.DecideName(name);
     if (!verdict.grantable) return Reject(NameRefused(facts_, verdict));
     if (auto refusal = owner_.admit_(name, verdict)) return Reject(*std::move(refusal));
     if (verdict.chosen_target) return Judge();
     resolving_ = owner_.services_.resolver.Resolve(
-        name, [this](Result<ResolvedName> resolved) { OnResolved(std::move(resolved)); });
+        name, [this, verdict = std::move(verdict)](Result<ResolvedName> resolved) {
+          OnResolved(verdict, std::move(resolved));
+        });
   }
 
-  void OnResolved(Result<ResolvedName> resolved) {
+  void OnResolved(policy::NameVerdict verdict, Result<ResolvedName> resolved) {
     if (!resolved) {
       // What goes through the host's own proxy need not be known to the host.
       const ParentProxy* parent = owner_.services_.parent;
@@ -95,6 +98,9 @@ class ProxyDecisions::Decision {
       return Reject(Unreachable(absent ? Reason::kNameNotFound : Reason::kResolverFailed,
                                 resolved.error().message()));
     }
+    auto refusal = JudgeChain(owner_.services_.engine, *facts_.name, policy::dns::kTypeA, *resolved,
+                              verdict);
+    if (refusal) return Reject(*std::move(refusal));
     facts_.destination.address = resolved->addresses.front();
     Judge();
   }

@@ -15,9 +15,11 @@ class FakeResolver : public Resolver {
  public:
   explicit FakeResolver(Loop& loop) : loop_(loop) {}
 
-  void Set(const std::string& name, std::vector<IpAddress> addresses) {
+  void Set(const std::string& name, std::vector<IpAddress> addresses,
+           std::vector<HostName> chain = {}) {
     ResolvedName resolved;
     resolved.addresses = std::move(addresses);
+    resolved.chain = std::move(chain);
     resolved.expires = Clock::time_point::max();
     table_.insert_or_assign(name, std::move(resolved));
   }

@@ -73,6 +73,31 @@ TEST_CASE("the connection tells what it is") {
   CHECK_FALSE(verdict.filter.Admits(*IpAddress::Parse("192.168.1.2")));
 }
 
+TEST_CASE("a callback sees the type of a query, and the aliases that it led to") {
+  Policy policy(R"(
+    allow.http { host = "ruled.example" }
+    on.connect(function(conn)
+      local query = conn:match_dns "*.example"
+      if query and query.type == "AAAA" then
+        assert(query.name == conn.host)
+        if #query.chain == 0 or query.chain[#query.chain] == "end.example" then query:accept() end
+        query.chain[1] = "changed"
+      end
+    end))");
+  Engine& engine = policy.engine();
+  CHECK_FALSE(engine.DecideName(Name("a.example")).grantable);
+  const auto first = engine.DecideQuery(Name("a.example"), {.type = 28, .chain = {}});
+  CHECK(first.grantable);
+  CHECK(first.by_callback);
+  const std::vector<HostName> good = {Name("b.test"), Name("end.example")};
+  CHECK(engine.DecideQuery(Name("a.example"), {.type = 28, .chain = good}).grantable);
+  CHECK_FALSE(engine.DecideQuery(Name("a.example"), {.type = 28, .chain = {Name("b.test")}}).grantable);
+  // Rules look at neither.
+  const auto ruled = engine.DecideQuery(Name("ruled.example"), {.type = 1, .chain = {Name("b.test")}});
+  CHECK(ruled.grantable);
+  CHECK_FALSE(ruled.by_callback);
+}
+
 TEST_CASE("a callback can grant pings") {
   Policy policy(R"(on.connect(function(conn)
     local ping = conn:match_icmp "*.zone.example"

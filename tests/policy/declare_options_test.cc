@@ -31,6 +31,15 @@ TEST_CASE("the sandbox block is read") {
   CHECK(sandbox.env == std::vector<std::pair<std::string, std::string>>{{"A", "1"}, {"B", "2"}});
 }
 
+TEST_CASE("a resolver in a range for made-up addresses is warned about") {
+  CHECK(Contains(Diagnose("dns { resolvers = { '198.18.0.2' } }"),
+                 "policy.lua:1: warning: dns: the resolver 198.18.0.2 has a reserved address"));
+  CHECK(Diagnose("dns { resolvers = { '1.1.1.1', '192.168.1.1', '127.0.0.53' } }").empty());
+  CHECK(Policy("dns { answers = 'real' }").engine().dns().answers == DnsOptions::Answers::kReal);
+  CHECK(Policy("dns { answers = 'synthetic' }").engine().dns().answers ==
+        DnsOptions::Answers::kSynthetic);
+}
+
 TEST_CASE("the sandbox block is checked") {
   CheckMistakes({
       {"sandbox { cpus = 0 }", "a whole number from 1 to 1024"},

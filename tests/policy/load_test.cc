@@ -180,7 +180,7 @@ TEST_CASE("what is not available yet says so") {
   CheckMistakes({
       {"ask.dns { host = 'a.example' }", "a name can't wait for an answer"},
       {"ask { host = 'a.example' }", "ask needs to know what"},
-      {"dns { answers = 'real' }", "not available in this version"},
+      {"dns { answers = 'fake' }", "'answers'"},
       {"fetch { url = 'x' }", "fetch is for callbacks"},
       {"sleep '1s'", "sleep is for callbacks"},
       {"store.get 'x'", "store is for callbacks"},

@@ -481,6 +481,129 @@ TEST_CASE("a failing resolver is SERVFAIL, a name that does not exist NXDOMAIN")
 }
 
 /// A gate whose policy can be replaced.
+constexpr const char* kReal = R"(
+dns { answers = "real", families = "both" }
+allow.http { host = { "api.example", "web.example" } }
+allow.tcp { host = "db.example", port = 5432, resolves_to = "10.0.0.0/8" }
+allow.tcp { host = "local.example", port = 1, to = "127.0.0.1:11434" }
+allow.tcp { ip = "11.1.0.0/16", port = 22 }
+)";
+
+std::vector<std::string> Texts(const std::vector<IpAddress>& addresses) {
+  std::vector<std::string> texts;
+  for (const IpAddress& address : addresses) texts.push_back(address.ToString());
+  return texts;
+}
+
+TEST_CASE("real answers are the addresses that the policy admits, and no other") {
+  Fixture fixture(kReal);
+  fixture.resolver.Set("api.example",
+                       {*IpAddress::Parse("11.0.0.80"), *IpAddress::Parse("2600:11::80"),
+                        *IpAddress::Parse("10.0.0.9"), *IpAddress::Parse("127.0.0.1"),
+                        *IpAddress::Parse("169.254.169.254"), *IpAddress::Parse("198.18.0.7"),
+                        *IpAddress::Parse("11.0.0.81")});
+  CHECK(Texts(fixture.Ask("api.example").addresses) ==
+        std::vector<std::string>{"11.0.0.80", "11.0.0.81"});
+  CHECK(Texts(fixture.Ask("api.example", dns::kTypeAaaa).addresses) ==
+        std::vector<std::string>{"2600:11::80"});
+  CHECK(fixture.Ask("api.example").ttl <= 30);
+  // What the rules admit besides; but never what means the gate itself to the guest.
+  fixture.resolver.Set("db.example", {*IpAddress::Parse("10.0.2.2"), *IpAddress::Parse("10.0.0.5")});
+  CHECK(Texts(fixture.Ask("db.example").addresses) == std::vector<std::string>{"10.0.0.5"});
+  CHECK(fixture.Ask("db.example", dns::kTypeAaaa).addresses.empty());
+  // A name without an address that it could have gets a synthetic one, where the reason is told.
+  const Prefix synthetic = *Prefix::Parse("198.18.0.0/15");
+  fixture.resolver.Set("web.example", {*IpAddress::Parse("10.0.0.9")});
+  CHECK(synthetic.Contains(fixture.AddressOf("web.example")));
+  CHECK(synthetic.Contains(fixture.AddressOf("local.example")));
+  CHECK(synthetic.Contains(fixture.AddressOf("evil.example")));
+}
+
+TEST_CASE("a name with IPv6 addresses alone stays within reach of a guest without") {
+  Fixture fixture("dns { answers = 'real' }\nallow.http { host = 'six.example' }");
+  fixture.resolver.Set("six.example", {*IpAddress::Parse("2600:11::80")});
+  CHECK(Prefix::Parse("198.18.0.0/15")->Contains(fixture.AddressOf("six.example")));
+  CHECK(fixture.Ask("six.example", dns::kTypeAaaa).addresses.empty());
+}
+
+TEST_CASE("a connection to a real address belongs to the one name that was told it") {
+  Fixture fixture(kReal);
+  const IpAddress address = *IpAddress::Parse("11.0.0.80");
+  // Nobody was told it yet.
+  CHECK(fixture.Denied(fixture.Decide(fixture.Flow(Transport::kTcp, address, 443))) ==
+        DenyFlow::As::kProhibited);
+  CHECK(fixture.Last().reason == Reason::kNotGranted);
+  CHECK(fixture.AddressOf("api.example") == address);
+  auto verdict = fixture.Decide(fixture.Flow(Transport::kTcp, address, 443));
+  REQUIRE(std::holds_alternative<AcceptFlow>(verdict));
+  std::get<AcceptFlow>(verdict).take(nullptr);
+  REQUIRE(fixture.interceptor.served.size() == 1);
+  CHECK(fixture.interceptor.served[0].facts.name->text() == "api.example");
+  CHECK_FALSE(fixture.interceptor.served[0].refusal);
+
+  const auto database = fixture.Flow(Transport::kTcp, fixture.AddressOf("db.example"), 5432);
+  CHECK(std::holds_alternative<SpliceFlow>(fixture.Decide(database)));
+  CHECK(fixture.dialer.dialed.back() == "db.example:5432");
+  // A rule for addresses does not speak of one that belongs to a name.
+  fixture.resolver.Set("web.example", {*IpAddress::Parse("11.1.0.1")});
+  const auto web = fixture.Flow(Transport::kTcp, fixture.AddressOf("web.example"), 22);
+  CHECK(fixture.Denied(fixture.Decide(web)) == DenyFlow::As::kProhibited);
+}
+
+TEST_CASE("at an address of several names HTTP is accepted, to see which is meant; nothing else is") {
+  Fixture fixture(kReal);
+  fixture.resolver.Set("web.example", {*IpAddress::Parse("11.0.0.80")});
+  fixture.resolver.Set("db.example", {*IpAddress::Parse("11.0.0.80")});
+  const IpAddress address = fixture.AddressOf("api.example");
+  CHECK(fixture.AddressOf("web.example") == address);
+  CHECK(fixture.AddressOf("db.example") == address);
+  for (const uint16_t port : {80, 443}) {
+    CHECK(std::holds_alternative<AcceptFlow>(
+        fixture.Decide(fixture.Flow(Transport::kTcp, address, port))));
+  }
+  CHECK(fixture.interceptor.served.empty());
+  for (const auto& [transport, port] :
+       {std::pair(Transport::kTcp, 5432), std::pair(Transport::kTcp, 22),
+        std::pair(Transport::kUdp, 443), std::pair(Transport::kIcmp, 0)}) {
+    const auto flow = fixture.Flow(transport, address, static_cast<uint16_t>(port));
+    CHECK(fixture.Denied(fixture.Decide(flow)) == DenyFlow::As::kProhibited);
+    CHECK(fixture.Last().reason == Reason::kUnknownAddress);
+    CHECK(fixture.Last().detail.find("db.example, web.example, api.example") != std::string::npos);
+  }
+  CHECK(fixture.dialer.dialed.empty());
+}
+
+constexpr const char* kChain = R"(
+on.connect(function(conn)
+  local query = conn:match_dns "*.example"
+  if query then
+    for _, alias in ipairs(query.chain) do
+      if alias:sub(-8) ~= ".example" then return conn:deny("an alias of " .. alias) end
+    end
+    if query.type == "A" then query:accept() end
+  end
+end)
+)";
+
+TEST_CASE("a callback sees the aliases of a name, and can refuse it for them") {
+  Fixture fixture(kChain);
+  const auto address = *IpAddress::Parse("11.0.0.80");
+  fixture.resolver.Set("plain.example", {address});
+  fixture.resolver.Set("within.example", {address}, {*HostName::Parse("cdn.example")});
+  fixture.resolver.Set("cloaked.example", {address},
+                       {*HostName::Parse("cdn.example"), *HostName::Parse("tracker.test")});
+  CHECK(fixture.Ask("plain.example").addresses.size() == 1);
+  CHECK(fixture.Ask("within.example").addresses.size() == 1);
+  const auto cloaked = fixture.Ask("cloaked.example");
+  CHECK(cloaked.addresses.empty());
+  CHECK(cloaked.rcode == dns::Rcode::kRefused);
+  CHECK(fixture.Last().reason == Reason::kDeniedByHook);
+  CHECK(fixture.Last().detail.find("tracker.test") != std::string::npos);
+  // The callback grants no other type.
+  CHECK(fixture.Ask("plain.example", uint16_t{16}).addresses.empty());
+  CHECK(fixture.Last().reason == Reason::kNameNotGranted);
+}
+
 struct Reloading : Fixture {
   Reloading() {
     live = std::make_unique<policy::LiveEngine>(std::move(engine));
