@@ -9,6 +9,7 @@ namespace {
 constexpr size_t kIcmpHeader = 8;
 constexpr uint8_t kUnreachable = 3;
 constexpr uint8_t kUnreachable6 = 1;
+constexpr size_t kEchoIdentifier = 4;  // Where it lies.
 
 struct Transported {
   uint8_t protocol = 0;
@@ -36,6 +37,21 @@ std::optional<Transported> Unpack6(std::span<const uint8_t> ip) {
   return found;
 }
 
+// Of a request or a reply: as FlowInfo has it, the guest's port is the identifier.
+std::optional<FrameFlow> FlowOfEcho(const Transported& found) {
+  const bool v6 = found.protocol == kProtocolIcmp6;
+  const uint8_t type = found.message[0];
+  const bool request = type == (v6 ? 128 : 8);
+  const bool reply = type == (v6 ? 129 : 0);
+  if ((!request && !reply) || found.message.size() < kIcmpHeader) return std::nullopt;
+  const uint16_t identifier = Load16(&found.message[kEchoIdentifier]);
+  FrameFlow flow{.transport = Transport::kIcmp,
+                 .source = {ToIpAddress(found.source), 0},
+                 .destination = {ToIpAddress(found.destination), 0}};
+  (request ? flow.source : flow.destination).port = identifier;
+  return flow;
+}
+
 enum class Quotes { kFollowed, kNot };
 
 std::optional<FrameFlow> FlowOfIp(std::span<const uint8_t> ip, Quotes quotes) {
@@ -48,6 +64,8 @@ std::optional<FrameFlow> FlowOfIp(std::span<const uint8_t> ip, Quotes quotes) {
                      .source = {ToIpAddress(found->source), Load16(&found->message[0])},
                      .destination = {ToIpAddress(found->destination), Load16(&found->message[2])}};
   }
+  if (found->protocol != kProtocolIcmp && found->protocol != kProtocolIcmp6) return std::nullopt;
+  if (auto echo = FlowOfEcho(*found)) return echo;
   const bool error = (found->protocol == kProtocolIcmp && found->message[0] == kUnreachable) ||
                      (found->protocol == kProtocolIcmp6 && found->message[0] == kUnreachable6);
   if (!error || quotes == Quotes::kNot || found->message.size() <= kIcmpHeader) return std::nullopt;

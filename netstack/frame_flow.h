@@ -15,8 +15,8 @@ struct FrameFlow {
   Endpoint destination;
 };
 
-/// The flow of FRAME, a TCP or UDP packet with its ports (no later fragment); for an ICMP error
-/// that of the packet it quotes, so that source is the guest. Nothing else is verified.
+/// The flow of FRAME, a TCP or UDP packet with its ports (no later fragment) or a ping; for an ICMP
+/// error that of the packet it quotes, so that source is the guest. Nothing else is verified.
 std::optional<FrameFlow> FlowOfFrame(std::span<const uint8_t> frame);
 
 /// Whether FLOW is FRAME's, in either direction.

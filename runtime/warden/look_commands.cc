@@ -50,6 +50,11 @@ std::string Seconds(const timeval& time) {
   return Seconds(std::chrono::seconds(time.tv_sec) + std::chrono::microseconds(time.tv_usec));
 }
 
+/// Pings have no port.
+std::string WhereTo(const Endpoint& peer, const FlowView& view) {
+  return view.info.transport == Transport::kIcmp ? peer.address.ToString() : peer.ToString();
+}
+
 /// The rows of `stats`. Labels are words of our own, so that none needs escaping.
 class Rows {
  public:
@@ -75,16 +80,20 @@ std::string Label(std::string_view key, std::string_view value) {
 void AddNetwork(Rows& rows, const netstack::StackStats& stats) {
   const std::string tcp = Label("transport", "tcp");
   const std::string udp = Label("transport", "udp");
+  const std::string icmp = Label("transport", "icmp");
   rows.Add("sallyport_frames_total", Label("direction", "from_guest"), stats.frames_in);
   rows.Add("sallyport_frames_total", Label("direction", "to_guest"), stats.frames_out);
   rows.Add("sallyport_flow_bytes_total", Label("direction", "from_guest"), stats.bytes_from_guest);
   rows.Add("sallyport_flow_bytes_total", Label("direction", "to_guest"), stats.bytes_to_guest);
   rows.Add("sallyport_flows_begun_total", tcp, stats.tcp_decided);
   rows.Add("sallyport_flows_begun_total", udp, stats.udp_decided);
+  rows.Add("sallyport_flows_begun_total", icmp, stats.echo_decided);
   rows.Add("sallyport_flows_refused_total", tcp, stats.tcp_refused);
   rows.Add("sallyport_flows_refused_total", udp, stats.udp_refused);
+  rows.Add("sallyport_flows_refused_total", icmp, stats.echo_refused);
   rows.Add("sallyport_flows", tcp, stats.tcp_flows);
   rows.Add("sallyport_flows", udp, stats.udp_flows);
+  rows.Add("sallyport_flows", icmp, stats.echo_flows);
   rows.Add("sallyport_flow_buffered_bytes", "", stats.buffered_bytes);
   rows.Add("sallyport_link_up", "", stats.link_failed ? 0 : 1);
   for (size_t i = 0; i < netstack::kDropReasons; ++i) {
@@ -189,7 +198,7 @@ std::vector<LookCommands::Flow> LookCommands::FlowsBehind(uint64_t after) const 
          .direction = "out",
          .transport = view.info.transport,
          .name = note.name,
-         .destination = Endpoint{note.address.value_or(target.address), target.port}.ToString(),
+         .destination = WhereTo({note.address.value_or(target.address), target.port}, view),
          .rule = note.rule,
          .state = ToText(view.state),
          .up = view.stats.bytes_up,

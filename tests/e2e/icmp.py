@@ -6,17 +6,17 @@ import pathlib
 import subprocess
 import sys
 
-from harness import World, main, patience, test
+from harness import World, main, netns, patience, test
 from harness.sandbox import PLAIN, ROOT
 
-GROUPS = pathlib.Path("/proc/sys/net/ipv4/ping_group_range")
+GROUPS = "/proc/sys/net/ipv4/ping_group_range"
 
 POLICY = """
 allow.icmp { host = "ping.example.test" }
 allow.icmp { host = "local.example.test", to = "127.0.0.1" }
 allow.icmp { host = "six.example.test", name = "six" }
 allow.icmp { ip = { "11.0.0.80", "11.7.0.0/16", "2600:11::80" } }
-allow.icmp { host = "inside.example.test" }
+allow.icmp { host = { "inside.example.test", "own.example.test" } }
 allow.icmp { host = "few.example.test", rate = "2/h" }
 deny.icmp  { ip = "11.0.0.81", reason = "not that one" }
 allow.http { host = "whoami.example.test" }
@@ -78,12 +78,17 @@ while True:
 """
 
 
+def permit(groups):
+    """Sets whose processes may ping on the host."""
+    subprocess.run([*netns.in_host(), "sh", "-c", f"echo {groups} > {GROUPS}"], check=True)
+
+
 class Neighbourhood(World):
-    """With a network beside it, whose router has addresses, errors and a narrow link to show."""
+    """With a network behind it, whose router has addresses, errors and a narrow link to show."""
 
     def _build(self):
         super()._build()
-        GROUPS.write_text("0 2147483647")
+        permit("0 2147483647")
         router = subprocess.Popen(["unshare", "-n", "sh", "-c", "echo; exec sleep 3600"],
                                   stdout=subprocess.PIPE)
         self._router = router
@@ -100,6 +105,7 @@ addr add 11.0.1.2/30 dev far
 link set far up
 addr add 11.7.0.1/32 dev lo
 addr add 11.7.0.2/32 dev lo
+route add default via 11.0.1.1
 route add unreachable 11.7.1.0/24
 route add prohibit 11.7.2.0/24
 link add narrow type veth peer name beyond
@@ -107,6 +113,7 @@ link set beyond up
 link set narrow mtu 1000 up
 route add 11.7.3.0/24 dev narrow
 """)
+        pathlib.Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
         self._in_router("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward;"
                                     "echo 1 > /proc/sys/net/ipv4/icmp_echo_ignore_all;"
                                     "echo 0 > /proc/sys/net/ipv4/icmp_ratelimit;"
@@ -119,6 +126,7 @@ route add 11.7.3.0/24 dev narrow
         self.dns.zone["few.example.test"] = ["11.0.0.80"]
         self.dns.zone["six.example.test"] = ["2600:11::81"]
         self.dns.zone["inside.example.test"] = ["10.0.0.80", "127.0.0.1"]
+        self.dns.zone["own.example.test"] = [netns.HOST_V4]
 
     def _in_router(self, *command, **run):
         subprocess.run(["nsenter", f"--net=/proc/{self._router.pid}/ns/net", *command], check=True,
@@ -178,9 +186,11 @@ def _(world):
 
 @test("a name whose addresses are refused is not pinged")
 def _(world):
-    outcomes, got = world.ping("inside.example.test")
-    assert outcomes["inside.example.test"] == PROHIBITED, got
-    assert got.told(transport="icmp", reason="address_refused")["name"] == "inside.example.test"
+    outcomes, got = world.ping("inside.example.test", "own.example.test")
+    assert list(outcomes.values()) == [PROHIBITED, PROHIBITED], got
+    assert got.told(transport="icmp", name="inside.example.test")["reason"] == "address_refused", got
+    told = got.told(transport="icmp", name="own.example.test")
+    assert told["reason"] == "address_refused" and "of this host itself" in told["detail"], told
 
 
 @test("what the network answers is told: unreachable, prohibited, too big")
@@ -207,7 +217,7 @@ def _(world):
 
 @test("a host that gives the gate no ping sockets is said to, with what to change")
 def _(world):
-    GROUPS.write_text("1 0")
+    permit("1 0")
     try:
         for user in (ROOT, PLAIN):
             outcomes, got = world.ping("11.0.0.80", "ping.example.test", user=user)
@@ -218,7 +228,7 @@ def _(world):
             row = next(line for line in doctor.text.splitlines() if " ping: " in line)
             assert row.startswith("degraded") and "net.ipv4.ping_group_range" in doctor.text, doctor
     finally:
-        GROUPS.write_text("0 2147483647")
+        permit("0 2147483647")
     doctor = world.sandboxctl("doctor").expect(0)
     assert any(line.startswith("ok") and " ping: " in line for line in doctor.text.splitlines()), doctor
 

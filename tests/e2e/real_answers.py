@@ -4,7 +4,7 @@
 import json
 import subprocess
 
-from harness import World, main, patience, test
+from harness import World, main, netns, patience, test
 
 # whoami, other and third have one address in this world; api, git and static another one.
 POLICY = """
@@ -49,12 +49,12 @@ def dig(world, script, policy=POLICY):
 @test("dig shows the addresses that a name has, without those that are refused")
 def _(world):
     world.dns.zone["mixed.example.test"] = ["10.0.0.80", "11.0.0.81", "127.0.0.1", "169.254.169.254",
-                                            "198.18.0.9", "11.0.0.80"]
+                                            "198.18.0.9", netns.HOST_V4, "11.0.0.80"]
     assert dig(world, "dig +short whoami.example.test") == ["11.0.0.81"]
     assert dig(world, "dig +short api.example.test api.example.test AAAA") == ["11.0.0.80"]
     assert sorted(dig(world, "dig +short mixed.example.test")) == ["11.0.0.80", "11.0.0.81"]
     both = POLICY.replace('"real"', '"real", families = "both"')
-    world.dns.zone["mixed.example.test"] = ["11.0.0.81", "2600:11::81", "fd00::1", "::1"]
+    world.dns.zone["mixed.example.test"] = ["11.0.0.81", "2600:11::81", "fd00::1", "::1", netns.HOST_V6]
     assert dig(world, "dig +short mixed.example.test AAAA", both) == ["2600:11::81"]
 
 

@@ -108,6 +108,29 @@ TEST_CASE("the flow of a frame is seen in it, or in what an ICMP error quotes") 
     }
   }
   CHECK_FALSE(FlowOfFrame(EthernetFrame(0x0806, Bytes(28))));
+  for (const Ip ip : {Ip::kV4, Ip::kV6}) {
+    const uint8_t protocol = ip == Ip::kV4 ? kProtocolIcmp : kProtocolIcmp6;
+    Bytes ping = EchoRequest(Far(ip), "x", 1, 77);
+    const auto request = FlowOfFrame(IpFrame(Far(ip), protocol, ping));
+    REQUIRE(request);
+    CHECK(request->transport == Transport::kIcmp);
+    CHECK(request->source.port == 77);
+    CHECK(request->destination == Endpoint{Far(ip), 0});
+    const FlowInfo flow{.id = 1,
+                        .transport = Transport::kIcmp,
+                        .source = request->source,
+                        .destination = request->destination};
+    CHECK(Belongs(*request, flow));
+    ping[0] = ip == Ip::kV4 ? 0 : 129;
+    const auto reply = FlowOfFrame(IpFrame(Far(ip), protocol, ping));
+    REQUIRE(reply);
+    CHECK(reply->destination.port == 77);
+    CHECK(Belongs({Transport::kIcmp, request->destination, request->source}, flow));
+    ping[5] = 78;
+    ping[0] = ip == Ip::kV4 ? 8 : 128;
+    CHECK_FALSE(Belongs(*FlowOfFrame(IpFrame(Far(ip), protocol, ping)), flow));
+    CHECK_FALSE(FlowOfFrame(IpFrame(Far(ip), protocol, Bytes(ping.begin(), ping.begin() + 7))));
+  }
   const auto fragments = Fragments(Far(Ip::kV4), kProtocolUdp, Bytes(3000));
   CHECK(FlowOfFrame(fragments[0]));
   CHECK_FALSE(FlowOfFrame(fragments[1]));
