@@ -9,7 +9,7 @@ import os
 import select
 import time
 
-from harness import PLAIN, ROOT, World, main, test
+from harness import PLAIN, ROOT, World, main, netns, test
 from harness.hook import Hook
 from harness.sandbox import descendants, poll
 
@@ -138,6 +138,7 @@ def _(world):
 
 
 @test("a webhook on a private address is refused unless the policy says private")
+@netns.on_host
 def _(world):
     with Hook("127.0.0.1", None, lambda post: (200, ALLOW)) as hook:
         url = f"http://127.0.0.1:{hook.port}/"

@@ -6,7 +6,7 @@ import re
 import threading
 import time
 
-from harness import PLAIN, ROOT, World, main, test
+from harness import PLAIN, ROOT, World, main, netns, test
 from harness.hook import Hook
 from harness.sandbox import poll
 
@@ -112,6 +112,7 @@ def run(world, collector, user=ROOT, more=(), env=None, line=LINE):
 
 
 @test("a collector is told each line of the audit log, and what was counted, before the sandbox is over")
+@netns.on_host
 def _(world):
     for user in (ROOT, PLAIN):
         with Collector(world) as collector:
@@ -158,6 +159,7 @@ def _(world):
 
 
 @test("the environment's collector is taken only where --otlp env asks for it, with its headers")
+@netns.on_host
 def _(world):
     with Collector(world) as collector:
         env = {"API_TOKEN": VALUE, "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_EXPORTER_OTLP_HEADERS": "x-key=1"}
@@ -173,6 +175,7 @@ def _(world):
 
 
 @test("a busy collector is asked again when it says, and gets each record once")
+@netns.on_host
 def _(world):
     answers = iter([(429, b"", {"Retry-After": "1"}), (503, b"")])
     with Collector(world, lambda post: next(answers, (200, b"{}"))) as collector:
@@ -190,6 +193,7 @@ def _(world):
 
 
 @test("a collector that is not there, or refuses, costs nothing but telemetry, told once")
+@netns.on_host
 def _(world):
     with Collector(world, lambda post: (400, b"no")) as refusing:
         for url, words in (("http://127.0.0.1:9", "refused"), (refusing.url, "status 400")):
@@ -201,6 +205,7 @@ def _(world):
 
 
 @test("a collector that takes for ever holds up the end for its bound only")
+@netns.on_host
 def _(world):
     free = threading.Event()
 
@@ -217,6 +222,7 @@ def _(world):
 
 
 @test("what a collector says that it refused is counted as dropped")
+@netns.on_host
 def _(world):
     with Collector(world, lambda post: (200, b'{"partialSuccess":{"rejectedLogRecords":"1"}}')) as collector:
         result = run(world, collector)

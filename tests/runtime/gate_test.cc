@@ -557,7 +557,7 @@ TEST_CASE("at an address of several names HTTP is accepted, to see which is mean
   const IpAddress address = fixture.AddressOf("api.example");
   CHECK(fixture.AddressOf("web.example") == address);
   CHECK(fixture.AddressOf("db.example") == address);
-  for (const uint16_t port : {80, 443}) {
+  for (const uint16_t port : std::initializer_list<uint16_t>{80, 443}) {
     CHECK(std::holds_alternative<AcceptFlow>(
         fixture.Decide(fixture.Flow(Transport::kTcp, address, port))));
   }
