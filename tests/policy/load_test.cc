@@ -16,8 +16,8 @@ sandbox { imagee = "x" }
 secret "A"
 allow.tcp { host = "b.example", port = 70000 })");
   CHECK(Contains(said,
-                 "policy.lua:1: error: there is no allow.htpp; it is one of http, tcp, udp, dns; "
-                 "did you mean 'http'?"));
+                 "policy.lua:1: error: there is no allow.htpp; it is one of http, tcp, udp, icmp, "
+                 "dns; did you mean 'http'?"));
   CHECK(Contains(said, "policy.lua:2: error: undeclared name 'alow'; did you mean 'allow'?"));
   CHECK(Contains(said,
                  "policy.lua:3: error: unknown field 'imagee' of sandbox; did you mean 'image'?"));

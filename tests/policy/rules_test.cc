@@ -59,8 +59,8 @@ TEST_CASE("icmp rules decide pings, and nothing else") {
   CHECK(policy.Flow(named("a.zone.example")).filter.AdmitsForName(*IpAddress::Parse("10.1.2.3")));
   CHECK(Contains(policy.Flow(named("bad.zone.example")).refusal.detail,
                  "ICMP to bad.zone.example is denied by the rule policy.lua:1: not that one"));
-  CHECK(policy.Action(Policy::Direct("192.0.2.7:0", Transport::kIcmp)) == "raw");
-  CHECK(policy.Action(Policy::Direct("192.0.3.7:0", Transport::kIcmp)) == "deny");
+  CHECK(policy.Action(Policy::Direct("192.0.2.7:1", Transport::kIcmp)) == "raw");
+  CHECK(policy.Action(Policy::Direct("192.0.3.7:1", Transport::kIcmp)) == "deny");
   CHECK(policy.Flow(named("local.example")).to->host == Host(*IpAddress::Parse("127.0.0.1")));
   CHECK(policy.Action(named("a.tcp.example")) == "deny");
   CHECK(policy.Flow(named("a.tcp.example")).refusal.how_to_allow ==
