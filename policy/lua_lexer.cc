@@ -239,7 +239,7 @@ class Lexer {
     return value <= 255;
   }
 
-  /// "{XXX}", up to 2^31.
+  /// "{1F600}": hexadecimal digits, up to 2^31.
   bool ReadUnicode() {
     if (Peek() != '{') return false;
     ++at_;
