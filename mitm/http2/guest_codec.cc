@@ -315,8 +315,8 @@ void GuestCodec::OnSent(const nghttp2_frame& frame) {
 }
 
 /// RFC 9113, 8.1, allows a reset now. A client that is sending when it gets the answer and the
-/// reset together may drop the answer (curl 7.88 does, and with it git): so it is read on, as far
-/// as the windows allow that it already has.
+/// reset together may drop the answer (curl 7.88 does, and with it git): so it is read on until it
+/// has used up a window that it was given after the answer, and so must have read that.
 void GuestCodec::Linger(GuestStream& stream) {
   stream.lingers_ = true;
   listener_.OnLingering(stream);
@@ -326,7 +326,8 @@ void GuestCodec::Linger(GuestStream& stream) {
 void GuestCodec::Discard(GuestStream& stream, size_t bytes) {
   nghttp2_session_consume_connection(session_, bytes);
   if (nghttp2_session_get_stream_local_window_size(session_, stream.id_) > 0) return;
-  Reset(stream, NGHTTP2_NO_ERROR);  // It could not go on.
+  if (std::exchange(stream.window_reopened_, true)) return Reset(stream, NGHTTP2_NO_ERROR);
+  nghttp2_submit_window_update(session_, NGHTTP2_FLAG_NONE, stream.id_, kStreamWindow);
 }
 
 int64_t GuestCodec::Provide(GuestStream& stream, uint8_t* to, size_t max, uint32_t* flags) {

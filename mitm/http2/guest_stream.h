@@ -85,6 +85,7 @@ class GuestStream final : public GuestSide {
   bool complete_ = false;
   Headers trailers_;
   bool lingers_ = false;  // The answer is sent, and the request is not complete.
+  bool window_reopened_ = false;  // Since it lingers.
 
   // In the codec's lists.
   bool ready_ = false;

@@ -421,16 +421,32 @@ TEST_CASE("an answer that comes before its request is complete is not followed b
   SECTION("nor later, when the request ends") {
     CHECK(Converse({Preface(), head, Data(1, "x"), Data(1, "y", kEndStream)}) == answered);
   }
-  SECTION("but by one when the client has used up its window") {
-    const std::string blocks =
-        Repeated(Data(1, std::string(16384, 'x')), kStreamWindow / 16384 - 1);
+  SECTION("but by one when the client has used up a window that it got after the answer") {
+    const std::string blocks = Repeated(Data(1, std::string(16384, 'x')), kStreamWindow / 16384);
+    const auto opened = [](const Conversation& conversation) {
+      return conversation.sent.find(OpenWindow(1, kStreamWindow));
+    };
+    const auto feed_nearly = [&blocks](Conversation& conversation) {
+      conversation.Feed(std::string_view(blocks).substr(0, blocks.size() - 9 - 16384));
+      conversation.Feed(Data(1, std::string(16383, 'x')));
+    };
     Conversation conversation;
     conversation.Feed(Preface() + Frame(kSettingsFrame, kAck, 0, "") + head);
-    conversation.Feed(blocks + Data(1, std::string(16383, 'x')));
+    feed_nearly(conversation);
+    CHECK(opened(conversation) == std::string::npos);
+    conversation.Feed(Data(1, "x"));
+    CHECK(opened(conversation) != std::string::npos);
+    feed_nearly(conversation);
     CHECK(conversation.Text() == answered);
-    CHECK(conversation.sent.find(OpenWindow(1, 0).substr(0, 9)) == std::string::npos);
     conversation.Feed(Data(1, "x"));
     CHECK(conversation.Text() == answered + "reset 1 NO_ERROR\n");
+  }
+  SECTION("even when its window was used up before the answer") {
+    Conversation conversation;
+    conversation.Feed(Preface() + Frame(kSettingsFrame, kAck, 0, "") + head +
+                      Repeated(Data(1, std::string(16384, 'x')), kStreamWindow / 16384));
+    CHECK(conversation.Text() == answered);
+    CHECK(conversation.sent.find(OpenWindow(1, kStreamWindow)) != std::string::npos);
   }
   SECTION("and what it goes on sending uses up no other stream's window") {
     Conversation conversation;
