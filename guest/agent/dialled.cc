@@ -1,10 +1,18 @@
 #include "guest/agent/dialled.h"
 
 #include <netinet/in.h>
+#include <sys/socket.h>
 
+#include <cerrno>
 #include <cstring>
 
 namespace sallyport::guest {
+namespace {
+
+struct SocketAddress {
+  sockaddr_storage storage{};
+  socklen_t size = 0;
+};
 
 SocketAddress ToSocketAddress(std::string_view address, uint16_t port) {
   SocketAddress result;
@@ -24,6 +32,17 @@ SocketAddress ToSocketAddress(std::string_view address, uint16_t port) {
     result.size = sizeof v6;
   }
   return result;
+}
+
+}  // namespace
+
+UniqueFd BeginConnecting(std::string_view address, uint16_t port, int type) {
+  const SocketAddress target = ToSocketAddress(address, port);
+  UniqueFd connecting(socket(target.storage.ss_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!connecting.valid()) return {};
+  const auto* where = reinterpret_cast<const sockaddr*>(&target.storage);
+  if (connect(connecting.get(), where, target.size) != 0 && errno != EINPROGRESS) return {};
+  return connecting;
 }
 
 }  // namespace sallyport::guest

@@ -1,10 +1,10 @@
 #pragma once
 
-#include <sys/socket.h>
-
+#include <cstdint>
 #include <string_view>
 
 #include "base/result.h"
+#include "base/unique_fd.h"
 #include "guest/protocol/frame.h"
 
 namespace sallyport::guest {
@@ -21,11 +21,8 @@ class Dialled {
   virtual bool finished() const = 0;
 };
 
-struct SocketAddress {
-  sockaddr_storage storage{};
-  socklen_t size = 0;
-};
-/// ADDRESS as Dial has it, with PORT.
-SocketAddress ToSocketAddress(std::string_view address, uint16_t port);
+/// A socket of TYPE (SOCK_STREAM, SOCK_DGRAM) that connects, without waiting, to PORT of ADDRESS
+/// (as Dial has it). Not valid when that has failed already.
+UniqueFd BeginConnecting(std::string_view address, uint16_t port, int type);
 
 }  // namespace sallyport::guest

@@ -37,13 +37,9 @@ void DialledDatagrams::TryNext() {
 }
 
 bool DialledDatagrams::Try(const std::string& address) {
-  const SocketAddress target = ToSocketAddress(address, dial_.port);
   watch_ = {};
-  socket_ =
-      UniqueFd(socket(target.storage.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  socket_ = BeginConnecting(address, dial_.port, SOCK_DGRAM);
   if (!socket_.valid()) return false;
-  const auto* where = reinterpret_cast<const sockaddr*>(&target.storage);
-  if (connect(socket_.get(), where, target.size) != 0) return false;
   auto watch = loop_.Watch(socket_.get(), EPOLLIN, [this](uint32_t) { OnReady(); });
   if (!watch) return false;
   watch_ = *std::move(watch);

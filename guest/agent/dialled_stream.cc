@@ -1,10 +1,8 @@
 #include "guest/agent/dialled_stream.h"
 
-#include <netinet/in.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -18,12 +16,13 @@ constexpr auto kDialDeadline = std::chrono::seconds(10);
 /// Whether SOCKET got itself for a peer: connecting to a port of the ephemeral range at which
 /// nobody listens does that when the kernel picks the same port for our end.
 bool IsConnectedToItself(int socket) {
-  SocketAddress own;
-  SocketAddress peer;
-  own.size = peer.size = sizeof own.storage;
-  return getsockname(socket, reinterpret_cast<sockaddr*>(&own.storage), &own.size) == 0 &&
-         getpeername(socket, reinterpret_cast<sockaddr*>(&peer.storage), &peer.size) == 0 &&
-         own.size == peer.size && std::memcmp(&own.storage, &peer.storage, own.size) == 0;
+  sockaddr_storage own{};
+  sockaddr_storage peer{};
+  socklen_t own_size = sizeof own;
+  socklen_t peer_size = sizeof peer;
+  return getsockname(socket, reinterpret_cast<sockaddr*>(&own), &own_size) == 0 &&
+         getpeername(socket, reinterpret_cast<sockaddr*>(&peer), &peer_size) == 0 &&
+         own_size == peer_size && std::memcmp(&own, &peer, own_size) == 0;
 }
 
 bool HasFailed(int socket) {
@@ -56,13 +55,9 @@ void DialledStream::TryNext() {
 
 /// False when ADDRESS has failed already.
 bool DialledStream::Try(std::string_view address) {
-  const SocketAddress target = ToSocketAddress(address, dial_.port);
   watch_ = {};
-  connecting_ =
-      UniqueFd(socket(target.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  connecting_ = BeginConnecting(address, dial_.port, SOCK_STREAM);
   if (!connecting_.valid()) return false;
-  const auto* where = reinterpret_cast<const sockaddr*>(&target.storage);
-  if (connect(connecting_.get(), where, target.size) != 0 && errno != EINPROGRESS) return false;
   auto watch = loop_.Watch(connecting_.get(), EPOLLOUT, [this](uint32_t) { OnConnecting(); });
   if (!watch) return false;
   watch_ = *std::move(watch);
