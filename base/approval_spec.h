@@ -9,15 +9,16 @@
 
 namespace sallyport {
 
+struct ApprovalWebhook {
+  HttpUrl url;
+  std::optional<PlainSource> key;  ///< EnvSource or FileSource; what questions are signed with.
+  bool private_network = false;    ///< The server may have a private address, or be this host.
+  bool operator==(const ApprovalWebhook&) const = default;
+};
+
 /// Who is asked besides the user at `sandboxctl approvals` (`sandbox { approvals = { … } }`).
 struct ApprovalSpec {
-  struct Webhook {
-    HttpUrl url;
-    std::optional<PlainSource> key;  ///< EnvSource or FileSource; what questions are signed with.
-    bool private_network = false;    ///< The server may have a private address, or be this host.
-    bool operator==(const Webhook&) const = default;
-  };
-  std::optional<Webhook> webhook;
+  std::optional<ApprovalWebhook> webhook;
   std::optional<CommandSource> command;          ///< Its lifetime means nothing.
   std::chrono::milliseconds timeout = kTimeout;  ///< How long each may take to answer.
 

@@ -32,7 +32,7 @@ void ReadWebhook(TableReader& reader, ApprovalSpec& approvals) {
     }
     return;
   }
-  ApprovalSpec::Webhook webhook;
+  ApprovalWebhook webhook;
   webhook.private_network = reader.Bool("private").value_or(false);
   auto url = ReadServerUrl(reader, "webhook", *text, webhook.private_network);
   webhook.key = ReadKey(reader);

@@ -18,7 +18,7 @@ namespace sallyport::runtime {
 class Webhook {
  public:
   /// All outlive it, and it every Pending.
-  Webhook(Loop& loop, HttpClient& http, const Sources& sources, ApprovalSpec::Webhook spec,
+  Webhook(Loop& loop, HttpClient& http, const Sources& sources, ApprovalWebhook spec,
           std::chrono::milliseconds timeout)
       : loop_(loop), http_(http), sources_(sources), spec_(std::move(spec)), timeout_(timeout) {}
 
@@ -29,7 +29,7 @@ class Webhook {
   Loop& loop_;
   HttpClient& http_;
   const Sources& sources_;
-  const ApprovalSpec::Webhook spec_;
+  const ApprovalWebhook spec_;
   const std::chrono::milliseconds timeout_;
 };
 

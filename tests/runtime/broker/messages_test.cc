@@ -49,10 +49,12 @@ BrokerLaunch Full() {
   launch.proxy->no_proxy = {"*.corp.example"};
   launch.proxy->declared_at = "policy.lua:1";
   launch.approvals.emplace();
-  launch.approvals->webhook = ApprovalSpec::Webhook{.url = *HttpUrl::Parse("https://hook.example.com/a?b=c"),
-                                                    .key = EnvSource{"KEY"},
-                                                    .private_network = true};
-  launch.approvals->command = CommandSource{{"approve", ""}, "/home/me", std::chrono::milliseconds(0)};
+  launch.approvals->webhook =
+      ApprovalWebhook{.url = *HttpUrl::Parse("https://hook.example.com/a?b=c"),
+                      .key = EnvSource{"KEY"},
+                      .private_network = true};
+  launch.approvals->command =
+      CommandSource{{"approve", ""}, "/home/me", std::chrono::milliseconds(0)};
   launch.approvals->timeout = std::chrono::seconds(90);
   launch.telemetry = TelemetrySpec{.url = *HttpUrl::Parse("http://127.0.0.1:4318"),
                                    .headers = FileSource{"/headers"},
@@ -190,7 +192,9 @@ TEST_CASE("a key that takes time, and a time out of bounds, are no outlets") {
              launch.approvals->webhook->key = CommandSource{{"pass"}, "/", {}};
            },
            [](BrokerLaunch& launch) { launch.approvals->timeout = std::chrono::hours(1); },
-           [](BrokerLaunch& launch) { launch.telemetry->headers = CommandSource{{"pass"}, "/", {}}; }}) {
+           [](BrokerLaunch& launch) {
+             launch.telemetry->headers = CommandSource{{"pass"}, "/", {}};
+           }}) {
     BrokerLaunch launch = Full();
     REQUIRE(BrokerLaunch::Decode(launch.Encode()));
     change(launch);
@@ -248,8 +252,8 @@ TEST_CASE("requests cut at any two places are read the same") {
     for (size_t second = first; second <= bytes.size(); ++second) {
       BrokerRequestReader reader;
       std::vector<std::string> seen;
-      for (const auto& part : {bytes.substr(0, first), bytes.substr(first, second - first),
-                               bytes.substr(second)}) {
+      for (const auto& part :
+           {bytes.substr(0, first), bytes.substr(first, second - first), bytes.substr(second)}) {
         for (auto& one : ReadRequests(reader, part)) seen.push_back(std::move(one));
       }
       REQUIRE(seen == expected);
