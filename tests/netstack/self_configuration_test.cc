@@ -160,7 +160,7 @@ TEST_CASE("a DHCP message that breaks its format, or is another card's, is dropp
   CHECK_FALSE(dropped(good));
   for (size_t size = 0; size < 243; ++size)
     CHECK(dropped(Bytes(good.begin(), good.begin() + static_cast<ptrdiff_t>(size))));
-  for (const size_t at : {0, 1, 2, 24, 28, 33, 236, 239}) {
+  for (const size_t at : {0U, 1U, 2U, 24U, 28U, 33U, 236U, 239U}) {
     CAPTURE(at);
     Bytes wrong = good;
     wrong[at] ^= 0x40;

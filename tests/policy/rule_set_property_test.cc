@@ -210,7 +210,8 @@ TEST_CASE("a trie of prefixes finds those that contain an address, and only thos
     std::vector<Prefix> prefixes;
     const auto address = [&dice] {
       std::array<uint8_t, 16> bytes{};
-      for (const size_t at : {0, 1, 3, 8, 15}) bytes[at] = uint8_t(dice.Below(3) << dice.Below(7));
+      for (const size_t at : {0U, 1U, 3U, 8U, 15U})
+        bytes[at] = uint8_t(dice.Below(3) << dice.Below(7));
       return dice.Chance(50) ? IpAddress::V4(bytes[0], bytes[1], 0, bytes[3])
                              : IpAddress::V6(std::span<const uint8_t, 16>(bytes));
     };
