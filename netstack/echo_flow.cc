@@ -104,7 +104,7 @@ void EchoFlow::Decide() {
 void EchoFlow::OnVerdict(FlowVerdict verdict) {
   if (dead || state_ != State::kDeciding) return;
   if (auto* splice = std::get_if<SpliceFlow>(&verdict)) {
-    if (!StartSplice(std::move(splice->socket))) return Deny(DenyFlow::As::kUnreachable);
+    if (!StartSplice(std::move(splice->socket))) return FailSplice();
     meter_ = std::move(splice->meter);
     return DeliverQueued();
   }
@@ -131,6 +131,12 @@ Status EchoFlow::StartSplice(UniqueFd socket) {
   state_ = State::kSpliced;
   layer_.spliced().Enter(*this, deadline_);
   return {};
+}
+
+/// Whoever granted it keeps a note of it until it ends.
+void EchoFlow::FailSplice() {
+  layer_.shared().decider.OnFlowEnd(info(), stats());
+  Deny(DenyFlow::As::kUnreachable);
 }
 
 void EchoFlow::Deny(DenyFlow::As as) {
@@ -319,8 +325,9 @@ std::span<const uint8_t> EchoFlow::Quote(uint16_t sequence, std::span<uint8_t> s
 }
 
 void EchoFlow::OnDeadline() {
-  if (state_ == State::kDeciding) return Deny(DenyFlow::As::kTimedOut);
-  End();
+  if (state_ != State::kDeciding) return End();
+  decision_ = {};  // A grant that came now would be nobody's.
+  Deny(DenyFlow::As::kTimedOut);
 }
 
 void EchoFlow::End() {

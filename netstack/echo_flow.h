@@ -61,6 +61,7 @@ class EchoFlow {
 
   void OnVerdict(FlowVerdict verdict);
   Status StartSplice(UniqueFd socket);
+  void FailSplice();
   void Deny(DenyFlow::As as);
   void Queue(uint16_t sequence, std::span<const uint8_t> payload);
   void DeliverQueued();

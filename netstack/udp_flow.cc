@@ -61,7 +61,7 @@ void UdpFlow::Decide() {
 void UdpFlow::OnVerdict(FlowVerdict verdict) {
   if (dead || state_ != State::kDeciding) return;
   if (auto* splice = std::get_if<SpliceFlow>(&verdict)) {
-    if (!StartSplice(std::move(splice->socket))) return Deny(DenyFlow::As::kUnreachable);
+    if (!StartSplice(std::move(splice->socket))) return FailSplice();
     meter_ = std::move(splice->meter);
     return DeliverQueued();
   }
@@ -84,6 +84,12 @@ Status UdpFlow::StartSplice(UniqueFd socket) {
   state_ = State::kSpliced;
   layer_.spliced().Enter(*this, deadline_);
   return {};
+}
+
+/// Whoever granted it keeps a note of it until it ends.
+void UdpFlow::FailSplice() {
+  layer_.shared().decider.OnFlowEnd(info(), stats());
+  Deny(DenyFlow::As::kUnreachable);
 }
 
 void UdpFlow::StartServing(DatagramService& service) {
@@ -249,8 +255,9 @@ void UdpFlow::TellUnreachable(Unreachable reason, size_t payload_size) {
 }
 
 void UdpFlow::OnDeadline() {
-  if (state_ == State::kDeciding) return Deny(DenyFlow::As::kTimedOut);
-  End();
+  if (state_ != State::kDeciding) return End();
+  decision_ = {};  // A grant that came now would be nobody's.
+  Deny(DenyFlow::As::kTimedOut);
 }
 
 void UdpFlow::End() {

@@ -55,6 +55,7 @@ class UdpFlow {
 
   void OnVerdict(FlowVerdict verdict);
   Status StartSplice(UniqueFd socket);
+  void FailSplice();
   void StartServing(DatagramService& service);
   void Deny(DenyFlow::As as);
   void Queue(std::span<const uint8_t> payload);

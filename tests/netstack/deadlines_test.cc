@@ -65,6 +65,24 @@ TEST_CASE("a verdict that does not come within 130 seconds is a refusal") {
   CHECK_FALSE(test.net.seen.empty());
 }
 
+TEST_CASE("so is one on datagrams, and a verdict that would come later is called off") {
+  for (const uint8_t protocol : {kProtocolUdp, kProtocolIcmp}) {
+    CAPTURE(int{protocol});
+    Timed test;
+    const IpAddress far = Far(Ip::kV4);
+    test.net.link->Push(IpFrame(far, protocol,
+                                protocol == kProtocolUdp ? UdpMessage(far, 5000, 53, "x")
+                                                         : EchoRequest(far, "x", 1, 1)));
+    test.Pass(129s);
+    CHECK(test.net.decider.waiting(1));
+    test.Pass(2s);
+    CHECK(test.net.decider.cancelled == 1);
+    CHECK_FALSE(test.net.decider.waiting(1));
+    CHECK_FALSE(test.net.seen.empty());
+    CHECK(test.net.decider.ended.empty());
+  }
+}
+
 TEST_CASE("a guest that never ends its handshake is forgotten within half a minute") {
   Timed test;
   test.Accept();

@@ -282,6 +282,16 @@ TEST_CASE("a run of pings is cut by its id, and given up with its stack") {
   CHECK(net.decider.cancelled == 1);
 }
 
+TEST_CASE("a grant whose socket is none is refused, and told as ended") {
+  Fixture net;
+  net.decider.answer = [](const FlowInfo&) { return SpliceFlow{UniqueFd(), nullptr}; };
+  Ping(net, Ip::kV4, "x");
+  net.Settle();
+  REQUIRE(net.seen.size() == 1);
+  CHECK(net.seen[0].message[0] == 3);
+  CHECK(net.decider.ended.size() == 1);
+}
+
 TEST_CASE("a verdict that is not for pings denies") {
   Fixture net;
   net.decider.answer = [](const FlowInfo&) {
