@@ -39,6 +39,9 @@ namespace {
 // As many as a person could look at; the warden asks no more at once.
 constexpr size_t kMaxRunning = 16;
 constexpr size_t kMaxOutput = 4096;  // An answer has less than 100 bytes.
+// Of 4 KiB, taken in one turn: a command that prints without end must not keep others from theirs,
+// nor its own timer. What a pipe holds when a command ends is as much.
+constexpr int kPiecesATurn = 16;
 
 /// A file of memory that holds TEXT, to be read from its beginning.
 UniqueFd MemoryFile(std::string_view text) {
@@ -55,13 +58,14 @@ UniqueFd MemoryFile(std::string_view text) {
 /// end.
 bool TakeFrom(int fd, std::string& text, size_t most) {
   std::array<char, 4096> piece;
-  for (;;) {
+  for (int i = 0; i < kPiecesATurn; ++i) {
     const ssize_t count = read(fd, piece.data(), piece.size());
     if (count < 0) return errno == EAGAIN || errno == EINTR;
     if (count == 0) return false;
     const size_t room = most - std::min(most, text.size());
     text.append(piece.data(), std::min(static_cast<size_t>(count), room));
   }
+  return true;
 }
 
 /// A command under way; destroying it kills the command with all that it started.

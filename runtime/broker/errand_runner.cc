@@ -85,15 +85,19 @@ class Running {
       if (!Take(fds[1], complaint_, 4 * kMaxComplaint)) fds[1].fd = -1;
       if (output_.text.size() > kMaxOutput)
         return Fail(Code::kLimit, name_ + " printed more than 64 KiB");
-      if (fds[2].revents != 0) {  // It has ended: what it wrote before is there.
-        while (fds[0].fd >= 0 && Take(fds[0], output_.text, kMaxOutput + 1) && took_) {
-        }
-        while (fds[1].fd >= 0 && Take(fds[1], complaint_, 4 * kMaxComplaint) && took_) {
-        }
+      // It has ended: what it wrote before is there. What it left running may write on for ever.
+      if (fds[2].revents != 0) {
+        TakeRest(fds[0], output_.text, kMaxOutput + 1);
+        TakeRest(fds[1], complaint_, 4 * kMaxComplaint);
         if (output_.text.size() > kMaxOutput)
           return Fail(Code::kLimit, name_ + " printed more than 64 KiB");
         return {};
       }
+    }
+  }
+
+  void TakeRest(const pollfd& from, std::string& text, size_t most) {
+    while (text.size() < most && Take(from, text, most) && took_) {
     }
   }
 

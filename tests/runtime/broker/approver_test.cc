@@ -70,6 +70,12 @@ TEST_CASE("a command that does not answer in time is none") {
   CHECK_THAT(Work("sleep 300", 100ms).Ask("{}"), Contains("in time"));
 }
 
+TEST_CASE("a command that prints without end is none when its time is over") {
+  // Several write at once, so that there is always something to be read.
+  CHECK_THAT(Work("yes & yes & yes & exec yes", 100ms).Ask("{}"), Contains("in time"));
+  CHECK_THAT(Work("yes >&2 & yes >&2 & exec yes >&2", 100ms).Ask("{}"), Contains("in time"));
+}
+
 TEST_CASE("several questions are asked at once, up to a number") {
   const Folder folder;
   Work work("read id; touch " + folder.path.string() + "/$id; until test -e " +

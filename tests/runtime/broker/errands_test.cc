@@ -170,6 +170,10 @@ TEST_CASE("what a command leaves running holds nobody up, and is ended") {
   CHECK((!left.valid() || poll(&ended, 1, 60'000) == 1));
 }
 
+TEST_CASE("a value is taken from a command that leaves something running which complains for ever") {
+  CHECK(RunOnce(Shell("yes >&2 & yes >&2 & yes >&2 & echo value")) == "=value");
+}
+
 TEST_CASE("only what was declared is run, read or replaced") {
   const Folder folder;
   const std::string other = folder.Write("other", "untouched\n");
