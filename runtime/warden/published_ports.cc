@@ -157,10 +157,12 @@ void PublishedPorts::OnAccepted(const Port& port, UniqueFd socket, const Endpoin
 
 bool PublishedPorts::MayEnter(const PublishedPort& port, const Endpoint& client) {
   if (!services_.audit.healthy()) return false;
-  if (streams_ < kMaxStreams) return true;
+  const bool crowded = services_.agent.full();
+  if (streams_ < kMaxStreams && !crowded) return true;
   AuditRecord record = InboundRecord(port, client);
   record.reason = Reason::kLimit;
-  record.detail = std::to_string(kMaxStreams) + " connections to published ports are open";
+  record.detail = crowded ? "the sandbox's agent does not keep up"
+                          : std::to_string(kMaxStreams) + " connections to published ports are open";
   services_.audit.Write(record);
   return false;
 }
@@ -174,7 +176,8 @@ void PublishedPorts::Receive(Port& port) {
                                  reinterpret_cast<sockaddr*>(&name), &size);
     if (got < 0) return;
     const auto client = Endpoint::FromSockaddr(name);
-    if (!client || !services_.audit.healthy()) continue;
+    // Each new client costs frames, which must not pile up for an agent that does not read.
+    if (!client || !services_.audit.healthy() || services_.agent.full()) continue;
     ClientOf(port, *client)->OnClient({buffer.data(), static_cast<size_t>(got)});
   }
 }

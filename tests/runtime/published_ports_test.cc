@@ -230,6 +230,31 @@ TEST_CASE("nobody is let in while the audit log can't be written") {
   CHECK(f.frames.empty());
 }
 
+TEST_CASE("nobody is let in while the agent reads nothing, so that nothing piles up for it") {
+  Fixture f;
+  const Endpoint tcp = f.Publish(SOCK_STREAM);
+  const Endpoint udp = f.Publish(SOCK_DGRAM, 53);
+  REQUIRE(f.ports->Open());
+  f.agent->Pause();
+  const std::string much(guest::kMaxPayload, 'x');
+  while (!f.to_agent->full()) f.to_agent->Send(FrameType::kStdin, 1, much);
+  f.Settle();
+  while (!f.to_agent->full()) f.to_agent->Send(FrameType::kStdin, 1, much);  // In the socket's place.
+  CHECK(f.IsReset(ConnectTo(SOCK_STREAM, tcp)));
+  const UniqueFd client = ConnectTo(SOCK_DGRAM, udp);
+  REQUIRE(send(client.get(), "x", 1, 0) == 1);
+  f.Settle();
+  CHECK(f.ports->List()[0].open == 0);
+  CHECK(f.ports->List()[1].open == 0);
+  REQUIRE(f.audit.records.size() == 1);
+  CHECK(f.audit.records[0].reason == Reason::kLimit);
+
+  f.agent->Resume();
+  f.Until([&] { return !f.to_agent->full(); });
+  REQUIRE(send(client.get(), "y", 1, 0) == 1);
+  f.Until([&] { return f.ports->List()[1].open == 1; });
+}
+
 TEST_CASE("clients of a UDP port are told apart, and answered by it") {
   Fixture f;
   const Endpoint where = f.Publish(SOCK_DGRAM, 53);
