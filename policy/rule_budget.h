@@ -12,6 +12,7 @@ namespace sallyport::policy {
 struct Rate {
   uint32_t count = 0;
   std::chrono::milliseconds per{0};
+  bool operator==(const Rate&) const = default;
 };
 
 /// How much of something a rule grants: `rate`, `connections`, `bytes`, `lifetime`. A use is a
@@ -23,6 +24,7 @@ struct RuleBudget {
   std::optional<uint64_t> bytes_up;                   ///< From the guest, in all.
   std::optional<uint64_t> bytes_down;                 ///< To the guest, in all.
   std::optional<std::chrono::milliseconds> lifetime;  ///< Of one use.
+  bool operator==(const RuleBudget&) const = default;
 };
 
 using RuleBudgetPtr = std::shared_ptr<const RuleBudget>;

@@ -60,9 +60,14 @@ bool FromOutside(const SecretSpec& spec) {
 
 bool SameMounts(const policy::SandboxOptions& a, const policy::SandboxOptions& b) {
   const auto same = [](const auto& x, const auto& y) {
-    return x.source == y.source && x.target == y.target && x.writable == y.writable;
+    return x.source == y.source && x.target == y.target && x.writable == y.writable &&
+           x.is_template == y.is_template;
   };
   return std::equal(a.mounts.begin(), a.mounts.end(), b.mounts.begin(), b.mounts.end(), same);
+}
+
+bool SameBudget(const policy::RuleBudgetPtr& a, const policy::RuleBudgetPtr& b) {
+  return a && b ? *a == *b : a == b;
 }
 
 bool SameProxy(const std::optional<ProxySpec>& a, const std::optional<ProxySpec>& b) {
@@ -125,6 +130,7 @@ std::vector<std::string> UnchangeableParts(const Engine& running, const Engine& 
   compare(was.env == is.env, "sandbox { env }");
   compare(SameMounts(was, is), "sandbox { mounts }");
   compare(was.approvals == is.approvals, "sandbox { approvals }");
+  compare(SameBudget(was.budget, is.budget), "what all together may spend (sandbox { rate, … })");
   compare(running.dns().resolvers == next.dns().resolvers, "dns { resolvers }");
   compare(SameUpstream(running.upstream(), next.upstream()), "upstream");
   return warnings;

@@ -169,8 +169,9 @@ def _(world):
 def _(world):
     shared = world.folder_for(ROOT)
     with guest(world, options=["-v", f"{shared}:/shared"]) as one:
-        told = one.reload(POLICY + 'sandbox { hostname = "other" }\ndns { resolvers = { "11.0.0.99" } }\n')
+        told = one.reload(POLICY + 'sandbox { hostname = "other", rate = "99/s" }\ndns { resolvers = { "11.0.0.99" } }\n')
         assert told.code == 0 and "hostname } can't change" in told.errors and "resolvers } can't change" in told.errors, told
+        assert "rate, … }) can't change" in told.errors, told
         (shared / "policy.lua").write_text('allow.http { host = any }\n')
         refused = one.reload(file=shared / "policy.lua")
         assert refused.code == 1 and "which is mounted in the sandbox" in refused.errors, refused
