@@ -409,13 +409,13 @@ Status Warden::MakeGate() {
                           .place = line.place,
                           .flow = line.flow});
   });
-  if (launch_.learn) RecordLearning();
   FlushAuditLater();
   auto client_keys = std::exchange(client_keys_, {});  // Not kept any longer than this.
   const auto proxy_values = std::exchange(proxy_values_, {});
   approvals_.emplace(*loop_);
   waits_.emplace(*loop_, *approvals_);
   MakeOutlets();
+  if (launch_.learn) RecordLearning();  // To a collector, too.
   if (!launch_.network) return {};
 
   if (auto made = MakeParentProxy(proxy_values); !made) return made;
@@ -634,6 +634,7 @@ Status Warden::Run() {
 }
 
 void Warden::OnOwnerFrame(Frame frame) {
+  if (ended_) return;
   switch (frame.type) {
     case FrameType::kExec:
       return OnExec(frame);
@@ -671,6 +672,7 @@ void Warden::OnExec(const Frame& frame) {
 }
 
 void Warden::OnAgentFrame(Frame frame) {
+  if (ended_) return;  // What followed its last word in the same read.
   if (frame.type == FrameType::kHello) return;
   if (frame.type == FrameType::kError && frame.stream == 0) {
     const auto error = guest::ErrorMessage::Decode(frame.payload);
