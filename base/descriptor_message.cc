@@ -56,6 +56,9 @@ Status SendMessage(int socket, std::string_view bytes, std::span<const int> fds)
   do {
     sent = sendmsg(socket, &header.message, MSG_NOSIGNAL);
   } while (sent < 0 && errno == EINTR);
+  if (sent < 0 && (errno == EPIPE || errno == ECONNRESET)) {
+    return Fail(Code::kNotFound, "sending: the other side is gone");
+  }
   if (sent < 0) return tl::unexpected(Error::FromErrno("sending"));
   if (static_cast<size_t>(sent) != bytes.size()) return Fail(Code::kSystem, "sending: cut off");
   return {};

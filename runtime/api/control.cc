@@ -79,9 +79,15 @@ Result<UniqueFd> ConnectToControl(uid_t owner, std::string_view id) {
   if (!address) return Fail(Code::kNotFound, missing);
   UniqueFd connection(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   if (!connection.valid()) return tl::unexpected(Error::FromErrno("control socket"));
+  // Whoever has the name need not take connections: then we would wait for ever.
+  const timeval limit{.tv_sec = kReplyTimeout.count(), .tv_usec = 0};
+  setsockopt(connection.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
   if (connect(connection.get(), reinterpret_cast<const sockaddr*>(&address->name), address->size) !=
       0) {
     if (errno == ECONNREFUSED) return Fail(Code::kNotFound, missing);
+    if (errno == EAGAIN) {
+      return Fail(Code::kTimeout, "sandbox " + std::string(id) + " takes no connections");
+    }
     return tl::unexpected(Error::FromErrno("control socket"));
   }
   // Anybody may listen under any abstract name.

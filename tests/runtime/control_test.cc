@@ -1,4 +1,5 @@
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <array>
@@ -72,6 +73,24 @@ struct Served {
   std::unique_ptr<ControlServer> server;
   int requests = 0;
 };
+
+TEST_CASE("whoever takes no connections is not waited for without end") {
+  Served served;
+  timeval limit{};
+  socklen_t size = sizeof limit;
+  const UniqueFd socket = served.Connect();
+  REQUIRE(getsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, &size) == 0);
+  CHECK(limit.tv_sec > 0);
+}
+
+TEST_CASE("who asks a sandbox that ends meanwhile is told that it is gone") {
+  Served served;
+  const UniqueFd socket = served.Connect();
+  served.server.reset();
+  const auto sent = SendControl(socket.get(), ControlRequest{"verb", {}}.Encode(), UniqueFd());
+  REQUIRE_FALSE(sent);
+  CHECK(sent.error().code() == Code::kNotFound);
+}
 
 TEST_CASE("a request is answered, with what came attached to it") {
   Served served;
