@@ -1,8 +1,6 @@
 #include "runtime/api/approvals.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -11,6 +9,7 @@
 
 #include "runtime/api/control.h"
 #include "runtime/api/files.h"
+#include "runtime/api/replaced_file.h"
 
 namespace sallyport {
 namespace {
@@ -108,19 +107,6 @@ size_t LineIn(const std::string& file, std::string_view asked_by) {
   return parsed.ptr == digits.data() + digits.size() ? line : 0;
 }
 
-Status Replace(const std::string& file, std::string_view text, mode_t mode) {
-  const std::string fresh = file + ".new";
-  UniqueFd out(open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
-  if (!out.valid()) return tl::unexpected(Error::FromErrno(fresh));
-  const bool whole = write(out.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
-  if (!whole || fsync(out.get()) != 0 || rename(fresh.c_str(), file.c_str()) != 0) {
-    const Error error = Error::FromErrno(file);
-    unlink(fresh.c_str());
-    return tl::unexpected(error);
-  }
-  return {};
-}
-
 }  // namespace
 
 std::string ApprovalQuestion::Describe() const {
@@ -184,20 +170,24 @@ Result<std::string> RuleFor(const ApprovalQuestion& question) {
 Result<size_t> AddRule(const std::string& file, const std::string& rule,
                        std::string_view asked_by) {
   std::string text;
-  mode_t mode = 0644;
+  std::string path = file;
   struct stat info {};
   if (stat(file.c_str(), &info) == 0) {
-    mode = info.st_mode & 0777;
     auto read = ReadFile(file, kMaxPolicy);
     if (!read) return tl::unexpected(std::move(read).error());
     text = *std::move(read);
+    auto resolved = ResolvePath(file);  // A link stays one.
+    if (!resolved) return tl::unexpected(std::move(resolved).error());
+    path = *std::move(resolved);
   }
   if (!text.empty() && text.back() != '\n') text += '\n';
   const size_t line = LineIn(file, asked_by);
   const size_t at = line == 0 ? text.size() : OffsetOf(text, line);
   text.insert(at, rule + "\n");
-  if (auto replaced = Replace(file, text, mode); !replaced) {
-    return tl::unexpected(std::move(replaced).error());
+  const auto target = ReplacedFile::Open(path);
+  if (!target) return tl::unexpected(target.error());
+  if (auto written = target->Write(text); !written) {
+    return tl::unexpected(std::move(written).error());
   }
   return static_cast<size_t>(
       std::count(text.begin(), text.begin() + static_cast<ptrdiff_t>(at), '\n') + 1);

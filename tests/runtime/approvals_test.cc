@@ -319,6 +319,13 @@ TEST_CASE("a rule is written before the one that asks, or at the end of another 
   std::filesystem::permissions(file, std::filesystem::perms::owner_read);
   CHECK(*AddRule(file, "more", "policy.lua:99") == 6);
   CHECK(std::filesystem::status(file).permissions() == std::filesystem::perms::owner_read);
+  // A link stays one, and what a killed command left beside the file is in nobody's way.
+  const std::string link = folder / "link.lua";
+  std::filesystem::create_symlink("policy.lua", link);
+  std::ofstream(file + ".new") << "left";
+  CHECK(AddRule(link, "by link", "policy.lua:99"));
+  CHECK(std::filesystem::is_symlink(link));
+  CHECK(text().ends_with("by link\n"));
   std::filesystem::remove_all(folder);
 }
 
