@@ -22,9 +22,9 @@ class GuestStream final : public GuestSide {
   bool begun() const { return begun_; }
   Request& request() { return fields_.request(); }
   /// Set when the head is no request.
+  const std::optional<ProtocolError>& head_error() const { return head_error_; }
   /// All of the answer is sent, and what still comes of the request is thrown away.
   bool lingers() const { return lingers_; }
-  const std::optional<ProtocolError>& head_error() const { return head_error_; }
 
   MessageEvent ReadBody(size_t max) override;
   const Headers& trailers() const override { return request_trailers_; }
