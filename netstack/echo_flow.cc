@@ -332,6 +332,7 @@ void EchoFlow::OnDeadline() {
 
 void EchoFlow::End() {
   if (std::exchange(dead, true)) return;
+  decision_ = {};  // Now, or a grant that is on its way in this turn would be nobody's.
   deadline_.Leave();
   layer_.OnDead(*this);
 }

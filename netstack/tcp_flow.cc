@@ -90,7 +90,11 @@ void TcpFlow::OnVerdict(FlowVerdict verdict) {
   deadline_.Leave();
   if (auto* splice = std::get_if<SpliceFlow>(&verdict)) {
     auto made = TcpSplice::Create(layer_.shared().loop, *this, std::move(splice->socket));
-    if (!made) return Refuse(DenyFlow::As::kUnreachable);
+    if (!made) {
+      // Whoever granted it keeps a note of it until it ends.
+      layer_.shared().decider.OnFlowEnd(info(), stats());
+      return Refuse(DenyFlow::As::kUnreachable);
+    }
     splice_ = std::move(*made);
     meter_ = std::move(splice->meter);
     return Open();

@@ -229,6 +229,7 @@ void TcpFlow::CheckDone() {
 void TcpFlow::Die() {
   if (dead) return;
   if (deciding()) layer_.OnDecided();
+  decision_ = {};  // Now, or a grant that is on its way in this turn would be nobody's.
   deadline_.Leave();
   layer_.OnDead(*this);
 }

@@ -262,6 +262,7 @@ void UdpFlow::OnDeadline() {
 
 void UdpFlow::End() {
   if (std::exchange(dead, true)) return;
+  decision_ = {};  // Now, or a grant that is on its way in this turn would be nobody's.
   if (alive_) alive_->flow = nullptr;
   deadline_.Leave();
   layer_.OnDead(*this);

@@ -86,6 +86,31 @@ TEST_CASE("a reset from the guest while the verdict is awaited cancels the decis
   CHECK(net.decider.asked[0].id != net.decider.asked[1].id);
 }
 
+TEST_CASE("a reset in the turn of its SYN calls off a verdict that is on its way") {
+  Fixture net;
+  net.decider.answer = [](const FlowInfo&) {
+    return AcceptFlow{[](std::unique_ptr<Stream>) { FAIL("a stream of a flow that is over"); }};
+  };
+  auto guest = net.NewGuest(Ip::kV4);
+  guest->Syn();
+  guest->Rst();
+  net.Settle();
+  CHECK(net.decider.asked.size() == 1);
+  CHECK(net.decider.cancelled == 1);
+  CHECK(net.decider.ended.empty());
+}
+
+TEST_CASE("a connection that is granted a socket that is none is refused, and told as ended") {
+  Fixture net;
+  net.decider.answer = [](const FlowInfo&) { return SpliceFlow{UniqueFd(), nullptr}; };
+  auto guest = net.NewGuest(Ip::kV4);
+  guest->Syn();
+  net.Settle();
+  CHECK_FALSE(net.seen.empty());
+  CHECK(net.decider.ended.size() == 1);
+  CHECK(net.stack->stats().tcp_flows == 0);
+}
+
 TEST_CASE("a reset and a new SYN in one turn are two flows") {
   Fixture net;
   auto guest = net.NewGuest(Ip::kV4);
