@@ -203,6 +203,7 @@ std::string AuditLine::ToText() const {
   text += transport;
   Append(text, " ", method);
   Append(text, " ", Target(*this));
+  if (transport == "control") Append(text, ": ", detail);
   Append(text, " -> ", Number(static_cast<uint64_t>(status)));
   if (reason != "allowed") Append(text, "  ", reason);
   Append(text, "  by ", rule);

@@ -126,6 +126,9 @@ def _(world):
         told = one.reload('allow.http { host = "whoami.example.test" }\nallow.htpp { host = "x.example" }\n')
         assert told.code == 1 and "policy.lua:2: error:" in told.errors and "nothing was changed" in told.errors, told
         assert one.say("get", "whoami.example.test", "API_TOKEN") == "200"
+        one.file.unlink()
+        gone = one.reload()
+        assert gone.code == 1 and f"policy reload {one.id} policy.lua" in gone.errors, gone
         missing = one.reload(file=one.file.with_name("none.lua"))
         assert missing.code == 1 and "none.lua" in missing.errors, missing
         new = 'allow.http { host = "other.example.test" }\nsecret "NEW" { from = env "NEW", hosts = { "other.example.test" } }'

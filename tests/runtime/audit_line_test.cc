@@ -104,6 +104,13 @@ TEST_CASE("a line of a published port says who came, and to which port") {
   CHECK(line->ToText().find("tcp from [::1] to port 80  by port [::1]:8080") != std::string::npos);
 }
 
+TEST_CASE("a line of a command says what it did") {
+  const auto line = AuditLine::Parse(Line(
+      R"("transport":"control","method":"port add","verdict":"allow","reason":"allowed","detail":"tcp 127.0.0.1:8080 to port 80")"));
+  REQUIRE(line);
+  CHECK(line->ToText().ends_with("allow  control port add: tcp 127.0.0.1:8080 to port 80"));
+}
+
 TEST_CASE("what was not decided by the policy is not held against it") {
   CHECK(SaysNothing(R"("transport":"control","method":"secret rotate","reason":"allowed")"));
   CHECK(SaysNothing(
