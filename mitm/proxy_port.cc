@@ -182,6 +182,7 @@ class ProxyPort::Connection final : Stream::Listener, public Relay::Owner {
         WriteRecord("nothing was sent for too long");
         break;
       case Relay::Outcome::kSpent:
+        record_.allowed = false;
         record_.reason = relay_->spent()->reason;
         WriteRecord(relay_->spent()->detail);
         break;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "mitm/limits.h"
+#include "policy/budget_book.h"
 #include "tests/mitm/harness.h"
 
 namespace sallyport::mitm {
@@ -375,6 +376,35 @@ TEST_CASE("a tunnel that is not intercepted is reset when nothing passes for too
   CHECK(gate.port.connections() == 0);
   REQUIRE(gate.audit.records.size() == 1);
   CHECK(gate.LastRecord().detail == "nothing was sent for too long");
+}
+
+TEST_CASE("a tunnel that has carried what its rule allows ends, and the record denies the rest") {
+  int fds[2];
+  REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) == 0);
+  UniqueFd server(fds[1]);
+  ProxyGate gate;
+  policy::BudgetBook book(nullptr);
+  const auto budget = std::make_shared<policy::RuleBudget>(policy::RuleBudget{.rule = "db",
+                                                                              .rate = {},
+                                                                              .connections = {},
+                                                                              .bytes_up = {},
+                                                                              .bytes_down = 1000,
+                                                                              .lifetime = {}});
+  gate.answer = [&](const ProxyQuestion&) -> ProxyVerdict {
+    AuditRecord record;
+    record.allowed = true;
+    return ProxyRaw{.socket = UniqueFd(fds[0]),
+                    .record = std::move(record),
+                    .spending = std::move(book.Open(budget, gate.loop->now()).spending)};
+  };
+  GuestClient client(gate.Tunnel("db.test:5432"), {.tls = false});
+  const std::string much(2000, 'x');
+  REQUIRE(send(server.get(), much.data(), much.size(), MSG_NOSIGNAL) == 2000);
+  gate.RunUntil([&] { return !gate.audit.records.empty(); });
+  CHECK_FALSE(gate.LastRecord().allowed);
+  CHECK(gate.LastRecord().reason == Reason::kBudgetBytes);
+  CHECK(gate.LastRecord().sent);
+  CHECK(gate.port.connections() == 0);
 }
 
 TEST_CASE("a client of the proxy port has its time for a head, and then is reset") {
