@@ -1,8 +1,10 @@
 #include "runtime/warden/control_server.h"
 
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include <cerrno>
 #include <chrono>
 #include <utility>
 
@@ -25,13 +27,39 @@ Result<std::unique_ptr<ControlServer>> ControlServer::Create(Loop& loop, UniqueF
                           [self = server.get()](uint32_t) { self->Accept(); });
   if (!watch) return tl::unexpected(std::move(watch).error());
   server->watch_ = *std::move(watch);
+  server->KeepSpare();
   return server;
 }
 
 void ControlServer::Accept() {
-  UniqueFd socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (!socket.valid() || connections_.size() >= kMaxConnections || !IsOwner(socket.get())) return;
+  UniqueFd socket = AcceptOne();
+  if (!socket.valid() || connections_.size() >= kMaxConnections || !IsOwner(socket.get())) {
+    socket.reset();
+    return KeepSpare();
+  }
   Add(std::move(socket));
+}
+
+/// A connection that can't be accepted would be reported again and again.
+UniqueFd ControlServer::AcceptOne() {
+  const auto accept = [this] {
+    return UniqueFd(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  };
+  UniqueFd socket = accept();
+  if (socket.valid() || (errno != EMFILE && errno != ENFILE)) return socket;
+  for (UniqueFd& spare : spare_) spare.reset();
+  return accept();
+}
+
+void ControlServer::KeepSpare() {
+  for (UniqueFd& spare : spare_) {
+    if (!spare.valid()) spare = UniqueFd(fcntl(listener_.get(), F_DUPFD_CLOEXEC, 0));
+  }
+}
+
+void ControlServer::Drop(Connections::iterator connection) {
+  connections_.erase(connection);
+  KeepSpare();
 }
 
 /// An abstract name is open to everybody.
@@ -47,26 +75,27 @@ void ControlServer::Add(UniqueFd socket) {
   connection->socket = std::move(socket);
   auto watch = loop_.Watch(connection->socket.get(), EPOLLIN | EPOLLRDHUP,
                            [this, connection](uint32_t) { Serve(connection); });
-  if (!watch) {
-    connections_.erase(connection);
-    return;
-  }
+  if (!watch) return Drop(connection);
   connection->watch = *std::move(watch);
   connection->deadline =
-      loop_.After(kRequestTimeout, [this, connection] { connections_.erase(connection); });
+      loop_.After(kRequestTimeout, [this, connection] { Drop(connection); });
 }
 
 void ControlServer::Serve(Connections::iterator connection) {
-  const UniqueFd socket = std::move(connection->socket);
+  UniqueFd socket = std::move(connection->socket);
   connections_.erase(connection);
-  auto packet = ReceiveControl(socket.get());
-  if (!packet) return;
-  const auto request = ControlRequest::Decode(packet->bytes);
+  if (auto packet = ReceiveControl(socket.get())) Answer(socket.get(), *std::move(packet));
+  socket.reset();
+  KeepSpare();
+}
+
+void ControlServer::Answer(int socket, ControlPacket packet) const {
+  const auto request = ControlRequest::Decode(packet.bytes);
   const ControlReply reply = request
-                                 ? handler_(*request, std::move(packet->attached))
+                                 ? handler_(*request, std::move(packet.attached))
                                  : ControlReply{.done = false, .text = "not a request", .rows = {}};
   // One that does not fit into the socket's buffer was not asked for by our own commands.
-  (void)SendControl(socket.get(), reply.Encode(), UniqueFd()).has_value();
+  (void)SendControl(socket, reply.Encode(), UniqueFd()).has_value();
 }
 
 }  // namespace sallyport::runtime

@@ -1,3 +1,4 @@
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -81,6 +82,30 @@ TEST_CASE("whoever takes no connections is not waited for without end") {
   const UniqueFd socket = served.Connect();
   REQUIRE(getsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, &size) == 0);
   CHECK(limit.tv_sec > 0);
+}
+
+TEST_CASE("commands are served where no descriptor is left") {
+  Served served;
+  rlimit whole{};
+  REQUIRE(getrlimit(RLIMIT_NOFILE, &whole) == 0);
+  const rlimit few{.rlim_cur = 64, .rlim_max = whole.rlim_max};
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &few) == 0);
+  for (int i = 0; i < 3; ++i) {
+    const UniqueFd socket = served.Connect();
+    REQUIRE(SendControl(socket.get(), ControlRequest{"verb", {}}.Encode(), socket));
+    std::vector<UniqueFd> rest;
+    do {
+      rest.emplace_back(dup(socket.get()));
+    } while (rest.back().valid());
+    const auto packet = served.Receive(socket);
+    rest.clear();
+    REQUIRE(packet);
+    const auto reply = ControlReply::Decode(packet->bytes);
+    REQUIRE(reply);
+    CHECK(reply->done);  // What was attached arrived, too.
+  }
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &whole) == 0);
+  CHECK(served.requests == 3);
 }
 
 TEST_CASE("who asks a sandbox that ends meanwhile is told that it is gone") {
