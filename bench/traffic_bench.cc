@@ -5,10 +5,10 @@
 // socket over loopback, which counts what the kernel takes for one send(). Streams: bulk in frames
 // of 64 KiB, thrown away or made up by the stream's owner.
 //
-//     traffic_bench [--json] [ROUNDS]
+//     traffic_bench [--json] [ROUNDS [FIGURE]]
 //
 // Rounds are interleaved, figures are medians of CPU time; --json prints every round's figure, for
-// bench/run netstack.
+// bench/run netstack. With FIGURE only those whose name begins so: for a profiler.
 
 #include <netinet/in.h>
 #include <sys/epoll.h>
@@ -304,7 +304,12 @@ class Peer {
     const uint8_t* tcp = head.data() + kEthernetHeader + kIpv4Header;
     const size_t headers = kEthernetHeader + kIpv4Header + size_t{4} * (tcp[12] >> 4);
     const bool syn = (tcp[13] & TcpSegment::kSyn) != 0;
-    seen_ = Load32(tcp + 4) + static_cast<uint32_t>(size - headers) + (syn ? 1 : 0);
+    const uint32_t sequence = Load32(tcp + 4);
+    if (!syn && sequence != seen_) {  // Sent again: we were not let run for as long.
+      owes_ = true;
+      return;
+    }
+    seen_ = sequence + static_cast<uint32_t>(size - headers) + (syn ? 1 : 0);
     acknowledged_ = Load32(tcp + 8);
     window_ = syn ? Load16(tcp + 14) : uint32_t{Load16(tcp + 14)} << 7;
     received_ += size - headers;
@@ -349,16 +354,26 @@ double Bulk(Owner::Does does) {
 
 using Figures = std::map<std::string, std::vector<double>>;
 
-Figures Measure(int rounds) {
+struct Measurement {
+  std::string_view name;
+  double (*measure)();
+};
+
+constexpr Measurement kMeasurements[] = {
+    {"udp_served_64_ns", [] { return Served(64); }},
+    {"udp_relayed_64_ns", [] { return Relayed(64); }},
+    {"udp_served_1400_ns", [] { return Served(1400); }},
+    {"udp_relayed_1400_ns", [] { return Relayed(1400); }},
+    {"bulk_up_s_per_gb", [] { return Bulk(Owner::Does::kReads); }},
+    {"bulk_down_s_per_gb", [] { return Bulk(Owner::Does::kWrites); }},
+};
+
+Figures Measure(int rounds, std::string_view wanted) {
   Figures figures;
   for (int round = 0; round < rounds; ++round) {
-    for (const size_t size : {size_t{64}, size_t{1400}}) {
-      const std::string bytes = std::to_string(size);
-      figures["udp_served_" + bytes + "_ns"].push_back(Served(size));
-      figures["udp_relayed_" + bytes + "_ns"].push_back(Relayed(size));
+    for (const auto& [name, measure] : kMeasurements) {
+      if (name.starts_with(wanted)) figures[std::string(name)].push_back(measure());
     }
-    figures["bulk_up_s_per_gb"].push_back(Bulk(Owner::Does::kReads));
-    figures["bulk_down_s_per_gb"].push_back(Bulk(Owner::Does::kWrites));
   }
   return figures;
 }
@@ -390,7 +405,8 @@ int main(int argc, char** argv) {
   const int rest = json ? 2 : 1;
   const int rounds = argc > rest ? std::atoi(argv[rest]) : 5;
   if (rounds < 1) return 1;
-  const auto figures = Measure(rounds);
+  const auto figures = Measure(rounds, argc > rest + 1 ? argv[rest + 1] : "");
+  if (figures.empty()) return 1;
   json ? PrintJson(figures) : PrintTable(figures);
   return 0;
 }
