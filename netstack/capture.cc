@@ -80,17 +80,28 @@ std::string Capture::CommentFor(const std::vector<uint8_t>& frame) {
   return comment;
 }
 
-void Capture::OnFlow(const FlowInfo& flow) {
-  if (ended_) return;
+// The frame that FLOW has just begun with; null where it is written already.
+Capture::Held* Capture::FirstFrameOf(const FlowInfo& flow) {
   const auto end = held_.rbegin() + static_cast<ptrdiff_t>(std::min(held_.size(), kLookBack));
   const auto first = std::find_if(held_.rbegin(), end, [&](const Held& held) {
     if (held.direction != PcapngDirection::kInbound || held.awaited != 0) return false;
     const auto found = FlowOfFrame(held.bytes);
     return found && Belongs(*found, flow);
   });
-  if (first == end) return;
+  return first == end ? nullptr : &*first;
+}
+
+void Capture::OnFlow(const FlowInfo& flow) {
+  if (ended_) return;
+  Held* const first = FirstFrameOf(flow);
+  if (first == nullptr) return;
   first->awaited = flow.id;
   undecided_.push_back(flow);
+}
+
+void Capture::OnRefused(const FlowInfo& flow, std::string_view why) {
+  if (ended_) return;
+  if (Held* const first = FirstFrameOf(flow)) first->comment = why;
 }
 
 void Capture::OnVerdict(uint64_t id, std::string_view verdict) {

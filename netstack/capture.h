@@ -57,6 +57,9 @@ class Capture {
   void OnFlow(const FlowInfo& flow);
   /// What was decided on flow ID: "allowed by policy.lua:3". Only the first of a flow counts.
   void OnVerdict(uint64_t id, std::string_view verdict);
+  /// FLOW, begun with an inbound frame of this turn, is refused without a verdict and a number;
+  /// WHY is the frame's comment.
+  void OnRefused(const FlowInfo& flow, std::string_view why);
 
  private:
   struct Held {
@@ -74,6 +77,7 @@ class Capture {
     std::string comment;  // Empty until there is a verdict.
   };
 
+  Held* FirstFrameOf(const FlowInfo& flow);
   std::string CommentFor(const std::vector<uint8_t>& frame);
   void Release();
   void ReleaseFirst();

@@ -391,6 +391,7 @@ void Gate::OnFlowRefused(const FlowInfo& flow, netstack::Drop why) {
                       ? "more new flows in a second than a sandbox may begin"
                       : "as many flows as a sandbox may have are open";
   services_.audit.Write(record);
+  if (capture_ != nullptr) capture_->OnRefused(flow, "denied: limit, " + record.detail);
 }
 
 Gate::FlowNote Gate::NoteOf(uint64_t flow) const {

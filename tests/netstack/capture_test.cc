@@ -147,9 +147,10 @@ struct Doubled final : DatagramService {
 
 /// A stack whose link is captured in a file of memory.
 struct Captured {
-  explicit Captured(Capture::Options given = {}, UniqueFd to = {})
+  explicit Captured(Capture::Options given = {}, UniqueFd to = {},
+                    const StackOptions& options = TestOptions())
       : file(to.valid() ? std::move(to) : UniqueFd(memfd_create("capture", MFD_CLOEXEC))),
-        net(TestOptions(), &clock, [this, &given](Loop& loop, std::unique_ptr<Link> link) {
+        net(options, &clock, [this, &given](Loop& loop, std::unique_ptr<Link> link) {
           given.application = "test";
           given.wall = [this] { return std::chrono::system_clock::time_point(wall); };
           UniqueFd copy(fcntl(file.get(), F_DUPFD_CLOEXEC, 0));
@@ -213,6 +214,30 @@ TEST_CASE("both directions are captured, and the first frame of a flow says what
     CHECK(frames[2].comment.empty());
     CHECK(frames[2].time_ns == 1'700'000'001'000'000'000);
   }
+}
+
+TEST_CASE("the frame of a flow that a limit refuses says so") {
+  StackOptions options = TestOptions();
+  options.new_flows_per_second = 1;
+  options.new_flow_burst = 1;
+  Captured test({}, {}, options);
+  test.net.decider.on_refused = [&](const FlowInfo& flow, Drop) {
+    test.capture->OnRefused(flow, "denied: limit");
+  };
+  test.SendUdp("one");
+  test.SendUdp("other", 54);
+  const auto guest = test.net.NewGuest(Ip::kV4, 443);
+  guest->Syn();
+  test.net.link->Push(
+      IpFrame(Far(Ip::kV6), kProtocolIcmp6, EchoRequest(Far(Ip::kV6), "x", 1, 77)));
+  test.net.Settle();
+  CHECK(test.net.decider.asked.size() == 1);
+  std::vector<std::string> comments;
+  for (const CapturedFrame& frame : test.Frames()) {
+    if (frame.direction == Direction::kInbound) comments.push_back(frame.comment);
+  }
+  CHECK(comments == std::vector<std::string>{"flow 1, allowed by rule 1", "denied: limit",
+                                             "denied: limit", "denied: limit"});
 }
 
 TEST_CASE("frames wait for a verdict, in order, and not for long") {

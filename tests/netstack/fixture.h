@@ -28,7 +28,10 @@ class FakeDecider final : public FlowDecider {
   void OnFlowEnd(const FlowInfo& flow, const FlowStats& stats) override {
     ended.emplace_back(flow, stats);
   }
-  void OnFlowRefused(const FlowInfo& flow, Drop why) override { refused.emplace_back(flow, why); }
+  void OnFlowRefused(const FlowInfo& flow, Drop why) override {
+    refused.emplace_back(flow, why);
+    if (on_refused) on_refused(flow, why);
+  }
 
   /// Gives the verdict on flow ID, which is waiting.
   void Answer(uint64_t id, FlowVerdict verdict);
@@ -38,6 +41,7 @@ class FakeDecider final : public FlowDecider {
   std::vector<FlowInfo> asked;
   std::vector<std::pair<FlowInfo, FlowStats>> ended;
   std::vector<std::pair<FlowInfo, Drop>> refused;
+  std::function<void(const FlowInfo&, Drop)> on_refused;
   int cancelled = 0;
 
  private:
