@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include "policy/declarations.h"
-#include "policy/dns_message.h"
+#include "policy/dns_records.h"
 #include "policy/sealed_table.h"
 
 namespace sallyport::policy {
@@ -257,11 +257,20 @@ void ReadTo(TableReader& reader, Rule& rule) {
 void ReadTypes(TableReader& reader, Rule& rule) {
   for (const std::string& text : reader.Strings("types")) {
     const auto type = dns::ParseTypeName(text);
-    if (!type || text == "ANY" || text == "AXFR" || text == "IXFR" || text == "OPT") {
+    if (type == dns::kTypeA || type == dns::kTypeAaaa) {
+      reader.Error("'types': the addresses of a name come with it; leave '" + text + "' away" +
+                   (type == dns::kTypeAaaa ? ", and write dns { families = \"both\" } for IPv6" : ""));
+      continue;
+    }
+    if (type == dns::kTypeHttps || type == dns::kTypeSvcb) {
+      reader.Error("'types': '" + text +
+                   "' is never answered: it would lead clients past the gate (ECH, HTTP/3)");
+      continue;
+    }
+    if (!type || !dns::IsGrantableType(*type)) {
       reader.Error("'types': '" + Printable(text, 40) +
                    "' is not a record type that can be allowed" +
-                   DidYouMean(text, {"TXT", "MX", "SRV", "NS", "CAA", "CNAME", "PTR", "SOA",
-                                     "HTTPS", "SVCB"}));
+                   DidYouMean(text, {"TXT", "MX", "SRV", "NS", "CAA", "CNAME", "PTR", "SOA"}));
       continue;
     }
     rule.types.push_back(*type);

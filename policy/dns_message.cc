@@ -1,10 +1,11 @@
 #include "policy/dns_message.h"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
-#include <cstring>
-#include <map>
+#include <span>
+
+#include "policy/dns_records.h"
+#include "policy/dns_wire.h"
 
 namespace sallyport::policy::dns {
 
@@ -12,16 +13,8 @@ namespace {
 
 constexpr size_t kHeaderSize = 12;
 constexpr unsigned kOpcodeShift = 11;
-constexpr uint16_t kFlagResponse = 0x8000;
-constexpr uint16_t kFlagTruncated = 0x0200;
-constexpr uint16_t kFlagRecursionDesired = 0x0100;
-constexpr uint16_t kFlagRecursionAvailable = 0x0080;
-constexpr uint16_t kClassIn = 1;
 constexpr uint16_t kClassAny = 255;
 constexpr uint16_t kOurUdpSize = 1232;  // Fits any path without fragments (DNS flag day 2020).
-constexpr size_t kMaxName = 255;        // RFC 1035, with length bytes.
-constexpr size_t kMaxChain = 16;
-constexpr size_t kMaxRecords = 256;      // An answer section larger than this is nobody's.
 constexpr uint32_t kMaxNegativeTtl = 5;  // A reload or an approval must take effect soon.
 constexpr size_t kMaxExtendedText = 200;
 
@@ -38,162 +31,15 @@ constexpr NamedType kTypes[] = {
     {257, "CAA"},
 };
 
-char Lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-
-void AppendLabel(std::string& out, std::string_view label) {
-  for (const char raw : label) {
-    const char c = Lower(raw);
-    const bool plain =
-        (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '*';
-    if (plain) {
-      out += c;
-      continue;
-    }
-    const auto byte = static_cast<unsigned char>(c);
-    out += '\\';
-    out += static_cast<char>('0' + byte / 100);
-    out += static_cast<char>('0' + byte / 10 % 10);
-    out += static_cast<char>('0' + byte % 10);
-  }
-}
-
-/// A cursor over a message; every read checks the bounds, and after a failed one nothing succeeds.
-class Reader {
- public:
-  explicit Reader(std::string_view message) : message_(message) {}
-
-  uint16_t U16() {
-    if (!Has(2)) return 0;
-    const auto high = static_cast<uint8_t>(message_[at_]);
-    const auto low = static_cast<uint8_t>(message_[at_ + 1]);
-    at_ += 2;
-    return static_cast<uint16_t>(high << 8 | low);
-  }
-  uint32_t U32() {
-    const uint32_t high = U16();
-    return high << 16 | U16();
-  }
-  std::string_view Bytes(size_t count) {
-    if (!Has(count)) return {};
-    at_ += count;
-    return message_.substr(at_ - count, count);
-  }
-
-  /// A domain name, decompressed. Pointers must point before the name's own start, each before the
-  /// last, so that there is no loop.
-  std::string Name() {
-    std::string name;
-    size_t at = at_;
-    size_t limit = at_;
-    size_t length = 1;
-    bool jumped = false;
-    for (;;) {
-      if (at >= message_.size()) return Broken();
-      const auto head = static_cast<uint8_t>(message_[at]);
-      if (head == 0) {
-        if (!jumped) at_ = at + 1;
-        return name;
-      }
-      if ((head & 0xc0) == 0xc0) {
-        if (at + 1 >= message_.size()) return Broken();
-        const size_t target =
-            static_cast<size_t>(head & 0x3f) << 8 | static_cast<uint8_t>(message_[at + 1]);
-        if (!jumped) at_ = at + 2;
-        jumped = true;
-        if (target >= limit) return Broken();
-        limit = target;
-        at = target;
-        continue;
-      }
-      length += head + 1u;
-      if (head > 63 || at + 1 + head > message_.size() || length > kMaxName) return Broken();
-      if (!name.empty()) name += '.';
-      AppendLabel(name, message_.substr(at + 1, head));
-      at += 1u + head;
-    }
-  }
-
-  size_t at() const { return at_; }
-  bool ok() const { return ok_; }
-
- private:
-  bool Has(size_t count) {
-    if (!ok_ || count > message_.size() - at_) ok_ = false;
-    return ok_;
-  }
-  std::string Broken() {
-    ok_ = false;
-    return {};
-  }
-
-  std::string_view message_;
-  size_t at_ = 0;
-  bool ok_ = true;
-};
-
-struct Header {
-  uint16_t id, flags, questions, answers, authorities, additionals;
-};
-
-Header ReadHeader(Reader& in) {
-  Header header{};
-  header.id = in.U16();
-  header.flags = in.U16();
-  header.questions = in.U16();
-  header.answers = in.U16();
-  header.authorities = in.U16();
-  header.additionals = in.U16();
-  return header;
-}
-
-struct Record {
-  std::string name;
-  uint16_t type = 0;
-  uint16_t dns_class = 0;
-  uint32_t ttl = 0;
-  std::string_view data;
-  size_t data_at = 0;
-};
-
-Record ReadRecord(Reader& in) {
-  Record record;
-  record.name = in.Name();
-  record.type = in.U16();
-  record.dns_class = in.U16();
-  record.ttl = in.U32();
-  const uint16_t length = in.U16();
-  record.data_at = in.at();
-  record.data = in.Bytes(length);
-  return record;
-}
-
-void PutU16(std::string& out, unsigned value) {
-  out += static_cast<char>(value >> 8 & 0xff);
-  out += static_cast<char>(value & 0xff);
-}
-void PutU32(std::string& out, uint32_t value) {
-  PutU16(out, value >> 16);
-  PutU16(out, value & 0xffff);
-}
-void PutHeader(std::string& out, const Header& header) {
-  for (const unsigned field : {header.id, header.flags, header.questions, header.answers,
-                               header.authorities, header.additionals}) {
-    PutU16(out, field);
-  }
-}
-
 constexpr unsigned kQuestionName = 0xc00c;  // A pointer to the name of the question.
 
-void PutAddress(std::string& out, const IpAddress& address, uint32_t ttl) {
+void PutRecord(std::string& out, uint16_t type, std::string_view data, uint32_t ttl) {
   PutU16(out, kQuestionName);
-  PutU16(out, address.is_v4() ? kTypeA : kTypeAaaa);
+  PutU16(out, type);
   PutU16(out, kClassIn);
   PutU32(out, ttl);
-  const auto bytes = address.bytes();
-  PutU16(out, static_cast<unsigned>(bytes.size()));
-  out.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  PutU16(out, static_cast<unsigned>(data.size()));
+  out += data;
 }
 
 /// The SOA that a negative answer carries (RFC 2308): its minimum is how long it is remembered.
@@ -294,9 +140,15 @@ std::string BuildResponse(const Query& query, const Answer& answer, size_t most)
   if (answer.rcode == Rcode::kNoError && has_question && (v4 || query.type == kTypeAaaa)) {
     for (const auto& address : answer.addresses) {
       if (address.is_v4() != v4) continue;
-      PutAddress(body, address, answer.ttl);
+      const auto bytes = address.bytes();
+      PutRecord(body, query.type, {reinterpret_cast<const char*>(bytes.data()), bytes.size()},
+                answer.ttl);
       ++answers;
     }
+  }
+  if (answer.rcode == Rcode::kNoError && has_question && answers == 0) {
+    for (const std::string& data : answer.records) PutRecord(body, query.type, data, answer.ttl);
+    answers = static_cast<uint16_t>(answer.records.size());
   }
   const bool negative = has_question && answers == 0 &&
                         (answer.rcode == Rcode::kNoError || answer.rcode == Rcode::kNxDomain);
@@ -347,98 +199,23 @@ std::string BuildQuery(uint16_t id, const HostName& name, uint16_t type) {
   return out;
 }
 
-namespace {
-
-struct AnswerRecords {
-  struct Alias {
-    std::string target;
-    uint32_t ttl;
-  };
-  struct Found {
-    IpAddress address;
-    uint32_t ttl;
-  };
-  std::map<std::string, Alias> aliases;
-  std::multimap<std::string, Found> addresses;
-};
-
-/// Collects what the answer section says; nothing when it is malformed.
-std::optional<AnswerRecords> ReadAnswers(std::string_view message, Reader& in, size_t count,
-                                         uint16_t type) {
-  AnswerRecords records;
-  if (count > kMaxRecords) return std::nullopt;
-  for (size_t i = 0; i < count; ++i) {
-    const Record record = ReadRecord(in);
-    if (!in.ok()) return std::nullopt;
-    if (record.dns_class != kClassIn) continue;
-    if (record.type == kTypeCname) {
-      // The name may point back into the message, so it is read from its place there, bounded by
-      // its length.
-      Reader data(message.substr(0, record.data_at + record.data.size()));
-      data.Bytes(record.data_at);
-      std::string target = data.Name();
-      if (!data.ok()) return std::nullopt;
-      records.aliases.insert_or_assign(record.name,
-                                       AnswerRecords::Alias{std::move(target), record.ttl});
-    } else if (record.type == type) {
-      const auto* bytes = reinterpret_cast<const uint8_t*>(record.data.data());
-      if (type == kTypeA && record.data.size() == 4) {
-        records.addresses.emplace(
-            record.name,
-            AnswerRecords::Found{IpAddress::V4(std::span<const uint8_t, 4>(bytes, 4)), record.ttl});
-      } else if (type == kTypeAaaa && record.data.size() == 16) {
-        records.addresses.emplace(
-            record.name, AnswerRecords::Found{
-                             IpAddress::V6(std::span<const uint8_t, 16>(bytes, 16)), record.ttl});
-      } else if (type == kTypeA || type == kTypeAaaa) {
-        return std::nullopt;
-      }
-    }
-  }
-  return records;
-}
-
-}  // namespace
-
 Result<UpstreamAnswer> ParseResponse(std::string_view message, const HostName& name,
                                      uint16_t type) {
-  const auto malformed = [&](const char* why) {
-    return Fail(Code::kInvalid, "DNS answer for " + name.text() + ": " + why);
-  };
-  Reader in(message);
-  const Header header = ReadHeader(in);
-  if (!in.ok() || (header.flags & kFlagResponse) == 0 || header.questions != 1)
-    return malformed("no response");
-  const std::string asked = in.Name();
-  const uint16_t asked_type = in.U16();
-  const uint16_t asked_class = in.U16();
-  if (!in.ok() || asked != name.text() || asked_type != type || asked_class != kClassIn) {
-    return malformed("it is for another question");
-  }
+  auto records = ParseRecords(message, name, type);
+  if (!records) return tl::unexpected(std::move(records).error());
   UpstreamAnswer answer;
-  answer.rcode = static_cast<Rcode>(header.flags & 0xf);
-  answer.truncated = (header.flags & kFlagTruncated) != 0;
-  if (answer.rcode != Rcode::kNoError || answer.truncated) return answer;
-  const auto records = ReadAnswers(message, in, header.answers, type);
-  if (!records) return malformed("malformed records");
-
-  std::string current = asked;
-  uint32_t ttl = UINT32_MAX;
-  for (auto alias = records->aliases.find(current); alias != records->aliases.end();
-       alias = records->aliases.find(current)) {
-    auto target = HostName::Parse(alias->second.target);
-    if (!target) return malformed("a CNAME that is no host name");
-    if (answer.chain.size() == kMaxChain) return malformed("its CNAME chain is too long");
-    answer.chain.push_back(*std::move(target));
-    ttl = std::min(ttl, alias->second.ttl);
-    current = alias->second.target;
+  answer.rcode = records->rcode;
+  answer.truncated = records->truncated;
+  answer.chain = std::move(records->chain);
+  answer.ttl = records->ttl;
+  for (const std::string& data : records->data) {
+    const auto* bytes = reinterpret_cast<const uint8_t*>(data.data());
+    if (data.size() == 4) {
+      answer.addresses.push_back(IpAddress::V4(std::span<const uint8_t, 4>(bytes, 4)));
+    } else if (data.size() == 16) {
+      answer.addresses.push_back(IpAddress::V6(std::span<const uint8_t, 16>(bytes, 16)));
+    }
   }
-  const auto [first, last] = records->addresses.equal_range(current);
-  for (auto found = first; found != last; ++found) {
-    answer.addresses.push_back(found->second.address);
-    ttl = std::min(ttl, found->second.ttl);
-  }
-  answer.ttl = ttl == UINT32_MAX ? 0 : ttl;
   return answer;
 }
 

@@ -72,6 +72,8 @@ ParsedQuery ParseQuery(std::string_view message);
 struct Answer {
   Rcode rcode = Rcode::kNoError;
   std::vector<IpAddress> addresses;  ///< Those of the asked type are written; none: NODATA.
+  /// The data of records of the asked type (RecordsAnswer::data); written where there are no addresses.
+  std::vector<std::string> records;
   uint32_t ttl = 0;                  ///< Seconds; for a negative answer the SOA's minimum, at most 5.
   std::optional<uint16_t> extended_error;
   std::string extended_text;         ///< Only sent to clients that speak EDNS; cut to 200 bytes.

@@ -7,6 +7,7 @@
 #include "base/address_class.h"
 #include "base/http_message.h"
 #include "policy/diagnostics.h"
+#include "policy/dns_records.h"
 
 namespace sallyport::policy {
 namespace {
@@ -174,9 +175,11 @@ bool LearntRules::Add(const Observation& observation) {
   const auto* address = std::get_if<IpAddress>(&observation.host);
   const std::string host = address ? address->ToString() : ToString(observation.host);
   switch (observation.kind) {
-    case Observation::Kind::kName:
-      names_.insert(host);
+    case Observation::Kind::kName: {
+      auto& types = names_[host];
+      if (dns::IsGrantableType(observation.type)) types.insert(observation.type);
       return true;
+    }
     case Observation::Kind::kTcp:
     case Observation::Kind::kUdp: {
       Raw& raw = (observation.kind == Observation::Kind::kTcp ? tcp_ : udp_)[host];
@@ -297,18 +300,27 @@ LearntRules::Raws LearntRules::WithoutWeb(const Raws& raws, const Webs& webs, bo
   return left;
 }
 
-/// `allow.dns` for names that no other rule makes resolvable.
+/// `allow.dns` for names that no other rule makes resolvable, and for their other records.
 std::string LearntRules::NamesOnly(const Webs& webs) const {
   Items names;
-  for (const auto& name : names_) {
+  std::string with_types;
+  for (const auto& [name, types] : names_) {
+    if (!types.empty()) {
+      Items texts;
+      for (const uint16_t type : types) texts.push_back(Quote(dns::TypeName(type)));
+      with_types +=
+          RuleText("allow.dns").Field("host", {Quote(name)}).Field("types", texts).ToString();
+      continue;
+    }
     const bool covered = tcp_.contains(name) || udp_.contains(name) ||
                          std::any_of(webs.begin(), webs.end(), [&name](const auto& entry) {
                            return Covers(entry.first, name);
                          });
     if (!covered) names.push_back(Quote(name));
   }
-  if (names.empty()) return "";
-  return "-- looked up only\n" + RuleText("allow.dns").Field("host", std::move(names)).ToString();
+  if (names.empty()) return with_types;
+  return "-- looked up only\n" +
+         RuleText("allow.dns").Field("host", std::move(names)).ToString() + with_types;
 }
 
 std::string LearntRules::WebRule(const std::string& host, const Web& web) {

@@ -24,6 +24,7 @@ struct Observation {
   Kind kind = Kind::kName;
   Host host = IpAddress();
   uint16_t port = 0;   ///< Not for kName.
+  uint16_t type = 1;   ///< Of kName: the DNS record type; A and AAAA are one.
   std::string method;  ///< Of a request.
   std::string path;    ///< Of a request, without its query.
   PathShapes::Length path_length = PathShapes::Length::kWhole;
@@ -34,7 +35,7 @@ struct Observation {
 /// The rules of a policy file that allow what was observed, and little more: few and readable, in a
 /// stable order, whatever the order of the observations. One `allow.http` a host, with its methods
 /// and paths taken together (path_shapes.h), `allow.tcp` and `allow.udp` by host and port, and one
-/// `allow.dns` for the names that were only looked up. No rule opens addresses that are not public,
+/// `allow.dns` for the names that were only looked up, and one for each that had other records. No rule opens addresses that are not public,
 /// or declares a secret. Does no I/O.
 class LearntRules {
  public:
@@ -87,7 +88,7 @@ class LearntRules {
   Webs webs_;
   Raws tcp_;
   Raws udp_;
-  std::set<std::string> names_;
+  std::map<std::string, std::set<uint16_t>> names_;  // With their types beside A and AAAA.
   std::set<std::string> hosts_;  // All that have rules.
   std::set<std::string> unwritten_;
 };

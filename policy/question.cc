@@ -5,6 +5,7 @@
 
 #include "base/http_url.h"
 #include "policy/diagnostics.h"
+#include "policy/dns_records.h"
 #include "policy/explain.h"
 #include "policy/gate_address.h"
 
@@ -12,7 +13,7 @@ namespace sallyport::policy {
 namespace {
 
 constexpr const char* kForms =
-    "; write one of\n  dns api.example.com\n  tcp db.example.com:5432\n  udp 192.0.2.1:53\n"
+    "; write one of\n  dns api.example.com\n  dns example.com TXT\n  tcp db.example.com:5432\n  udp 192.0.2.1:53\n"
     "  icmp 192.0.2.1\n  http GET https://api.example.com/path";
 
 Status SetHost(const Host& host, uint16_t port, Facts& facts) {
@@ -25,10 +26,17 @@ Status SetHost(const Host& host, uint16_t port, Facts& facts) {
   return {};
 }
 
-Result<Question> ParseName(const std::string& text) {
+Result<Question> ParseName(const std::string& text, const std::string& type) {
   auto name = HostName::Parse(text);
   if (!name) return tl::unexpected(std::move(name).error());
+  const auto number = dns::ParseTypeName(type);
+  if (!number) {
+    return Fail(Code::kInvalid, "'" + Printable(type, 40) + "' is no DNS record type" +
+                                    DidYouMean(type, {"A", "AAAA", "TXT", "MX", "SRV", "NS", "CAA",
+                                                      "CNAME", "PTR", "SOA"}));
+  }
   Question question;
+  question.type = *number;
   question.facts.name = *std::move(name);
   return question;
 }
@@ -147,7 +155,8 @@ class Decision {
       return true;
     }
     const std::string& name = facts().name->text();
-    const NameVerdict verdict = engine_.DecideName(*facts().name);
+    const NameVerdict verdict =
+        engine_.DecideQuery(*facts().name, {.type = question_.type, .chain = {}});
     if (!verdict.grantable) {
       const bool denied = verdict.refusal.reason != Reason::kNameNotGranted;
       Step(denied ? "name: " + name + " is refused" + By(verdict.refusal.rule) +
@@ -160,7 +169,28 @@ class Decision {
       return false;
     }
     Step("name: " + name + " is resolved; its addresses may be " + DescribeFilter(verdict.filter));
-    Allow("", name + " is resolvable");
+    if (question_.kind == Question::Kind::kName) return DecideType(verdict);
+    return true;
+  }
+
+  /// Whether the name has records of the asked type for the guest.
+  bool DecideType(const NameVerdict& verdict) {
+    const std::string name = facts().name->text();
+    const std::string type = dns::TypeName(question_.type);
+    if (const auto refusal = dns::RefuseRecords(*facts().name, question_.type, verdict)) {
+      Step("type: " + type + " is refused");
+      Deny(*refusal);
+      return false;
+    }
+    if (question_.type == dns::kTypeA) {
+      Allow("", name + " is resolvable");
+    } else if (question_.type == dns::kTypeAaaa && !engine_.dns().synthesize_v6) {
+      Step("type: AAAA has an empty answer: dns { families = \"both\" } is not set");
+      Allow("", name + " is resolvable, over IPv4 only");
+    } else {
+      Step("type: " + type + " is answered");
+      Allow("", type + " of " + name + " is asked of the resolvers");
+    }
     return true;
   }
 
@@ -264,7 +294,8 @@ Result<Question> Question::Parse(const std::vector<std::string>& words) {
   const std::string kind = words.empty() ? "" : words.front();
   Result<Question> question =
       Fail(Code::kInvalid, "'" + Printable(kind, 40) + "' can't be asked" + kForms);
-  if (kind == "dns" && words.size() == 2) question = ParseName(words[1]);
+  if (kind == "dns" && words.size() == 2) question = ParseName(words[1], "A");
+  if (kind == "dns" && words.size() == 3) question = ParseName(words[1], words[2]);
   if (kind == "tcp" && words.size() == 2) question = ParseFlow(Transport::kTcp, words[1]);
   if (kind == "udp" && words.size() == 2) question = ParseFlow(Transport::kUdp, words[1]);
   if (kind == "icmp" && words.size() == 2) question = ParseFlow(Transport::kIcmp, words[1]);

@@ -14,8 +14,9 @@ struct Question {
   Kind kind = Kind::kName;
   Facts facts;          ///< A named flow has no address: nothing is resolved.
   RequestHead request;  ///< For kRequest.
+  uint16_t type = 1;    ///< For kName: a DNS record type; A where only the name is meant.
 
-  /// WORDS are `dns NAME`, `tcp HOST:PORT`, `udp HOST:PORT`,
+  /// WORDS are `dns NAME`, `dns NAME TYPE`, `tcp HOST:PORT`, `udp HOST:PORT`,
   /// `icmp HOST`, or `http METHOD URL`. kInvalid says
   /// what is wrong and shows the form.
   static Result<Question> Parse(const std::vector<std::string>& words);

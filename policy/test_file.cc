@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "policy/declarations.h"
+#include "policy/dns_message.h"
 #include "policy/question.h"
 #include "policy/script_host.h"
 
@@ -96,17 +97,20 @@ Result<Question> ReadRequestTable(lua_State* lua) {
   return question;
 }
 
-// "GET https://…" as the two words that it is.
+// "GET https://…" and "example.com TXT" as the two words that they are.
 std::vector<std::string> WordsOf(const std::string& kind, const std::string& text) {
   const size_t space = text.find(' ');
-  if (kind != "http" || space == std::string::npos) return {kind, text};
+  if ((kind != "http" && kind != "dns") || space == std::string::npos) return {kind, text};
+  if (text.find_first_not_of(' ', space) == std::string::npos) return {kind, text};
   return {kind, text.substr(0, space), text.substr(text.find_first_not_of(' ', space))};
 }
 
 std::string Describe(const std::string& kind, const Question& question) {
   const Facts& facts = question.facts;
   const std::string host = facts.name ? facts.name->text() : facts.destination.address.ToString();
-  if (question.kind == Question::Kind::kName) return "dns " + host;
+  if (question.kind == Question::Kind::kName) {
+    return "dns " + host + (question.type == dns::kTypeA ? "" : " " + dns::TypeName(question.type));
+  }
   if (question.kind == Question::Kind::kFlow && facts.transport == Transport::kIcmp) {
     return kind + " " + host;
   }

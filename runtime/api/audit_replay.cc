@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "policy/dns_records.h"
 #include "runtime/api/files.h"
 
 namespace sallyport {
@@ -41,11 +42,24 @@ PolicySaid WhatPolicySaid(const AuditLine& line) {
 
 namespace {
 
+bool IsAddressType(std::string_view type) {
+  return type == "A" || type == "AAAA";
+}
+
+/// Types that no policy can grant: their lines say nothing of one.
+bool IsNeverGranted(std::string_view type) {
+  const auto number = policy::dns::ParseTypeName(type);
+  return !number || (!IsAddressType(type) && !policy::dns::IsGrantableType(*number));
+}
+
 /// What could be asked of a policy instead of LINE; empty where nothing can.
 std::vector<std::string> WordsOf(const AuditLine& line) {
   const std::string host = HostOf(line);
   if (host.empty()) return {};
-  if (line.transport == "dns") return {"dns", host};
+  if (line.transport == "dns") {
+    if (IsAddressType(line.method)) return {"dns", host};
+    return {"dns", host, line.method};
+  }
   const std::string authority = host + ":" + std::to_string(line.port);
   if (line.transport == "icmp") return {"icmp", host};
   if (line.transport == "tcp" || line.transport == "udp") return {line.transport, authority};
@@ -62,15 +76,15 @@ std::optional<Recorded> RecordedOf(const AuditLine& line) {
   const PolicySaid said = WhatPolicySaid(line);
   if (said == PolicySaid::kNothing) return std::nullopt;
   const bool denied = said == PolicySaid::kNo;
-  // Other types than addresses are refused for every name.
-  if (line.transport == "dns" && denied && line.method != "A") return std::nullopt;
+  if (line.transport == "dns" && IsNeverGranted(line.method)) return std::nullopt;
   const auto words = WordsOf(line);
   if (words.empty()) return std::nullopt;
   auto question = Question::Parse(words);
   if (!question) return std::nullopt;
   Recorded recorded;
   recorded.question = *std::move(question);
-  recorded.words = words.front() == "http" ? words[1] + " " + words[2] : words[0] + " " + words[1];
+  recorded.words = words.front() == "http" ? words[1] : words[0] + " " + words[1];
+  if (words.size() == 3) recorded.words += " " + words[2];
   recorded.allowed = !denied;
   recorded.rule = line.rule;
   return recorded;

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "policy/diagnostics.h"
+#include "policy/dns_message.h"
 #include "policy/learnt_rules.h"
 #include "policy/question.h"
 #include "runtime/api/audit_reader.h"
@@ -37,7 +38,9 @@ std::optional<Observation> ObservationOf(const AuditLine& line) {
   seen.secrets = line.secrets;
   if (line.transport == "dns") {
     seen.kind = Observation::Kind::kName;
-    if (line.reason != "allowed" || line.name.empty()) return std::nullopt;
+    const auto type = policy::dns::ParseTypeName(line.method);
+    if (line.reason != "allowed" || line.name.empty() || !type) return std::nullopt;
+    seen.type = *type;
     return seen;
   }
   if (line.port == 0) return std::nullopt;

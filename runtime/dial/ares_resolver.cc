@@ -9,23 +9,15 @@
 
 #include "runtime/dial/ares_resolver.h"
 
-#include <ares.h>
-#include <sys/epoll.h>
-#include <sys/random.h>
-#include <sys/uio.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
-#include <cerrno>
-#include <cstring>
 #include <list>
 #include <map>
-#include <set>
+#include <optional>
+#include <utility>
 
-#include "base/check.h"
 #include "policy/dns_message.h"
-#include "runtime/dial/outward.h"
+#include "runtime/dial/ares_channel.h"
+#include "runtime/dial/record_questions.h"
 
 namespace sallyport::runtime {
 
@@ -40,44 +32,21 @@ constexpr auto kMostTtl = 300s;
 constexpr auto kNegativeTtl = 2s;
 constexpr auto kStaleFor = 1h;   // An old address is better than none while no resolver answers (RFC 8767).
 constexpr auto kStaleTtl = 30s;  // Then it is asked for again; RFC 8767, section 5.
-constexpr int kTryMilliseconds = 1500;  // c-ares doubles it with every round over the servers.
-constexpr int kTries = 2;
-constexpr int kUdpSize = 1232;  // What our queries say; a longer answer comes over TCP.
 constexpr size_t kMaxCached = 4096;
 constexpr size_t kMaxUnderWay = 256;    // A guest's names are bounded elsewhere; this bounds our sockets.
 
-// c-ares calls these instead of the system's, so that its sockets, too, go through the one place that
-// points a socket at the outside.
-ares_socket_t OpenSocket(int family, int type, int protocol, void*) {
-  return socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
-}
-int CloseSocket(ares_socket_t fd, void*) { return close(fd); }
-int Connect(ares_socket_t fd, const sockaddr* address, ares_socklen_t length, void*) {
-  return ConnectOutward(fd, address, length);
-}
-ares_ssize_t Receive(ares_socket_t fd, void* bytes, size_t size, int flags, sockaddr* from,
-                     ares_socklen_t* length, void*) {
-  return recvfrom(fd, bytes, size, flags, from, length);
-}
-ares_ssize_t Send(ares_socket_t fd, const iovec* pieces, int count, void*) {
-  return writev(fd, pieces, count);
-}
-constexpr ares_socket_functions kSocketFunctions = {OpenSocket, CloseSocket, Connect, Receive, Send};
-
-uint16_t RandomId() {
-  uint16_t id = 0;
-  SALLYPORT_CHECK(getrandom(&id, sizeof id, 0) == sizeof id);
-  return id;
-}
-
 class AresResolver : public Resolver {
  public:
-  explicit AresResolver(Loop& loop) : loop_(loop) {}
-  ~AresResolver() override;
+  explicit AresResolver(Loop& loop) : loop_(loop), records_(loop, channel_), channel_(loop) {}
+  ~AresResolver() override { questions_.clear(); }
 
-  Status Init(const std::vector<Endpoint>& servers);
+  Status Init(const std::vector<Endpoint>& servers) { return channel_.Init(servers); }
   Pending Resolve(const HostName& name, std::function<void(Result<ResolvedName>)> done) override;
   const ResolvedName* Cached(const HostName& name) const override;
+  Pending ResolveRecords(const HostName& name, uint16_t type,
+                         std::function<void(Result<ResolvedRecords>)> done) override {
+    return records_.Ask(name, type, std::move(done));
+  }
 
  private:
   using Done = std::function<void(Result<ResolvedName>)>;
@@ -98,76 +67,30 @@ class AresResolver : public Resolver {
     std::optional<Error> failure;
     Loop::Handle patience;
   };
-  /// What c-ares carries for us. It outlives its question when a patient one has settled before.
-  struct Carried {
-    AresResolver* resolver;
-    std::string name;
-    uint64_t generation;
-    uint16_t type;
-  };
   struct CacheEntry {
     Result<ResolvedName> result;
     Clock::time_point expires;
     Clock::time_point stale_until;  // Of a good one: how long it may be used for want of another.
   };
 
-  static void OnSocketState(void* self, ares_socket_t fd, int read, int write);
-  static void OnAresAnswer(void* carried, int status, int timeouts, unsigned char* bytes, int length);
-
   void Ask(const HostName& name, uint64_t generation, uint16_t type);
-  void OnAnswer(const Carried& carried, int status, std::string_view message);
-  static void Read(Question& question, const Carried& carried, int status, std::string_view message);
+  void OnAnswer(const std::string& name, uint64_t generation, uint16_t type, int status,
+                std::string_view message);
+  static void Read(Question& question, uint16_t type, int status, std::string_view message);
   void Settle(const std::string& name);
   static Result<ResolvedName> Outcome(Question& question, Clock::time_point now);
   bool ServeStale(const std::string& name, Result<ResolvedName>& result);
   void Remember(const std::string& name, const Result<ResolvedName>& result);
-  void Process(ares_socket_t read, ares_socket_t write);
-  void ArmTimer();
 
   Loop& loop_;
-  ares_channel channel_ = nullptr;
-  bool has_servers_ = false;
   uint64_t next_id_ = 1;
-  std::map<ares_socket_t, Loop::Handle> watched_;
   std::map<std::string, std::pair<uint64_t, std::unique_ptr<Question>>> questions_;  // With generation.
   std::map<std::string, CacheEntry> cache_;
   std::map<uint64_t, Loop::Handle> starting_;  // Questions not yet given to c-ares, by generation.
   std::map<uint64_t, Loop::Handle> posted_;    // Answers on their way to a waiter.
-  Loop::Handle timer_;
+  RecordQuestions records_;
+  AresChannel channel_;  // The last: it calls back every open query when it is destroyed.
 };
-
-AresResolver::~AresResolver() {
-  questions_.clear();
-  // Calls back every open query; OnAnswer finds no question and only frees what it carried.
-  if (channel_ != nullptr) ares_destroy(channel_);
-}
-
-Status AresResolver::Init(const std::vector<Endpoint>& servers) {
-  has_servers_ = !servers.empty();
-  ares_options options = {};
-  options.flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_STAYOPEN | ARES_FLAG_EDNS;
-  options.ednspsz = kUdpSize;
-  options.timeout = kTryMilliseconds;
-  options.tries = kTries;
-  options.sock_state_cb = OnSocketState;
-  options.sock_state_cb_data = this;
-  std::string lookups = "b";  // DNS only: never a file.
-  options.lookups = lookups.data();
-  options.ndomains = 0;
-  const int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB |
-                   ARES_OPT_LOOKUPS | ARES_OPT_DOMAINS | ARES_OPT_EDNSPSZ;
-  if (const int status = ares_init_options(&channel_, &options, mask); status != ARES_SUCCESS) {
-    return Fail(Code::kSystem, std::string("c-ares: ") + ares_strerror(status));
-  }
-  ares_set_socket_functions(channel_, &kSocketFunctions, nullptr);
-  std::string list;
-  for (const auto& server : servers) list += (list.empty() ? "" : ",") + server.ToString();
-  if (!has_servers_) return {};
-  if (const int status = ares_set_servers_ports_csv(channel_, list.c_str()); status != ARES_SUCCESS) {
-    return Fail(Code::kInvalid, "resolvers " + list + ": " + ares_strerror(status));
-  }
-  return {};
-}
 
 Pending AresResolver::Resolve(const HostName& name, Done done) {
   const uint64_t id = next_id_++;
@@ -184,7 +107,7 @@ Pending AresResolver::Resolve(const HostName& name, Done done) {
   if (const auto cached = cache_.find(key); cached != cache_.end()) {
     if (cached->second.expires > loop_.now()) return answer_later(cached->second.result);
   }
-  if (!has_servers_) return answer_later(Fail(Code::kUnreachable, "no resolver is configured"));
+  if (!channel_.has_servers()) return answer_later(Fail(Code::kUnreachable, "no resolver is configured"));
   auto found = questions_.find(key);
   if (found == questions_.end()) {
     if (questions_.size() >= kMaxUnderWay) {
@@ -196,7 +119,6 @@ Pending AresResolver::Resolve(const HostName& name, Done done) {
       starting_.erase(id);
       Ask(name, id, dns::kTypeA);
       Ask(name, id, dns::kTypeAaaa);
-      ArmTimer();
     });
   }
   found->second.second->waiters.push_back({id, std::move(done)});
@@ -215,40 +137,34 @@ const ResolvedName* AresResolver::Cached(const HostName& name) const {
 }
 
 void AresResolver::Ask(const HostName& name, uint64_t generation, uint16_t type) {
-  const std::string query = dns::BuildQuery(RandomId(), name, type);  // c-ares checks the id.
-  auto* carried = new Carried{this, name.text(), generation, type};
-  ares_send(channel_, reinterpret_cast<const unsigned char*>(query.data()), static_cast<int>(query.size()),
-            OnAresAnswer, carried);
+  // An answer outlives its question when a patient one has settled before.
+  channel_.Ask(name, type,
+               [this, key = name.text(), generation, type](int status, std::string_view message) {
+                 OnAnswer(key, generation, type, status, message);
+               });
 }
 
-void AresResolver::OnAresAnswer(void* carried, int status, int, unsigned char* bytes, int length) {
-  const std::unique_ptr<Carried> owned(static_cast<Carried*>(carried));
-  std::string_view message;
-  if (bytes != nullptr) message = {reinterpret_cast<const char*>(bytes), static_cast<size_t>(length)};
-  owned->resolver->OnAnswer(*owned, status, message);
-}
-
-void AresResolver::OnAnswer(const Carried& carried, int status, std::string_view message) {
-  const auto found = questions_.find(carried.name);
-  if (found == questions_.end() || found->second.first != carried.generation) return;
+void AresResolver::OnAnswer(const std::string& name, uint64_t generation, uint16_t type, int status,
+                            std::string_view message) {
+  const auto found = questions_.find(name);
+  if (found == questions_.end() || found->second.first != generation) return;
   Question& question = *found->second.second;
-  Read(question, carried, status, message);
+  Read(question, type, status, message);
   --question.open;
   const bool settled = question.open == 0;
   if (!settled && question.v4.empty()) return;
   // From the loop, never from inside c-ares: a waiter may ask again.
-  question.patience = loop_.After(settled ? 0ms : kPatience, [this, name = carried.name] { Settle(name); });
+  question.patience = loop_.After(settled ? 0ms : kPatience, [this, name] { Settle(name); });
 }
 
-void AresResolver::Read(Question& question, const Carried& carried, int status,
-                        std::string_view message) {
+void AresResolver::Read(Question& question, uint16_t type, int status, std::string_view message) {
   if (message.empty()) {
     const bool slow = status == ARES_ETIMEOUT;
     question.failure = Error(slow ? Code::kTimeout : Code::kUnreachable,
                              "no resolver answered for " + question.name.text() + ": " + ares_strerror(status));
     return;
   }
-  auto answer = dns::ParseResponse(message, question.name, carried.type);
+  auto answer = dns::ParseResponse(message, question.name, type);
   if (!answer) {
     question.failure = Error(Code::kUnreachable, answer.error().message());
     return;
@@ -262,7 +178,7 @@ void AresResolver::Read(Question& question, const Carried& carried, int status,
     return;
   }
   if (answer->addresses.empty()) return;
-  (carried.type == dns::kTypeA ? question.v4 : question.v6) = std::move(answer->addresses);
+  (type == dns::kTypeA ? question.v4 : question.v6) = std::move(answer->addresses);
   if (question.chain.empty()) question.chain = std::move(answer->chain);
   question.ttl = std::min(question.ttl, answer->ttl);
 }
@@ -322,33 +238,6 @@ void AresResolver::Remember(const std::string& name, const Result<ResolvedName>&
   if (cache_.size() >= kMaxCached) cache_.clear();  // Names are few; a full cache is a guest at play.
   const auto expires = result ? result->expires : loop_.now() + kNegativeTtl;
   cache_.insert_or_assign(name, CacheEntry{result, expires, expires + kStaleFor});
-}
-
-void AresResolver::OnSocketState(void* self, ares_socket_t fd, int read, int write) {
-  auto& resolver = *static_cast<AresResolver*>(self);
-  resolver.watched_.erase(fd);
-  if (read == 0 && write == 0) return;
-  const uint32_t events = (read != 0 ? uint32_t{EPOLLIN} : 0u) | (write != 0 ? uint32_t{EPOLLOUT} : 0u);
-  auto watch = resolver.loop_.Watch(fd, events, [&resolver, fd](uint32_t ready) {
-    resolver.Process((ready & ~uint32_t{EPOLLOUT}) != 0 ? fd : ARES_SOCKET_BAD,
-                     (ready & EPOLLOUT) != 0 ? fd : ARES_SOCKET_BAD);
-  });
-  if (watch) resolver.watched_.emplace(fd, *std::move(watch));
-}
-
-void AresResolver::Process(ares_socket_t read, ares_socket_t write) {
-  ares_process_fd(channel_, read, write);
-  ArmTimer();
-}
-
-void AresResolver::ArmTimer() {
-  timeval time = {};
-  if (ares_timeout(channel_, nullptr, &time) == nullptr) {
-    timer_ = {};
-    return;
-  }
-  const auto wait = std::chrono::seconds(time.tv_sec) + std::chrono::microseconds(time.tv_usec);
-  timer_ = loop_.After(wait, [this] { Process(ARES_SOCKET_BAD, ARES_SOCKET_BAD); });
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/address_class.h"
+#include "policy/dns_records.h"
 #include "runtime/backend/backend.h"
 #include "runtime/dial/own_address.h"
 #include "runtime/warden/flow_answers.h"
@@ -24,9 +25,16 @@ constexpr auto kTcpIdle = 10s;         // RFC 7766, section 6.2.3: in the order 
 constexpr size_t kMaxTcpMessage = 4096;   // A query is far smaller.
 constexpr size_t kMaxTcpOutput = 65535 + 2;
 constexpr size_t kMaxPipelined = 16;
+constexpr size_t kMaxDatagram = 1232;  // Fits any path; what is longer comes over TCP (DNS flag day 2020).
 
-Refusal Failed(Reason reason, std::string detail) {
+Refusal Because(Reason reason, std::string detail) {
   return {.reason = reason, .detail = std::move(detail), .rule = {}, .how_to_allow = {}};
+}
+
+/// What the guest may remember an answer for that is good until EXPIRES.
+uint32_t SecondsLeft(Clock::time_point expires, Clock::time_point now) {
+  const auto left = std::chrono::duration_cast<std::chrono::seconds>(expires - now);
+  return static_cast<uint32_t>(std::clamp<int64_t>(left.count(), 1, kTtl));
 }
 
 }  // namespace
@@ -134,7 +142,7 @@ void DnsService::OnDatagram(const netstack::FlowInfo& flow, std::string_view pay
   const auto parsed = dns::ParseQuery(payload);
   if (parsed.outcome == dns::ParsedQuery::Outcome::kIgnore) return;
   Answer(flow.id, parsed, [query = parsed.query, send = std::move(reply)](const dns::Answer& answer) {
-    send(dns::BuildResponse(query, answer, query.udp_size));
+    send(dns::BuildResponse(query, answer, std::min<size_t>(query.udp_size, kMaxDatagram)));
   });
 }
 
@@ -160,7 +168,7 @@ void DnsService::Answer(uint64_t flow, const dns::ParsedQuery& parsed, const Rep
   const auto name = HostName::Parse(query.name);
   if (!name) {
     answer.rcode = dns::Rcode::kNxDomain;
-    Record(flow, query, Failed(Reason::kNameNotGranted, "not a host name"));
+    Record(flow, query, Because(Reason::kNameNotGranted, "not a host name"));
     return reply(answer);
   }
   const auto verdict = engine_.DecideQuery(*name, {.type = query.type, .chain = {}});
@@ -176,21 +184,23 @@ void DnsService::Answer(uint64_t flow, const dns::ParsedQuery& parsed, const Rep
 
 void DnsService::AnswerGranted(uint64_t flow, const dns::Query& query, const HostName& name,
                                const policy::NameVerdict& verdict, const Reply& reply) {
-  const bool v4 = query.type == dns::kTypeA;
-  const bool v6 = query.type == dns::kTypeAaaa && engine_.dns().synthesize_v6;
-  if (!v4 && !v6) return reply(dns::Answer{});  // NODATA: also HTTPS and SVCB, which would lead past the gate.
+  // NODATA: IPv6 that the guest has not, and what would lead past the gate.
+  const bool v6 = query.type == dns::kTypeAaaa;
+  if (v6 && !engine_.dns().synthesize_v6) return reply(dns::Answer{});
+  if (query.type == dns::kTypeHttps || query.type == dns::kTypeSvcb) return reply(dns::Answer{});
+  if (const auto refusal = dns::RefuseRecords(name, query.type, verdict)) {
+    Record(flow, query, *refusal);
+    dns::Answer answer;  // NODATA: the name is there, and has other records.
+    answer.extended_error = dns::kEdeBlocked;
+    answer.extended_text = refusal->detail;
+    return reply(answer);
+  }
+  if (query.type != dns::kTypeA && !v6) return AnswerRecords(flow, query, name, verdict, reply);
   if (verdict.chosen_target) {
     RecordAllowed(flow, query, verdict);
     return reply(Synthetic(query, name, NameTable::Kind::kGranted));
   }
-  if (resolving_.size() >= kMaxResolving) {
-    dns::Answer answer;
-    answer.rcode = dns::Rcode::kServFail;
-    answer.extended_text = "too many names are being resolved";
-    answer.extended_error = dns::kEdeOther;
-    Record(flow, query, Failed(Reason::kLimit, answer.extended_text));
-    return reply(answer);
-  }
+  if (!HasRoom(flow, query, reply)) return;
   const uint64_t id = next_id_++;
   resolving_[id] = resolver_.Resolve(
       name, [this, id, flow, query, name, verdict, reply](Result<ResolvedName> resolved) {
@@ -201,28 +211,75 @@ void DnsService::AnswerGranted(uint64_t flow, const dns::Query& query, const Hos
       });
 }
 
+bool DnsService::HasRoom(uint64_t flow, const dns::Query& query, const Reply& reply) {
+  if (resolving_.size() < kMaxResolving) return true;
+  dns::Answer answer;
+  answer.rcode = dns::Rcode::kServFail;
+  answer.extended_text = "too many names are being resolved";
+  answer.extended_error = dns::kEdeOther;
+  Record(flow, query, Because(Reason::kLimit, answer.extended_text));
+  reply(answer);
+  return false;
+}
+
 dns::Answer DnsService::Resolved(uint64_t flow, const dns::Query& query, const HostName& name,
                                  policy::NameVerdict verdict,
                                  const Result<ResolvedName>& resolved) {
-  dns::Answer answer;
   // What goes through the host's own proxy need not be known to the host: the proxy resolves it.
   if (resolved || (parent_ != nullptr && parent_->Takes(name))) {
     if (resolved) {
-      const auto refusal = JudgeChain(engine_, name, query.type, *resolved, verdict);
+      const auto refusal = JudgeChain(engine_, name, query.type, resolved->chain, verdict);
       if (refusal) return Refused(flow, query, *refusal);
     }
     RecordAllowed(flow, query, verdict);
     return Granted(query, name, verdict, resolved);
   }
-  if (resolved.error().code() == Code::kNotFound) {
-    answer.rcode = dns::Rcode::kNxDomain;
-    Record(flow, query, Failed(Reason::kNameNotFound, resolved.error().message()));
+  return Failed(flow, query, verdict, resolved.error());
+}
+
+dns::Answer DnsService::Failed(uint64_t flow, const dns::Query& query,
+                               const policy::NameVerdict& verdict, const Error& error) {
+  dns::Answer answer;
+  if (error.code() == Code::kNotFound) {
+    // A name with other records need not have an address; NXDOMAIN would say that it has neither.
+    const bool may_exist = query.type == dns::kTypeA || query.type == dns::kTypeAaaa;
+    if (verdict.types.empty() || !may_exist) answer.rcode = dns::Rcode::kNxDomain;
+    Record(flow, query, Because(Reason::kNameNotFound, error.message()));
   } else {
     answer.rcode = dns::Rcode::kServFail;
     answer.extended_error = dns::kEdeNoReachableAuthority;
-    answer.extended_text = resolved.error().message();
-    Record(flow, query, Failed(Reason::kResolverFailed, resolved.error().message()));
+    answer.extended_text = error.message();
+    Record(flow, query, Because(Reason::kResolverFailed, error.message()));
   }
+  return answer;
+}
+
+/// Records of a type that a rule grants. Names in them are data: each is decided when it is looked up.
+void DnsService::AnswerRecords(uint64_t flow, const dns::Query& query, const HostName& name,
+                               const policy::NameVerdict& verdict, const Reply& reply) {
+  if (!HasRoom(flow, query, reply)) return;
+  const uint64_t id = next_id_++;
+  resolving_[id] = resolver_.ResolveRecords(
+      name, query.type,
+      [this, id, flow, query, name, verdict, reply](Result<ResolvedRecords> resolved) {
+        const Reply send = reply;
+        const auto answer = Records(flow, query, name, verdict, resolved);
+        resolving_.erase(id);
+        send(answer);
+      });
+}
+
+dns::Answer DnsService::Records(uint64_t flow, const dns::Query& query, const HostName& name,
+                                policy::NameVerdict verdict,
+                                const Result<ResolvedRecords>& resolved) {
+  if (!resolved) return Failed(flow, query, verdict, resolved.error());
+  auto refusal = JudgeChain(engine_, name, query.type, resolved->chain, verdict);
+  if (!refusal) refusal = dns::RefuseRecords(name, query.type, verdict);  // It may say less now.
+  if (refusal) return Refused(flow, query, *refusal);
+  RecordAllowed(flow, query, verdict);
+  dns::Answer answer;
+  answer.ttl = SecondsLeft(resolved->expires, loop_.now());
+  answer.records = resolved->data;
   return answer;
 }
 
@@ -240,8 +297,7 @@ dns::Answer DnsService::Granted(const dns::Query& query, const HostName& name,
   });
   if (!usable) return Synthetic(query, name, NameTable::Kind::kGranted);
   dns::Answer answer;
-  const auto left = std::chrono::duration_cast<std::chrono::seconds>(resolved->expires - loop_.now());
-  answer.ttl = static_cast<uint32_t>(std::clamp<int64_t>(left.count(), 1, kTtl));
+  answer.ttl = SecondsLeft(resolved->expires, loop_.now());
   for (const IpAddress& address : real) {
     if (address.is_v4() != (query.type == dns::kTypeA)) continue;
     answer.addresses.push_back(address);
@@ -324,6 +380,7 @@ void DnsService::Record(uint64_t flow, const dns::Query& query, const Refusal& r
   record.sent = refusal.reason == Reason::kNameNotFound || refusal.reason == Reason::kResolverFailed;
   record.reason = refusal.reason;
   record.detail = refusal.detail;
+  record.how_to_allow = refusal.how_to_allow;
   audit_.Write(record);
 }
 

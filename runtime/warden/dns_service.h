@@ -22,7 +22,8 @@
 namespace sallyport::runtime {
 
 /// The guest's resolver: answers granted names with their synthetic address once they resolved on the
-/// host (or with those of their real ones that the policy admits, where it wants that), unlisted ones as the policy says, and everything else with a clear no. A name that no rule can
+/// host (or with those of their real ones that the policy admits, where it wants that), other records of
+/// theirs that a rule has in `types` with what the resolvers say, unlisted names as the policy says, and everything else with a clear no. A name that no rule can
 /// use causes no query.
 class DnsService : public netstack::DatagramService {
  public:
@@ -52,6 +53,14 @@ class DnsService : public netstack::DatagramService {
   policy::dns::Answer Granted(const policy::dns::Query& query, const HostName& name,
                               const policy::NameVerdict& verdict,
                               const Result<ResolvedName>& resolved);
+  void AnswerRecords(uint64_t flow, const policy::dns::Query& query, const HostName& name,
+                     const policy::NameVerdict& verdict, const Reply& reply);
+  policy::dns::Answer Records(uint64_t flow, const policy::dns::Query& query, const HostName& name,
+                              policy::NameVerdict verdict, const Result<ResolvedRecords>& resolved);
+  policy::dns::Answer Failed(uint64_t flow, const policy::dns::Query& query,
+                             const policy::NameVerdict& verdict, const Error& error);
+  /// Whether a question may be asked of the resolvers now; if not, REPLY has been called.
+  bool HasRoom(uint64_t flow, const policy::dns::Query& query, const Reply& reply);
   std::vector<IpAddress> RealAddresses(const policy::NameVerdict& verdict,
                                        const Result<ResolvedName>& resolved) const;
   policy::dns::Answer Synthetic(const policy::dns::Query& query, const HostName& name,

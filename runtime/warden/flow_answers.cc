@@ -38,11 +38,11 @@ Refusal SharedByNames(const policy::Facts& facts, const std::vector<HostName>& n
 }
 
 std::optional<Refusal> JudgeChain(policy::Engine& engine, const HostName& name, uint16_t type,
-                                  const ResolvedName& resolved, policy::NameVerdict& verdict) {
-  if (!verdict.by_callback || resolved.chain.empty()) return std::nullopt;
-  verdict = engine.DecideQuery(name, {.type = type, .chain = resolved.chain});
+                                  const std::vector<HostName>& chain, policy::NameVerdict& verdict) {
+  if (!verdict.by_callback || chain.empty()) return std::nullopt;
+  verdict = engine.DecideQuery(name, {.type = type, .chain = chain});
   if (verdict.grantable) return std::nullopt;
-  const std::string& target = resolved.chain.back().text();
+  const std::string& target = chain.back().text();
   if (verdict.refusal.reason == Reason::kNameNotGranted) {
     return Refuse(Reason::kDeniedByHook,
                   name.text() + " is an alias, and the policy does not grant it as one of " + target);

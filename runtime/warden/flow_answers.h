@@ -7,7 +7,6 @@
 #include "base/dialer.h"
 #include "base/reason.h"
 #include "policy/engine.h"
-#include "runtime/dial/resolver.h"
 
 // What the gate answers, whichever way a flow was asked for: by its first packet or through the
 // proxy.
@@ -23,10 +22,10 @@ Refusal AuditUnavailable();
 /// The address of a flow with FACTS is one that NAMES have, and its bytes don't tell which is meant.
 Refusal SharedByNames(const policy::Facts& facts, const std::vector<HostName>& names);
 
-/// NAME, asked for by a query of TYPE, is RESOLVED: why the callback that granted it does not do so
+/// NAME, asked for by a query of TYPE, led over CHAIN: why the callback that granted it does not do so
 /// with the aliases that it has. VERDICT becomes what it says then.
 std::optional<Refusal> JudgeChain(policy::Engine& engine, const HostName& name, uint16_t type,
-                                  const ResolvedName& resolved, policy::NameVerdict& verdict);
+                                  const std::vector<HostName>& chain, policy::NameVerdict& verdict);
 
 /// Why a dial that failed with CODE did.
 Reason ReasonOf(Code code);

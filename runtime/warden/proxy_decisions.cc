@@ -98,7 +98,7 @@ class ProxyDecisions::Decision {
       return Reject(Unreachable(absent ? Reason::kNameNotFound : Reason::kResolverFailed,
                                 resolved.error().message()));
     }
-    auto refusal = JudgeChain(owner_.services_.engine, *facts_.name, policy::dns::kTypeA, *resolved,
+    auto refusal = JudgeChain(owner_.services_.engine, *facts_.name, policy::dns::kTypeA, resolved->chain,
                               verdict);
     if (refusal) return Reject(*std::move(refusal));
     facts_.destination.address = resolved->addresses.front();

@@ -40,6 +40,24 @@ class FakeResolver : public Resolver {
     return Pending([this, id] { posted_.erase(id); });
   }
 
+  void SetRecords(const std::string& name, uint16_t type, Result<ResolvedRecords> records) {
+    records_.insert_or_assign({name, type}, std::move(records));
+  }
+
+  Pending ResolveRecords(const HostName& name, uint16_t type,
+                         std::function<void(Result<ResolvedRecords>)> done) override {
+    asked.push_back(name.text() + " TYPE" + std::to_string(type));
+    const uint64_t id = next_++;
+    posted_[id] = loop_.Post([this, id, name, type, call = std::move(done)] {
+      const auto answer = call;
+      posted_.erase(id);
+      const auto found = records_.find({name.text(), type});
+      if (found != records_.end()) return answer(found->second);
+      answer(Fail(Code::kNotFound, name.text() + " does not exist"));
+    });
+    return Pending([this, id] { posted_.erase(id); });
+  }
+
   const ResolvedName* Cached(const HostName& name) const override {
     const auto found = table_.find(name.text());
     return found != table_.end() && found->second ? &*found->second : nullptr;
@@ -51,6 +69,7 @@ class FakeResolver : public Resolver {
   Loop& loop_;
   uint64_t next_ = 1;
   std::map<std::string, Result<ResolvedName>> table_;
+  std::map<std::pair<std::string, uint16_t>, Result<ResolvedRecords>> records_;
   std::map<uint64_t, Loop::Handle> posted_;
 };
 

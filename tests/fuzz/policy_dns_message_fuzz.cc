@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "policy/dns_message.h"
+#include "policy/dns_records.h"
 
 using namespace sallyport;
 using namespace sallyport::policy;
@@ -32,6 +33,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const uint16_t type : {dns::kTypeA, dns::kTypeAaaa}) {
     const auto answer = dns::ParseResponse(message, kName, type);
     if (answer) SALLYPORT_CHECK(answer->chain.size() <= 16 && answer->addresses.size() <= 256);
+  }
+  // NS, MX, TXT, SRV, NAPTR, CNAME, and one that nobody knows.
+  for (const uint16_t type : {2, 15, 16, 33, 35, 5, 65280}) {
+    const auto records = dns::ParseRecords(message, kName, static_cast<uint16_t>(type));
+    if (!records) continue;
+    size_t bytes = 0;
+    for (const auto& data : records->data) bytes += data.size();
+    SALLYPORT_CHECK(records->chain.size() <= 16 && bytes <= dns::kMaxRecordBytes);
   }
   return 0;
 }

@@ -33,6 +33,12 @@ Observation Raw(Kind kind, const char* host, uint16_t port, uint64_t count = 2) 
   return seen;
 }
 
+Observation Records(const char* host, uint16_t type) {
+  Observation seen = Seen(Kind::kName, host, 53);
+  seen.type = type;
+  return seen;
+}
+
 /// The rules for SEEN, in every order that is tried the same; they load without any diagnostic,
 /// and are as the formatter has them.
 std::string RulesFor(std::vector<Observation> seen) {
@@ -117,6 +123,13 @@ TEST_CASE("observations become rules") {
        "allow.tcp { host = \"c.example.com\", port = 22 }\n\n"
        "-- looked up only\n"
        "allow.dns { host = { \"a.example.com\", \"b.example.com\" } }\n"},
+      {"names with other records, also where another rule has their addresses",
+       {Records("a.example.com", 16), Records("a.example.com", 15), Records("a.example.com", 28),
+        Seen(Kind::kName, "b.example.com", 53), Raw(Kind::kTcp, "a.example.com", 22)},
+       "allow.tcp { host = \"a.example.com\", port = 22 }\n\n"
+       "-- looked up only\n"
+       "allow.dns { host = \"b.example.com\" }\n"
+       "allow.dns { host = \"a.example.com\", types = { \"MX\", \"TXT\" } }\n"},
       {"TLS that was passed through still is, with its plain HTTP",
        {Raw(Kind::kPassedTls, "pinned.example.com", 443),
         Request("GET", "pinned.example.com", "/", 2, 80)},

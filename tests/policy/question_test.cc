@@ -95,6 +95,23 @@ TEST_CASE("flows, names and addresses are explained") {
   CHECK(Ask({"dns", "nothing.example"}).reason == "name_not_granted");
 }
 
+TEST_CASE("record types of names are explained") {
+  const auto ask = [](const std::vector<std::string>& words) {
+    const auto loaded = Load("allow.dns { host = 'a.example', types = { 'TXT', 'MX' } }");
+    return Decide(*loaded.engine, *Question::Parse(words));
+  };
+  CHECK(ask({"dns", "a.example"}).allowed);
+  CHECK(ask({"dns", "a.example", "txt"}).allowed);
+  CHECK(Contains(Steps(ask({"dns", "a.example", "AAAA"})), "AAAA has an empty answer"));
+  const Answer srv = ask({"dns", "a.example", "SRV"});
+  CHECK_FALSE(srv.allowed);
+  CHECK(srv.reason == "not_granted");
+  CHECK(srv.how_to_allow == "allow.dns { host = \"a.example\", types = { \"SRV\" } }");
+  CHECK_FALSE(ask({"dns", "a.example", "HTTPS"}).allowed);
+  CHECK(ask({"dns", "b.example", "TXT"}).reason == "name_not_granted");
+  CHECK(Contains(Question::Parse({"dns", "a.example", "TEXT"}).error().message(), "'TXT'"));
+}
+
 TEST_CASE("callbacks are asked as a gate would ask them") {
   CHECK(Ask({"http", "GET", "https://hooked.example/"}).allowed);
   CHECK(Ask({"http", "GET", "https://hooked.example/no"}).reason == "denied_by_hook");
@@ -140,7 +157,7 @@ TEST_CASE("a question that is none says what can be asked") {
   for (const std::vector<std::string>& words : {std::vector<std::string>{},
                                                 {"http"},
                                                 {"http", "GET"},
-                                                {"dns", "a", "b"},
+                                                {"dns", "a", "TXT", "b"},
                                                 {"icmp", "a.example", "b"}}) {
     const auto question = Question::Parse(words);
     REQUIRE_FALSE(question);

@@ -6,7 +6,7 @@
 #include <catch2/catch.hpp>
 #include <optional>
 
-#include "policy/dns_message.h"
+#include "policy/dns_records.h"
 #include "policy/live_engine.h"
 #include "tests/fakes/fake_resolver.h"
 #include "tests/fakes/memory_stream.h"
@@ -100,6 +100,13 @@ struct Fixture {
   }
 
   dns::UpstreamAnswer Ask(const std::string& name, uint16_t type = dns::kTypeA) {
+    return *dns::ParseResponse(Reply(name, type), *HostName::Parse(name), type);
+  }
+  dns::RecordsAnswer AskRecords(const std::string& name, uint16_t type) {
+    return *dns::ParseRecords(Reply(name, type), *HostName::Parse(name), type);
+  }
+
+  std::string Reply(const std::string& name, uint16_t type) {
     const auto flow = Flow(Transport::kUdp, *IpAddress::Parse("10.0.2.2"), 53);
     auto verdict = Decide(flow);
     REQUIRE(std::holds_alternative<ServeFlow>(verdict));
@@ -109,7 +116,7 @@ struct Fixture {
         flow, dns::BuildQuery(7, asked, type),
         [&](std::string_view bytes) { reply = std::string(bytes); });
     while (!reply) REQUIRE(*loop->RunOnce());
-    return *dns::ParseResponse(*reply, asked, type);
+    return *reply;
   }
 
   IpAddress AddressOf(const std::string& name) {
@@ -158,6 +165,77 @@ TEST_CASE("a name that no rule can use is asked of nobody, whatever the type") {
   CHECK(fixture.resolver.asked.empty());
   CHECK(fixture.Last().reason == Reason::kNameNotGranted);
   CHECK_FALSE(fixture.Last().allowed);
+}
+
+constexpr const char* kTypes = R"(
+allow.http { host = "api.example" }
+allow.dns { host = "mail.example", types = { "TXT", "MX" }, rate = "4/h" }
+allow.dns { host = "*.in-addr.arpa", types = "PTR" }
+)";
+constexpr uint16_t kTxt = 16, kMx = 15, kPtr = 12, kAny = 255;
+
+ResolvedRecords RecordsOf(std::vector<std::string> data) {
+  return {std::move(data), {}, Clock::time_point::max()};
+}
+
+TEST_CASE("records of the types that a rule grants are given to the guest, for a short while") {
+  Fixture fixture(kTypes);
+  fixture.resolver.SetRecords("mail.example", kTxt, RecordsOf({"\x05hello", "\x05world"}));
+  const auto answer = fixture.AskRecords("mail.example", kTxt);
+  CHECK(answer.data == std::vector<std::string>{"\x05hello", "\x05world"});
+  CHECK(answer.ttl == 30);
+  CHECK(fixture.Last().allowed);
+  CHECK(fixture.Last().method == "TXT");
+  // A name with such records need not have an address, and NXDOMAIN would deny them, too.
+  const auto address = fixture.Ask("mail.example");
+  CHECK(address.rcode == dns::Rcode::kNoError);
+  CHECK(address.addresses.empty());
+  CHECK(fixture.AskRecords("mail.example", kMx).rcode == dns::Rcode::kNxDomain);
+  CHECK(fixture.Last().reason == Reason::kNameNotFound);
+  fixture.resolver.SetRecords("mail.example", kTxt,
+                              Fail(Code::kUnreachable, "no resolver answered"));
+  CHECK(fixture.AskRecords("mail.example", kTxt).rcode == dns::Rcode::kServFail);
+  CHECK(fixture.Last().reason == Reason::kResolverFailed);
+  // The fifth of "4/h", whatever the type.
+  CHECK(fixture.AskRecords("mail.example", kMx).rcode == dns::Rcode::kRefused);
+  CHECK(fixture.Last().reason == Reason::kBudgetRate);
+}
+
+TEST_CASE("a type of a granted name that no rule grants is asked of nobody, and recorded") {
+  Fixture fixture(kTypes);
+  for (const uint16_t type : {kTxt, kMx, kAny}) {
+    INFO(type);
+    const size_t before = fixture.audit.records.size();
+    const auto answer = fixture.AskRecords("api.example", type);
+    CHECK(answer.rcode == dns::Rcode::kNoError);
+    CHECK(answer.data.empty());
+    REQUIRE(fixture.audit.records.size() == before + 1);
+    CHECK(fixture.Last().reason == Reason::kNotGranted);
+    CHECK_FALSE(fixture.Last().allowed);
+  }
+  fixture.AskRecords("api.example", kTxt);
+  CHECK(fixture.Last().how_to_allow ==
+        "allow.dns { host = \"api.example\", types = { \"TXT\" } }");
+  CHECK(fixture.AskRecords("mail.example", dns::kTypeHttps).data.empty());
+  CHECK(fixture.resolver.asked.empty());
+}
+
+TEST_CASE("reverse names of private addresses are asked of nobody") {
+  Fixture fixture(kTypes);
+  const std::string host = "\x04host\x07" "example" + std::string(1, '\0');
+  fixture.resolver.SetRecords("4.3.2.11.in-addr.arpa", kPtr, RecordsOf({host}));
+  CHECK(fixture.AskRecords("4.3.2.11.in-addr.arpa", kPtr).data == std::vector<std::string>{host});
+  fixture.resolver.asked.clear();
+  CHECK(fixture.AskRecords("1.0.0.10.in-addr.arpa", kPtr).data.empty());
+  CHECK(fixture.Last().reason == Reason::kAddressRefused);
+  CHECK(fixture.resolver.asked.empty());
+}
+
+TEST_CASE("records that are too many for a datagram are cut, for the guest to ask over TCP") {
+  Fixture fixture(kTypes);
+  const std::string text = "\xff" + std::string(255, 'x');
+  fixture.resolver.SetRecords("mail.example", kTxt, RecordsOf({text, text, text, text, text}));
+  CHECK(fixture.AskRecords("mail.example", kTxt).truncated);
 }
 
 TEST_CASE("an unlisted name is told so over HTTP, and reset elsewhere") {

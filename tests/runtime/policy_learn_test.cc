@@ -102,6 +102,28 @@ TEST_CASE("rules are made of what a log says was allowed, and hold it") {
   CHECK(Has(replayed.text, "FAIL  dns gone.example.com\n"));
 }
 
+TEST_CASE("other records of a name are learnt and replayed by their type") {
+  const Folder folder;
+  const auto line = [](const char* type, const char* rest) {
+    return Line(std::string(R"("transport":"dns","name":"a.example.com","port":53,"method":")") + type +
+                R"(",)" + rest);
+  };
+  const std::string log = folder.Add(
+      "audit.jsonl", line("TXT", R"("verdict":"allow","reason":"allowed")") +
+                         line("MX", R"("verdict":"deny","reason":"not_granted")") +
+                         line("HTTPS", R"("verdict":"deny","reason":"name_not_granted")"));
+  const auto learnt = LearnPolicy({.audits = {log}, .sandbox = "", .over = {}});
+  REQUIRE(learnt);
+  CHECK(RulesOf(learnt->text) == "allow.dns { host = \"a.example.com\", types = \"TXT\" }\n");
+  const std::string file = folder.Add("learnt.lua", learnt->text);
+  CHECK(TestPolicy({.files = {}, .policy = file, .audit = log}).failed == 0);
+  const std::string other = folder.Add("mx.lua", "allow.dns { host = 'a.example.com', types = 'MX' }");
+  const auto replayed = TestPolicy({.files = {}, .policy = other, .audit = log});
+  CHECK(replayed.failed == 2);
+  CHECK(Has(replayed.text, "dns a.example.com TXT"));
+  CHECK(Has(replayed.text, "dns a.example.com MX"));
+}
+
 TEST_CASE("of a sandbox that learns only what it marked counts, and of several logs one sandbox") {
   const Folder folder;
   const std::string log = folder.Add(

@@ -1,7 +1,8 @@
 """A recording DNS server, UDP and TCP, whose zone is a dict.
 
 A zone entry is a list of answers, or a function of (name, type, how often it was asked) that
-returns one. An answer: "11.0.0.80" (A), "2600:11::80" (AAAA), ("CNAME", "other.name"); DROP as the
+returns one. An answer: "11.0.0.80" (A), "2600:11::80" (AAAA), ("CNAME", "other.name"), ("TXT", "a", "b"),
+("MX", 10, "mail.name"), ("SRV", 1, 2, 443, "a.name"), ("NS", "a.name"), ("PTR", "a.name"); DROP as the
 entry lets every query time out, SERVFAIL says so. A name without an entry is NXDOMAIN; a wildcard
 entry "*.name" serves what lies below.
 """
@@ -100,7 +101,11 @@ class DnsServer:
     def _records(self, owner, entry, kind, depth=0):
         records = []
         for answer in entry:
-            if isinstance(answer, tuple):
+            if isinstance(answer, tuple) and answer[0] != "CNAME":
+                if kind in (answer[0], "ANY"):
+                    data = dnswire.rdata(*answer)
+                    records.append(self._record(owner, dnswire.TYPES[answer[0]], data))
+            elif isinstance(answer, tuple):
                 target = answer[1]
                 records.append(self._record(owner, 5, dnswire.encode_name(target)))
                 further = self._find(target.lower())

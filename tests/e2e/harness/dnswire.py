@@ -40,6 +40,14 @@ def query(name, kind, identity=0x5A11):
             struct.pack("!HH", TYPES[kind], 1))
 
 
+def rdata(kind, *values):
+    """The data of a record of KIND: numbers have two bytes, other texts are names."""
+    if kind == "TXT":
+        return b"".join(bytes([len(text)]) + text.encode() for text in values)
+    return b"".join(encode_name(value) if isinstance(value, str) else struct.pack("!H", value)
+                    for value in values)
+
+
 def rdata_text(message, kind, at, length):
     if kind == 1:
         return socket.inet_ntop(socket.AF_INET, message[at:at + 4])

@@ -27,14 +27,40 @@ dns::Answer Table(const dns::Query& query) {
   return answer;
 }
 
+dns::Answer RecordTable(const dns::Query& query) {
+  dns::Answer answer = Table(query);
+  if (query.type == dns::kTypeA || query.type == dns::kTypeAaaa) return answer;
+  answer.ttl = 60;
+  if (query.name == "text.example" || query.name == "twice.example") {
+    answer.rcode = dns::Rcode::kNoError;
+    if (query.type == 16) answer.records = {"\x05hello"};
+  } else if (query.name == "long.example") {
+    answer.rcode = dns::Rcode::kNoError;
+    answer.records.assign(8, "\xff" + std::string(255, 'x'));
+  } else if (query.name == "malformed.example") {
+    answer.rcode = dns::Rcode::kNoError;
+    answer.records = {"x"};
+  }
+  return answer;
+}
+
 struct Fixture {
   std::unique_ptr<Loop> loop = *Loop::Create();
-  DnsServer server{*loop, Table};
+  DnsServer server{*loop, RecordTable};
   std::unique_ptr<Resolver> resolver = *NewAresResolver(*loop, {server.endpoint()});
 
   Result<ResolvedName> Resolve(const char* name) {
     std::optional<Result<ResolvedName>> result;
     auto pending = resolver->Resolve(Name(name), [&](Result<ResolvedName> got) { result = std::move(got); });
+    return Await(result);
+  }
+  Result<ResolvedRecords> Records(const char* name, uint16_t type) {
+    std::optional<Result<ResolvedRecords>> result;
+    auto pending = resolver->ResolveRecords(Name(name), type, [&](auto got) { result = std::move(got); });
+    return Await(result);
+  }
+  template <class T>
+  Result<T> Await(std::optional<Result<T>>& result) {
     CHECK_FALSE(result);
     bool late = false;
     auto deadline = loop->After(20s, [&] { late = true; });
@@ -43,6 +69,61 @@ struct Fixture {
     return *std::move(result);
   }
 };
+
+constexpr uint16_t kTxt = 16, kMx = 15;
+
+TEST_CASE("records are asked for once at a time, kept while their TTL lasts, and by TCP if need be") {
+  Fixture fixture;
+  const auto text = fixture.Records("text.example", kTxt);
+  REQUIRE(text);
+  CHECK(text->data == std::vector<std::string>{"\x05hello"});
+  REQUIRE(fixture.Records("text.example", kTxt));
+  CHECK(fixture.server.asked == std::vector<std::string>{"text.example TXT"});
+  // None: an answer, too.
+  const auto none = fixture.Records("text.example", kMx);
+  REQUIRE(none);
+  CHECK(none->data.empty());
+  fixture.server.asked.clear();
+  fixture.server.udp_limit = 1232;
+  const auto long_text = fixture.Records("long.example", kTxt);
+  REQUIRE(long_text);
+  CHECK(long_text->data.size() == 8);
+  CHECK(fixture.server.asked ==
+        std::vector<std::string>{"long.example TXT", "long.example TXT tcp"});
+  fixture.server.asked.clear();
+  size_t answers = 0;
+  const auto count = [&](const Result<ResolvedRecords>& got) { answers += got.has_value(); };
+  auto first = fixture.resolver->ResolveRecords(Name("twice.example"), kTxt, count);
+  auto second = fixture.resolver->ResolveRecords(Name("twice.example"), kTxt, count);
+  auto dropped = fixture.resolver->ResolveRecords(Name("twice.example"), kTxt, count);
+  dropped = {};
+  while (answers < 2) REQUIRE(*fixture.loop->RunOnce());
+  CHECK(fixture.server.asked == std::vector<std::string>{"twice.example TXT"});
+}
+
+TEST_CASE("records of what is not there, and of what can't be read, are errors of their own") {
+  Fixture fixture;
+  CHECK(fixture.Records("missing.example", kTxt).error().code() == Code::kNotFound);
+  CHECK(fixture.Records("broken.example", kTxt).error().code() == Code::kUnreachable);
+  CHECK(fixture.Records("malformed.example", kMx).error().code() == Code::kUnreachable);
+  const auto nobody = *NewAresResolver(*fixture.loop, {});
+  std::optional<Result<ResolvedRecords>> result;
+  auto pending = nobody->ResolveRecords(Name("text.example"), kTxt, [&](auto got) { result = got; });
+  while (!result) REQUIRE(*fixture.loop->RunOnce());
+  CHECK(result->error().code() == Code::kUnreachable);
+}
+
+TEST_CASE("a resolver can end while records are asked for") {
+  Fixture fixture;
+  fixture.server.silent = true;
+  bool called = false;
+  auto pending = fixture.resolver->ResolveRecords(Name("text.example"), kTxt,
+                                                  [&](auto) { called = true; });
+  while (fixture.server.asked.empty()) REQUIRE(*fixture.loop->RunOnce());
+  pending = {};
+  fixture.resolver.reset();
+  CHECK_FALSE(called);
+}
 
 TEST_CASE("both families are asked, and the addresses take turns") {
   Fixture fixture;
