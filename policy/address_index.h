@@ -48,6 +48,9 @@ class AddressIndex {
     }
   }
 
+  /// As PrefixTrie::HasWithin.
+  bool HasWithin(const Prefix& prefix) const { return own_.prefixes.HasWithin(prefix); }
+
   /// As PrefixTrie::IsFilled.
   template <class Test>
   bool IsFilled(const Prefix& prefix, Test&& test) const {

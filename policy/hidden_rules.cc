@@ -10,6 +10,10 @@
 // Those that decide a part of it are kept, and the rule is cut into cells: a range of ports within
 // which no kept rule begins or ends, a method, a path. Each cell goes to the first kept rule that
 // decides all of it. Cells that are left over are what the rule is good for.
+//
+// An IPv4 prefix of which something is left is then halved until no other prefix begins in a part and its
+// addresses are of one class, so that all of them have the same rules. The rule is good for nothing where
+// it is good for no part. Most often the first part that is looked at shows that it is.
 
 namespace sallyport::policy {
 namespace {
@@ -163,10 +167,13 @@ struct Item {
 // Looks for what hides one rule for one of its items.
 class Search {
  public:
-  Search(const Rule& later, Item item, size_t& steps_left, Diagnostics& diagnostics)
+  /// DIAGNOSTICS is null where only hidden_by() is wanted.
+  Search(const Rule& later, Item item, size_t& steps_left, Diagnostics* diagnostics)
       : later_(later), item_(item), left_(steps_left), diagnostics_(diagnostics) {}
 
   bool spent() const { return left_ == 0; }
+  /// After Finish(): what leaves nothing of the rule, of several the one to be told of; else null.
+  const Rule* hidden_by() const { return hidden_by_; }
 
   /// EARLIER has the whole host or addresses; IS_SAME: and no more. False when the search is over.
   bool Consider(const Rule& earlier, bool is_same) {
@@ -178,6 +185,7 @@ class Search {
     if (partials_.empty() && DecidesAll(earlier, later_, reach)) {
       Report(earlier, "");
       found_ = true;
+      hidden_by_ = &earlier;
       return false;
     }
     if (PortsMatter(earlier, later_) && !earlier.ports.Intersects(later_.ports)) return true;
@@ -206,14 +214,15 @@ class Search {
   }
 
   void Report(const Rule& earlier, const std::string& where) {
+    if (diagnostics_ == nullptr) return;
     const std::string by = earlier.id + " (" + NameOf(earlier) + ")";
     if (!earlier.allows() || (later_.allows() && !later_.otherwise)) {
-      return diagnostics_.Warning(later_.line, NameOf(later_) + " of " + item_.ToString() +
+      return diagnostics_->Warning(later_.line, NameOf(later_) + " of " + item_.ToString() +
                                                    " can never apply: " + by + " decides first");
     }
     const std::string refused =
         later_.allows() ? "the 'otherwise' of " + NameOf(later_) : NameOf(later_);
-    diagnostics_.Error(later_.line, refused + " has no effect on " + item_.ToString() + where +
+    diagnostics_->Error(later_.line, refused + " has no effect on " + item_.ToString() + where +
                                         ": the earlier rule " + by +
                                         " decides first; put the narrower rule before it");
   }
@@ -299,7 +308,8 @@ class Search {
     if (open_ == 0) {
       // Behind a `deny` like it, and exceptions from both, it is only superfluous.
       const Rule* by = denied_by_ != nullptr ? denied_by_ : allowed_by_;
-      Report(mistaken_ != nullptr ? *mistaken_ : *by, "");
+      hidden_by_ = mistaken_ != nullptr ? mistaken_ : by;
+      Report(*hidden_by_, "");
       return false;
     }
     if (later_.allows() || mistaken_ == nullptr) return true;
@@ -310,7 +320,8 @@ class Search {
   const Rule& later_;
   const Item item_;
   size_t& left_;
-  Diagnostics& diagnostics_;
+  Diagnostics* const diagnostics_;
+  const Rule* hidden_by_ = nullptr;
   std::vector<Partial> partials_;
   bool found_ = false;
   // Of the cells.
@@ -361,7 +372,7 @@ class Finder {
 
  private:
   void LookAtHost(uint32_t number, const HostPattern& host) {
-    Search search(rules_[number], {.host = &host}, left_, diagnostics_);
+    Search search(rules_[number], {.host = &host}, left_, &diagnostics_);
     set_.hosts().ForEachCovering(host, [&](uint32_t other) {
       if (other >= number) return false;
       const Rule& earlier = rules_[other];
@@ -379,7 +390,7 @@ class Finder {
   }
 
   void LookAtGroup(uint32_t number, uint16_t group) {
-    Search search(rules_[number], {.group = group}, left_, diagnostics_);
+    Search search(rules_[number], {.group = group}, left_, &diagnostics_);
     set_.addresses().ForEachCovering(nullptr, group, [&](uint32_t other) {
       return other < number && search.Consider(rules_[other], /*is_same=*/true);
     });
@@ -388,7 +399,7 @@ class Finder {
 
   void LookAtPrefix(uint32_t number, const Prefix& prefix) {
     const Rule& later = rules_[number];
-    Search search(later, {.prefix = &prefix}, left_, diagnostics_);
+    Search search(later, {.prefix = &prefix}, left_, &diagnostics_);
     const uint16_t classes = ClassesIn(prefix);
     const uint16_t group = std::has_single_bit(classes) ? classes : uint16_t{0};
     set_.addresses().ForEachCovering(&prefix, group, [&](uint32_t other) {
@@ -403,10 +414,50 @@ class Finder {
       }
       return !covers || search.Consider(earlier, is_same);
     });
-    if (search.Finish() && !search.spent()) LookWithin(number, prefix, search);
+    if (!search.Finish() || search.spent()) return;
+    if (!prefix.address().is_v4()) return LookWithin(number, prefix, search);
+    if (std::has_single_bit(classes) && !set_.addresses().HasWithin(prefix)) return;
+    const Rule* by = nullptr;
+    if (IsHidden(number, prefix, prefix, by) && by != nullptr) search.Report(*by, "");
   }
 
-  // Prefixes of earlier rules that fill PREFIX together, each of them deciding all the rest.
+  // Whether earlier rules decide all that the rule says of PART of its IPv4 prefix WHOLE. BY becomes what
+  // is to be told of them: an `allow` before a `deny`.
+  bool IsHidden(uint32_t number, const Prefix& whole, const Prefix& part, const Rule*& by) {
+    if (left_ == 0) return false;
+    --left_;
+    const bool alike = std::has_single_bit(ClassesIn(part)) && !set_.addresses().HasWithin(part);
+    if (alike) return IsHiddenAt(number, whole, part.address(), by);
+    constexpr unsigned kBits = 32;  // One address is of one class, so there are two halves.
+    const unsigned length = part.length() + 1;
+    Prefix first(part.address(), length);
+    Prefix second(IpAddress::V4(part.address().v4_number() | 1u << (kBits - length)),
+                  length);
+    // What no other prefix is in is looked at first: there most rules are good for something.
+    if (set_.addresses().HasWithin(first)) std::swap(first, second);
+    return IsHidden(number, whole, first, by) && IsHidden(number, whole, second, by);
+  }
+
+  bool IsHiddenAt(uint32_t number, const Prefix& whole, const IpAddress& address, const Rule*& by) {
+    const Rule& later = rules_[number];
+    if (!later.MatchesAddress(address)) return true;
+    Search search(later, {.prefix = &whole}, left_, nullptr);
+    set_.addresses().ForEachMatch(address, [&](uint32_t other) {
+      if (other >= number) return false;
+      const Rule& earlier = rules_[other];
+      if (!earlier.MatchesAddress(address)) return true;
+      const auto& prefixes = earlier.ip->prefixes;
+      const bool is_same = std::find(prefixes.begin(), prefixes.end(), whole) != prefixes.end();
+      return search.Consider(earlier, is_same);
+    });
+    search.Finish();
+    const Rule* found = search.hidden_by();
+    if (found == nullptr || search.spent()) return false;
+    if (by == nullptr || (found->allows() && !by->allows())) by = found;
+    return true;
+  }
+
+  // IPv6 prefixes of earlier rules that fill PREFIX together, each of them deciding all the rest.
   void LookWithin(uint32_t number, const Prefix& prefix, Search& search) {
     const Rule* allowed_by = nullptr;
     const Rule* first = nullptr;

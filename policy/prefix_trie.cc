@@ -30,6 +30,17 @@ uint32_t PrefixTrie::NewNode(const Bits& bits, unsigned length) {
   return static_cast<uint32_t>(nodes_.size() - 1);
 }
 
+bool PrefixTrie::HasWithin(const Prefix& prefix) const {
+  const Bits bits = BitsOf(prefix.address());
+  uint32_t at = roots_[prefix.address().is_v4() ? 0 : 1];
+  while (at != kNone && nodes_[at].length < prefix.length()) {
+    at = nodes_[at].children[bits.at(nodes_[at].length) ? 1 : 0];
+  }
+  if (at == kNone || Common(nodes_[at].bits, bits, prefix.length()) < prefix.length()) return false;
+  const Node& node = nodes_[at];
+  return node.length > prefix.length() || node.children[0] != kNone || node.children[1] != kNone;
+}
+
 void PrefixTrie::Add(const Prefix& prefix, uint32_t rule) {
   const bool v4 = prefix.address().is_v4();
   uint32_t root = roots_[v4 ? 0 : 1];

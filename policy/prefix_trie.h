@@ -32,6 +32,9 @@ class PrefixTrie {
          prefix.address().is_v4() ? roots_[0] : roots_[1], visit);
   }
 
+  /// Whether a prefix lies within PREFIX and is not PREFIX itself.
+  bool HasWithin(const Prefix& prefix) const;
+
   /// Whether prefixes within PREFIX, PREFIX itself among them, together have all of its addresses, where
   /// only rules count for which TEST(rule) holds.
   template <class Test>
