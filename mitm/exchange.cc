@@ -126,7 +126,8 @@ bool Exchange::Examine() {
   const secrets::Store& store = flow_.gate().secrets;
   if (store.empty()) return true;
   const secrets::RequestTarget target = SecretsTarget();
-  secrets::Examination examination = store.Examine(target, request_.head);
+  PlanScrub(target);  // First, as it changes fields: none of what it drops or sets anew leaves.
+  secrets::Examination examination = store.Examine(target, request_.head, &prepared_);
   if (examination.terminate) {
     TerminateSandbox();
   }
@@ -137,7 +138,7 @@ bool Exchange::Examine() {
   record_.secrets = std::move(examination.used);
   // A host with secrets may have credentials of the guest's own stripped, with none of ours used.
   substitutes_ = !record_.secrets.empty() || (target.host && store.Binds(*target.host));
-  PlanBodies(target);
+  PlanBody(target);
   return true;
 }
 
@@ -151,15 +152,19 @@ secrets::RequestTarget Exchange::SecretsTarget() const {
           .encrypted = flow_.tls.encrypted};
 }
 
-/// What the bodies of an allowed request and of its answer pass on their ways.
-void Exchange::PlanBodies(const secrets::RequestTarget& target) {
+/// What the answer passes on its way; and what the request says of it.
+void Exchange::PlanScrub(const secrets::RequestTarget& target) {
   Gate& gate = flow_.gate();
-  if (gate.secrets.scrubs()) {
-    const bool bound = target.host && gate.secrets.Binds(*target.host);
-    scrub_.emplace(gate.secrets, gate.decoder_memory,
-                   bound ? ResponseScrub::Holder::kMaybe : ResponseScrub::Holder::kNo);
-    scrub_->Narrow(request_.head);
-  }
+  if (!gate.secrets.scrubs()) return;
+  const bool bound = target.host && gate.secrets.Binds(*target.host);
+  scrub_.emplace(gate.secrets, gate.decoder_memory,
+                 bound ? ResponseScrub::Holder::kMaybe : ResponseScrub::Holder::kNo);
+  scrub_->Narrow(request_.head);
+}
+
+/// What the body of an allowed request passes on its way.
+void Exchange::PlanBody(const secrets::RequestTarget& target) {
+  Gate& gate = flow_.gate();
   if (request_.body.empty()) return;
   auto filter = gate.secrets.BodySubstituter(target, request_.head);
   if (!filter) return;

@@ -84,7 +84,8 @@ class Exchange final : public UpstreamSide::Listener {
   bool Examine();
   void TerminateSandbox();
   secrets::RequestTarget SecretsTarget() const;
-  void PlanBodies(const secrets::RequestTarget& target);
+  void PlanScrub(const secrets::RequestTarget& target);
+  void PlanBody(const secrets::RequestTarget& target);
   void Connect();
   void OnConnected(UpstreamPool::Connected connected);
   void UseConnection(std::unique_ptr<UpstreamConnection> connection);
@@ -156,6 +157,7 @@ class Exchange final : public UpstreamSide::Listener {
       own_target_;                      // Where this request goes, if not where the flow goes.
   std::unique_ptr<TokenCall> token_call_;
   bool substitutes_ = false;            // Secrets are put into the head.
+  secrets::PreparedRequest prepared_;   // How, as long as the head is as it was examined.
   RequestBodyPlan upload_;              // Secrets may be put into the body.
   std::optional<ResponseScrub> scrub_;  // Secrets are kept out of the answer.
   std::optional<websocket::Upgrade> upgrade_;  // It asks for a WebSocket.

@@ -72,6 +72,7 @@ void Exchange::OnVerdict(policy::RequestVerdict verdict) {
   if (request_.websocket_key) {
     upgrade_.emplace(flow_.gate().secrets, SecretsTarget(), request_.head, *request_.websocket_key);
     upgrade_->Prepare(request_.head);
+    prepared_ = {};  // It was for another head.
   }
   Connect();
 }

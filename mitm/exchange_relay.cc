@@ -62,7 +62,7 @@ void Exchange::Send() {
   if (substitutes_) {
     const secrets::RequestTarget target = SecretsTarget();
     RequestHead head = request_.head;
-    flow_.gate().secrets.Substitute(target, head);
+    flow_.gate().secrets.Substitute(target, head, prepared_);
     upstream_->WriteHead(head, flow_.authority(), request_.body);
     secrets::WipeHead(head);
   } else {

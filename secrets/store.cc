@@ -41,6 +41,7 @@ struct Store::Impl {
   Entries entries;
   std::optional<PlaceholderIndex> index;  ///< None before the first secret.
   ScrubBook book;                         ///< Each value, by the same ids.
+  uint64_t generation = 1;                ///< Goes up before anything changes: plans refer to values.
 
   using ToFind = std::shared_ptr<const ScrubValue>;
 
@@ -131,6 +132,7 @@ Store::Store() : impl_(std::make_unique<Impl>()) {}
 Store::~Store() = default;
 
 Status Store::Add(SecretSpec spec, Secret value) {
+  ++impl_->generation;
   const std::string context = "secret " + spec.name;
   Status added = impl_->Declare(std::move(spec), std::move(value), {});
   if (!added) return tl::unexpected(std::move(added).error().In(context));
@@ -138,6 +140,7 @@ Status Store::Add(SecretSpec spec, Secret value) {
 }
 
 Status Store::AddUnavailable(SecretSpec spec, std::string why) {
+  ++impl_->generation;
   const std::string context = "secret " + spec.name;
   Status added = impl_->Declare(std::move(spec), std::nullopt, std::move(why));
   if (!added) return tl::unexpected(std::move(added).error().In(context));
@@ -177,9 +180,21 @@ bool Store::Binds(const HostName& host) const {
                      [&host](const Entry& entry) { return MayReceive(entry, host); });
 }
 
-Examination Store::Examine(const RequestTarget& target, const RequestHead& request) const {
+PreparedRequest::PreparedRequest() = default;
+PreparedRequest::PreparedRequest(PreparedRequest&&) noexcept = default;
+PreparedRequest& PreparedRequest::operator=(PreparedRequest&&) noexcept = default;
+PreparedRequest::~PreparedRequest() = default;
+
+Examination Store::Examine(const RequestTarget& target, const RequestHead& request,
+                           PreparedRequest* prepared) const {
   if (empty()) return {};
-  return MakePlan(impl_->entries, *impl_->index, target, request).examination;
+  Plan plan = MakePlan(impl_->entries, *impl_->index, target, request);
+  if (prepared == nullptr) return std::move(plan.examination);
+  Examination examination = plan.examination;
+  prepared->plan_ = std::make_unique<const Plan>(std::move(plan));
+  prepared->generation_ = impl_->generation;
+  prepared->fields_ = request.headers.fields().size();
+  return examination;
 }
 
 Examination Store::ExamineTrailers(const RequestTarget& target, const RequestHead& request,
@@ -188,10 +203,13 @@ Examination Store::ExamineTrailers(const RequestTarget& target, const RequestHea
   return secrets::ExamineTrailers(impl_->entries, *impl_->index, target, request, trailers);
 }
 
-void Store::Substitute(const RequestTarget& target, RequestHead& request) const {
+void Store::Substitute(const RequestTarget& target, RequestHead& request,
+                       const PreparedRequest& prepared) const {
   if (empty()) return;
-  const Plan plan = MakePlan(impl_->entries, *impl_->index, target, request);
-  Apply(plan, *impl_->index, request);
+  const bool good = prepared.plan_ && prepared.generation_ == impl_->generation &&
+                    prepared.fields_ == request.headers.fields().size();
+  if (good) return Apply(*prepared.plan_, *impl_->index, request);
+  Apply(MakePlan(impl_->entries, *impl_->index, target, request), *impl_->index, request);
 }
 
 std::unique_ptr<BodyFilter> Store::BodySubstituter(const RequestTarget& target,
@@ -220,6 +238,7 @@ bool Store::scrubs() const {
 }
 
 Status Store::Rotate(std::string_view name, Secret value) {
+  ++impl_->generation;
   const Result<size_t> id = impl_->IdOf(name);
   if (!id) return tl::unexpected(id.error());
   Entry& entry = impl_->entries[*id];
@@ -271,6 +290,7 @@ Status Store::Impl::RedeclareOne(SecretSpec spec, std::map<std::string, Secret>&
 }
 
 Status Store::Redeclare(std::vector<SecretSpec> specs, std::map<std::string, Secret> values) {
+  ++impl_->generation;
   Entries& entries = impl_->entries;
   std::map<std::string, size_t> known;
   std::vector<std::pair<SecretSpec, std::vector<PathGlob>>> before;
@@ -324,6 +344,7 @@ Status Store::Redeclare(std::vector<SecretSpec> specs, std::map<std::string, Sec
 }
 
 Status Store::MakeUnavailable(std::string_view name, std::string why) {
+  ++impl_->generation;
   Status status = Revoke(name);
   for (Entry& entry : impl_->entries) {
     if (entry.spec.name == name) entry.unavailable = std::move(why);
@@ -332,6 +353,7 @@ Status Store::MakeUnavailable(std::string_view name, std::string why) {
 }
 
 Status Store::Revoke(std::string_view name) {
+  ++impl_->generation;
   const Result<size_t> id = impl_->IdOf(name);
   if (!id) return tl::unexpected(id.error());
   impl_->book.Retire(*id);

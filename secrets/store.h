@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
@@ -33,6 +35,25 @@ struct Examination {
   std::vector<std::string> inert;  ///< Names of secrets whose placeholder stays as it is.
   std::optional<Refusal> refusal;  ///< Set: the request must not be forwarded.
   bool terminate = false;          ///< on_violation = "terminate" was hit.
+};
+
+struct Plan;
+
+/// What Examine() decided of a request's head, kept so that Substitute() does not decide it again.
+/// Good for that very head: who changes it afterwards forgets this. What the store's secrets have
+/// become meanwhile is noticed by the store.
+class PreparedRequest {
+ public:
+  PreparedRequest();
+  PreparedRequest(PreparedRequest&&) noexcept;
+  PreparedRequest& operator=(PreparedRequest&&) noexcept;
+  ~PreparedRequest();
+
+ private:
+  friend class Store;
+  std::unique_ptr<const Plan> plan_;
+  uint64_t generation_ = 0;  // Of the store.
+  size_t fields_ = 0;        // Of the head.
 };
 
 /// A secret as people see it.
@@ -105,8 +126,10 @@ class Store {
   /// Decides what REQUEST may carry to TARGET: finds placeholders in the head (Basic decoded),
   /// checks hosts, methods, paths, ports and places, foreign credentials, what to inject, and
   /// whether a body that may change is signed.
-  /// Nothing is changed. Takes the request as the guest and the hooks left it.
-  Examination Examine(const RequestTarget& target, const RequestHead& request) const;
+  /// Nothing is changed. Takes the request as the guest and the hooks left it. PREPARED, if not
+  /// null, is for Substitute().
+  Examination Examine(const RequestTarget& target, const RequestHead& request,
+                      PreparedRequest* prepared = nullptr) const;
 
   /// Decides what TRAILERS of REQUEST, which Examine() allowed, may carry to TARGET: no value is put
   /// into any. A placeholder there is a violation; a credential that is not ours is refused, or
@@ -117,7 +140,10 @@ class Store {
   /// Puts the values in, each spelled for its place, and takes away the digests of a body that may
   /// change: call only after Examine() allowed REQUEST for the same TARGET and the
   /// upstream was verified. The caller wipes the head (WipeHead) once it is serialised and sent.
-  void Substitute(const RequestTarget& target, RequestHead& request) const;
+  /// PREPARED comes from Examine(), for the head of which REQUEST is a copy; an empty one, or one
+  /// older than a change of the store, costs the decision once more.
+  void Substitute(const RequestTarget& target, RequestHead& request,
+                  const PreparedRequest& prepared = {}) const;
 
   /// What REQUEST's body to TARGET must pass on its way out, once Examine() allowed REQUEST: puts
   /// values in where a secret's `body` allows, and finds what may not stand there. REQUEST is as

@@ -85,12 +85,17 @@ inline std::string Words(const Examination& examination) {
 }
 
 // Examines HEAD for TARGET and, where it may go, puts the values in. Whatever is refused must not
-// change, and nothing that is told may have a value in it.
+// change, nothing that is told may have a value in it, and what was prepared does the same as what is
+// decided anew.
 inline Examination Pass(const Store& store, const RequestTarget& target, RequestHead& head) {
   const std::string before = Bytes(head);
-  Examination examination = store.Examine(target, head);
+  PreparedRequest prepared;
+  Examination examination = store.Examine(target, head, &prepared);
   REQUIRE(Bytes(head) == before);
-  store.Substitute(target, head);
+  RequestHead anew = head;
+  store.Substitute(target, anew);
+  store.Substitute(target, head, prepared);
+  REQUIRE(Bytes(head) == Bytes(anew));
   if (examination.refusal) REQUIRE(Bytes(head) == before);
   REQUIRE(Words(examination).find(kGithubValue) == std::string::npos);
   REQUIRE(Words(examination).find(kOtherValue) == std::string::npos);

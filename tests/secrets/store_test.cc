@@ -101,5 +101,44 @@ TEST_CASE("a value short enough for a string's own bytes is moved on the heap as
   }
 }
 
+TEST_CASE("what was prepared puts in the value of now, and none that was revoked") {
+  Store store;
+  REQUIRE(store.Add(GithubSpec(), Value(kGithubValue)));
+  const std::string placeholder = *store.PlaceholderOf("GITHUB_TOKEN");
+  const RequestHead asked = Get({{"authorization", "token " + placeholder}});
+  const RequestTarget target = To("api.github.com");
+  PreparedRequest prepared;
+  REQUIRE(Refused(store.Examine(target, asked, &prepared)) == Reason::kAllowed);
+  const auto sent = [&] {
+    RequestHead head = asked;
+    store.Substitute(target, head, prepared);
+    return *head.headers.Find("authorization");
+  };
+  CHECK(sent() == "token " + kGithubValue);
+  REQUIRE(store.Rotate("GITHUB_TOKEN", Value(kOtherValue)));
+  CHECK(sent() == "token " + kOtherValue);
+  REQUIRE(store.MakeUnavailable("GITHUB_TOKEN", "it has expired"));
+  CHECK(sent() == "token " + placeholder);
+  REQUIRE(store.Rotate("GITHUB_TOKEN", Value(kGithubValue)));
+  REQUIRE(store.Examine(target, asked, &prepared).used == Names{"GITHUB_TOKEN"});
+  REQUIRE(store.Redeclare({}, {}));
+  CHECK(sent() == "token " + placeholder);
+}
+
+TEST_CASE("what was prepared for another head is decided anew") {
+  Store store;
+  REQUIRE(store.Add(GithubSpec(), Value(kGithubValue)));
+  const std::string placeholder = *store.PlaceholderOf("GITHUB_TOKEN");
+  const RequestTarget target = To("api.github.com");
+  PreparedRequest prepared;
+  (void)store.Examine(target, Get({{"authorization", "token " + placeholder}}), &prepared);
+  RequestHead other = Get({{"x-note", placeholder}, {"authorization", "token " + placeholder}});
+  RequestHead anew = other;
+  store.Substitute(target, anew);
+  store.Substitute(target, other, prepared);
+  CHECK(Bytes(other) == Bytes(anew));
+  CHECK(other.headers.fields()[1].value == "token " + kGithubValue);
+}
+
 }  // namespace
 }  // namespace sallyport::secrets
