@@ -23,13 +23,13 @@ namespace sallyport {
 namespace {
 
 // Small reads are served from a block of this size: one system call for four TLS records.
-constexpr size_t kReadBlock = 64 * 1024;
+constexpr BlockPool::Size kReadBlock = BlockPool::Size::k64KiB;
 // A read of this size or more goes straight to the caller's buffer.
 constexpr size_t kDirectRead = 32 * 1024;
 // Written bytes are gathered up to kSendAt; the rest is room for one more TLS record, so that a
 // writer of whole records never finds itself a few bytes short.
 constexpr size_t kSendAt = 64 * 1024;
-constexpr size_t kWriteBlock = kSendAt + 32 * 1024;
+constexpr BlockPool::Size kWriteBlock = BlockPool::Size::k96KiB;
 // How long unsent bytes of a destroyed stream are kept for a peer that does not read.
 constexpr std::chrono::seconds kFdStreamLinger{10};
 
@@ -43,17 +43,20 @@ ssize_t SendSome(int fd, const uint8_t* bytes, size_t size) {
   return sent;
 }
 
-/// A block of bytes that is filled at its end and emptied from its front.
-class Block {
+/// A block of bytes that is filled at its end and emptied from its front. There only while it is
+/// not empty.
+class Queue {
  public:
+  Queue(BlockPool& pool, BlockPool::Size capacity) : pool_(&pool), capacity_(capacity) {}
+
+  size_t capacity() const { return BlockPool::BytesOf(capacity_); }
   size_t size() const { return end_ - begin_; }
   bool empty() const { return begin_ == end_; }
   const uint8_t* data() const { return bytes_.get() + begin_; }
-  size_t room(size_t capacity) const { return bytes_ ? capacity - end_ : capacity; }
+  size_t room() const { return capacity() - end_; }
 
-  uint8_t* Tail(size_t capacity) {
-    if (!bytes_)
-      bytes_.reset(new uint8_t[capacity]);  // Not value-initialised: it is written first.
+  uint8_t* Tail() {
+    if (!bytes_) bytes_ = pool_->Take(capacity_);
     return bytes_.get() + end_;
   }
   void Grow(size_t size) { end_ += size; }
@@ -74,7 +77,9 @@ class Block {
   }
 
  private:
-  std::unique_ptr<uint8_t[]> bytes_;
+  BlockPool* pool_;
+  BlockPool::Size capacity_;
+  BlockPool::Block bytes_;
   size_t begin_ = 0;
   size_t end_ = 0;
 };
@@ -83,7 +88,7 @@ class Block {
 /// at the first failure, or at its deadline.
 class Lingering {
  public:
-  static void Start(Loop& loop, UniqueFd socket, Block unsent) {
+  static void Start(Loop& loop, UniqueFd socket, Queue unsent) {
     auto* lingering = new Lingering(std::move(socket), std::move(unsent));
     auto watch = loop.Watch(lingering->socket_.get(), EPOLLOUT | EPOLLET,
                             [lingering](uint32_t) { lingering->Send(); });
@@ -96,7 +101,7 @@ class Lingering {
   }
 
  private:
-  Lingering(UniqueFd socket, Block unsent)
+  Lingering(UniqueFd socket, Queue unsent)
       : socket_(std::move(socket)), unsent_(std::move(unsent)) {}
 
   void Send() {
@@ -106,7 +111,7 @@ class Lingering {
   }
 
   UniqueFd socket_;
-  Block unsent_;
+  Queue unsent_;
   Loop::Handle watch_;
   Loop::Handle deadline_;
 };
@@ -114,7 +119,11 @@ class Lingering {
 class FdStream final : public Stream {
  public:
   FdStream(Loop& loop, UniqueFd socket)
-      : loop_(loop), socket_(std::move(socket)), turn_flush_(loop, [this] { Send(); }) {}
+      : loop_(loop),
+        socket_(std::move(socket)),
+        incoming_(loop.blocks(), kReadBlock),
+        outgoing_(loop.blocks(), kWriteBlock),
+        turn_flush_(loop, [this] { Send(); }) {}
   ~FdStream() override;
 
   Status Start();
@@ -148,8 +157,8 @@ class FdStream final : public Stream {
   bool broken_ = false;        // Nothing works any more.
   bool write_broken_ = false;  // The peer takes nothing more; what it sent can still be read.
   Sending sending_ = Sending::kOpen;
-  Block incoming_;
-  Block outgoing_;
+  Queue incoming_;
+  Queue outgoing_;
   TurnFlush turn_flush_;
   Loop::Handle watch_;
   Loop::Handle tell_;
@@ -212,7 +221,7 @@ ReadResult FdStream::Read(std::span<uint8_t> buffer) {
     if (buffer.size() >= kDirectRead || !MayReceive()) {
       return Receive(buffer.data(), buffer.size());
     }
-    const ReadResult result = Receive(incoming_.Tail(kReadBlock), kReadBlock);
+    const ReadResult result = Receive(incoming_.Tail(), incoming_.capacity());
     if (result.kind != ReadResult::Kind::kBytes) {
       incoming_.Clear();
       return result;
@@ -253,7 +262,7 @@ size_t FdStream::Room() {
   if (broken_ || write_broken_ || sending_ != Sending::kOpen) return 0;
   if (outgoing_.size() >= kSendAt) Send();
   if (write_broken_) return 0;
-  return outgoing_.room(kWriteBlock);
+  return outgoing_.room();
 }
 
 size_t FdStream::Write(std::string_view bytes) {
@@ -262,7 +271,7 @@ size_t FdStream::Write(std::string_view bytes) {
   while (taken < bytes.size()) {
     const size_t size = std::min(bytes.size() - taken, Room());
     if (size == 0) break;
-    std::memcpy(outgoing_.Tail(kWriteBlock), bytes.data() + taken, size);
+    std::memcpy(outgoing_.Tail(), bytes.data() + taken, size);
     outgoing_.Grow(size);
     taken += size;
   }

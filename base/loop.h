@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/block_pool.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 
@@ -81,6 +82,9 @@ class Loop {
   /// The time at this moment.
   Clock::time_point Time() const { return time_ == nullptr ? Clock::now() : time_->Now(); }
 
+  /// Blocks for whoever is driven by this loop.
+  BlockPool& blocks() { return blocks_; }
+
   /// Runs one turn. False when no descriptor, timer or posted work is left to wait for.
   Result<bool> RunOnce();
 
@@ -94,6 +98,7 @@ class Loop {
   void Remove(Registration* registration);
   void Bury();
 
+  BlockPool blocks_;
   UniqueFd epoll_;
   const TimeSource* const time_;
   Clock::time_point now_;

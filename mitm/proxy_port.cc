@@ -44,6 +44,7 @@ class ProxyPort::Connection final : Stream::Listener, public Relay::Owner {
         address_(address),
         deadline_(port.services_.loop, [this] { OnDeadline(); }),
         guest_(std::move(guest)),
+        input_(port.services_.loop.blocks()),
         began_(port.services_.loop.now()) {}
 
   ~Connection() {

@@ -1,10 +1,10 @@
 #pragma once
 
 #include <cstring>
-#include <memory>
 #include <string>
 #include <string_view>
 
+#include "base/block_pool.h"
 #include "base/stream.h"
 #include "mitm/limits.h"
 #include "secrets/secret.h"
@@ -17,11 +17,10 @@ namespace sallyport::mitm {
 /// while it is needed.
 class InputBuffer {
  public:
-  InputBuffer() = default;
-  /// Begins with bytes that were read earlier.
-  explicit InputBuffer(std::string_view already_read) {
+  /// BLOCKS outlives it. Begins with bytes that were read earlier.
+  explicit InputBuffer(BlockPool& blocks, std::string_view already_read = {}) : blocks_(blocks) {
     if (already_read.empty()) return;
-    block_.reset(new uint8_t[kInputBlock]);
+    block_ = blocks_.Take(kSize);
     const size_t size = already_read.copy(reinterpret_cast<char*>(block_.get()), kInputBlock);
     rest_ = {reinterpret_cast<const char*>(block_.get()), size};
   }
@@ -32,7 +31,7 @@ class InputBuffer {
 
   /// Reads the next block. Only when empty; ends the life of every view into the last one.
   ReadResult::Kind Fill(Stream& stream) {
-    if (!block_) block_.reset(new uint8_t[kInputBlock]);
+    if (!block_) block_ = blocks_.Take(kSize);
     const ReadResult result = stream.Read({block_.get(), kInputBlock});
     if (result.kind == ReadResult::Kind::kBytes) {
       rest_ = {reinterpret_cast<const char*>(block_.get()), result.bytes};
@@ -59,7 +58,11 @@ class InputBuffer {
   }
 
  private:
-  std::unique_ptr<uint8_t[]> block_;
+  static constexpr BlockPool::Size kSize = BlockPool::Size::k16KiB;
+  static_assert(BlockPool::BytesOf(kSize) == kInputBlock);
+
+  BlockPool& blocks_;
+  BlockPool::Block block_;
   std::string_view rest_;
 };
 

@@ -19,6 +19,8 @@ namespace sallyport::mitm {
 namespace {
 
 constexpr size_t kRecord = 16 * 1024;
+constexpr BlockPool::Size kRecordBlock = BlockPool::Size::k16KiB;
+static_assert(BlockPool::BytesOf(kRecordBlock) == kRecord);
 // A full record on the wire, with whatever else BoringSSL may have to send before it.
 constexpr size_t kSealedRecord = kRecord + 1024;
 // Nobody has anything to say while its ClientHello is not answered.
@@ -82,6 +84,7 @@ TlsStream::~TlsStream() {
     // What can't be handed over any more must not look like a complete message.
     if (closing_ != Closing::kDone) lower_->Abort();
   }
+  WipePending();
   lower_->SetListener(nullptr);
 }
 
@@ -129,7 +132,7 @@ void TlsStream::SetListener(Stream::Listener* listener) {
 
 void TlsStream::OnStreamReady() {
   lower_drained_ = false;
-  if (!pending_.empty() || closing_ == Closing::kWanted) Push();
+  if (pending_size_ > 0 || closing_ == Closing::kWanted) Push();
   if (listener_ == nullptr) {
     untold_ = true;
     return;
@@ -189,7 +192,7 @@ ReadResult TlsStream::Read(std::span<uint8_t> buffer) {
 
 size_t TlsStream::Room() {
   if (phase_ != Phase::kOpen || closing_ != Closing::kNo) return 0;
-  return (lower_->Room() / kSealedRecord + 1) * kRecord - pending_.size();
+  return (lower_->Room() / kSealedRecord + 1) * kRecord - pending_size_;
 }
 
 size_t TlsStream::Write(std::string_view bytes) {
@@ -197,21 +200,21 @@ size_t TlsStream::Write(std::string_view bytes) {
   size_t taken = 0;
   while (taken < bytes.size()) {
     const std::string_view rest = bytes.substr(taken);
-    if (pending_.empty() && rest.size() >= kRecord) {
+    if (pending_size_ == 0 && rest.size() >= kRecord) {
       if (Seal(rest.substr(0, kRecord))) {
         taken += kRecord;
         continue;
       }
       if (phase_ != Phase::kOpen) return taken;
     }
-    const size_t size = std::min(rest.size(), kRecord - pending_.size());
-    // A string that grows by itself would leave copies of what it held behind.
-    if (pending_.capacity() < kRecord) pending_.reserve(kRecord);
-    pending_.append(rest.substr(0, size));
+    const size_t size = std::min(rest.size(), kRecord - pending_size_);
+    if (!pending_) pending_ = loop_.blocks().Take(kRecordBlock);
+    std::memcpy(pending_.get() + pending_size_, rest.data(), size);
+    pending_size_ += size;
     taken += size;
-    if (pending_.size() == kRecord && !SealPending()) break;
+    if (pending_size_ == kRecord && !SealPending()) break;
   }
-  if (!pending_.empty()) turn_flush_.Arm();
+  if (pending_size_ > 0) turn_flush_.Arm();
   return taken;
 }
 
@@ -225,17 +228,21 @@ bool TlsStream::Seal(std::string_view bytes) {
 }
 
 bool TlsStream::SealPending() {
-  if (!Seal(pending_)) return false;
-  if (plaintext_ == Plaintext::kWipe) OPENSSL_cleanse(pending_.data(), pending_.size());
-  pending_.clear();
+  if (!Seal({reinterpret_cast<const char*>(pending_.get()), pending_size_})) return false;
+  WipePending();
   return true;
+}
+
+void TlsStream::WipePending() {
+  if (plaintext_ == Plaintext::kWipe) OPENSSL_cleanse(pending_.get(), pending_size_);
+  pending_size_ = 0;
 }
 
 /// Moves what waits here into the stream below, as far as there is room.
 void TlsStream::Push() {
   if (phase_ != Phase::kOpen) return;
-  if (!pending_.empty() && !SealPending()) return;
-  if (pending_.capacity() > 0) std::string().swap(pending_);  // Idle connections hold no buffers.
+  if (pending_size_ > 0 && !SealPending()) return;
+  pending_.reset();  // Idle connections hold no buffers.
   if (closing_ != Closing::kWanted) return;
   closing_ = Closing::kDone;
   SSL_shutdown(ssl_.get());  // Sends close_notify; there is nothing to do if that fails.

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "base/block_pool.h"
 #include "base/loop.h"
 #include "base/stream.h"
 #include "base/turn_flush.h"
@@ -55,6 +56,7 @@ class TlsStream final : public Stream, private Stream::Listener {
   int WriteLower(std::string_view bytes);
   bool Seal(std::string_view bytes);
   bool SealPending();
+  void WipePending();
   bool NothingToRead() const;
   void Push();
   void Fail();
@@ -67,7 +69,8 @@ class TlsStream final : public Stream, private Stream::Listener {
   Phase phase_ = Phase::kHandshake;
   TlsFailure failure_;
   std::string already_read_;
-  std::string pending_;  // Plaintext of the next record.
+  BlockPool::Block pending_;  // Plaintext of the next record.
+  size_t pending_size_ = 0;
   bool ended_ = false;   // close_notify was read.
   bool lower_ended_ = false;
   bool lower_drained_ = false;  // It said so, and has told of nothing since.

@@ -79,6 +79,9 @@ class UpstreamPool {
   /// Takes back a connection on which nothing is under way. Nobody may be listening to its stream.
   void PutBack(std::unique_ptr<UpstreamConnection> connection);
 
+  /// For whoever reads from a connection.
+  BlockPool& blocks() { return loop_.blocks(); }
+
   size_t idle() const { return idle_.size(); }
   /// HTTP/2 connections, idle or not.
   size_t shared() const;

@@ -28,6 +28,7 @@ Upstream::Upstream(UpstreamPool& pool, std::unique_ptr<UpstreamConnection> conne
     : pool_(pool),
       connection_(std::move(connection)),
       listener_(listener),
+      input_(pool.blocks()),
       output_(*connection_->stream) {
   connection_->stream->SetListener(this);
 }

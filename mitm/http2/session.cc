@@ -45,7 +45,7 @@ Session::Session(FlowContext& flow, Stream& stream, std::string_view already_rea
     : flow_(flow),
       stream_(stream),
       owner_(owner),
-      input_(already_read),
+      input_(flow.gate().loop.blocks(), already_read),
       output_(stream),
       deadline_(flow.gate().loop, [this] { OnDeadline(); }),
       codec_(SchemeOf(flow.tls.encrypted), flow.gate().loop.now(), *this) {

@@ -314,6 +314,7 @@ UpstreamConnection::UpstreamConnection(Loop& loop, std::unique_ptr<Stream> strea
       owner_(owner),
       peer_(peer),
       stream_(std::move(stream)),
+      input_(loop.blocks()),
       session_(UpstreamCallbacks::NewSession(*this)),
       heard_at_(loop.now()),
       deadline_(loop, [this] { OnDeadline(); }),
