@@ -10,7 +10,7 @@
 
 namespace sallyport {
 
-enum class Kind { kDescriptor, kTimer, kPosted, kTurnEnd };
+enum class Kind { kDescriptor, kTimer, kPosted, kTurnEnd, kBeforeWait };
 
 /// One registration. Its address is what epoll carries, so it lives until the turn in which it
 /// was ended is over.
@@ -24,7 +24,7 @@ struct Loop::Handle::Registration {
   std::function<void(uint32_t)> on_ready;
   std::function<void()> run;
   std::multimap<Clock::time_point, Registration*>::iterator timer;
-  std::list<Registration*>::iterator turn_end;
+  std::list<Registration*>::iterator place;  // In turn_end_ or before_wait_.
 };
 
 Loop::Handle::Handle(Handle&& other) noexcept
@@ -85,11 +85,19 @@ Loop::Handle Loop::Post(std::function<void()> work) {
 Loop::Handle Loop::AtTurnEnd(std::function<void()> on_end) {
   auto* registration = new Registration(Kind::kTurnEnd);
   registration->run = std::move(on_end);
-  registration->turn_end = turn_end_.insert(turn_end_.end(), registration);
+  registration->place = turn_end_.insert(turn_end_.end(), registration);
+  return Handle(this, registration);
+}
+
+Loop::Handle Loop::BeforeWait(std::function<void()> work) {
+  auto* registration = new Registration(Kind::kBeforeWait);
+  registration->run = std::move(work);
+  registration->place = before_wait_.insert(before_wait_.end(), registration);
   return Handle(this, registration);
 }
 
 Result<bool> Loop::RunOnce() {
+  RunAll(before_wait_);
   if (watched_ == 0 && timers_.empty() && posted_.empty()) return false;
 
   std::array<epoll_event, 128> ready;
@@ -104,12 +112,16 @@ Result<bool> Loop::RunOnce() {
   }
   RunDueTimers();
   RunPosted();
-  for (auto next = turn_end_.begin(); next != turn_end_.end();) {
+  RunAll(turn_end_);
+  Bury();
+  return true;
+}
+
+void Loop::RunAll(const std::list<Registration*>& registrations) {
+  for (auto next = registrations.begin(); next != registrations.end();) {
     Registration* registration = *next++;  // Dead ones leave the list in Bury().
     if (!registration->dead) registration->run();
   }
-  Bury();
-  return true;
 }
 
 int Loop::MillisecondsToWait() const {
@@ -153,6 +165,7 @@ void Loop::Remove(Registration* registration) {
       if (registration->queued) std::erase(posted_, registration);
       break;
     case Kind::kTurnEnd:
+    case Kind::kBeforeWait:
       break;
   }
   dead_.push_back(registration);
@@ -163,7 +176,8 @@ void Loop::Bury() {
   while (!dead_.empty()) {
     Registration* registration = dead_.back();
     dead_.pop_back();
-    if (registration->kind == Kind::kTurnEnd) turn_end_.erase(registration->turn_end);
+    if (registration->kind == Kind::kTurnEnd) turn_end_.erase(registration->place);
+    if (registration->kind == Kind::kBeforeWait) before_wait_.erase(registration->place);
     delete registration;
   }
 }

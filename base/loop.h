@@ -29,8 +29,9 @@ class TimeSource {
 /// never run again once their handle is destroyed, even for events already
 /// collected. A callback may destroy its own handle.
 ///
-/// A turn is: wait, the callbacks of the ready descriptors, due timers, posted
-/// work, and then the turn-end callbacks, which push out what the turn produced.
+/// A turn is: what is to come before a wait, the wait, the callbacks of the ready
+/// descriptors, due timers, posted work, and then the turn-end callbacks, which push
+/// out what the turn produced.
 class Loop {
  public:
   /// Keeps one registration alive; destroying it ends the registration.
@@ -77,6 +78,10 @@ class Loop {
   /// Calls ON_END at the end of every turn, in the order of registration.
   Handle AtTurnEnd(std::function<void()> on_end);
 
+  /// Calls WORK before every wait: when a turn, with its end, is over, and after whatever was done
+  /// outside of turns. So nothing that WORK is to do waits for an event. WORK registers nothing.
+  Handle BeforeWait(std::function<void()> work);
+
   /// The time at which this turn began; cheap. Before the first turn, the time of creation.
   Clock::time_point now() const { return now_; }
   /// The time at this moment.
@@ -95,6 +100,7 @@ class Loop {
   int MillisecondsToWait() const;
   void RunDueTimers();
   void RunPosted();
+  static void RunAll(const std::list<Registration*>& registrations);
   void Remove(Registration* registration);
   void Bury();
 
@@ -106,6 +112,7 @@ class Loop {
   std::multimap<Clock::time_point, Registration*> timers_;
   std::vector<Registration*> posted_;
   std::list<Registration*> turn_end_;
+  std::list<Registration*> before_wait_;
   std::vector<Registration*> dead_;  // Freed between turns, so that a collected event never dangles.
 };
 

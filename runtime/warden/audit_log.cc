@@ -1,11 +1,11 @@
 #include "runtime/warden/audit_log.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <optional>
 #include <utility>
 
@@ -20,6 +20,10 @@ constexpr size_t kMaxName = 256;  // name, rule, sandbox
 constexpr size_t kMaxText = 512;  // path, detail
 constexpr size_t kMaxSecretName = 64;
 constexpr size_t kMaxSecrets = 16;
+
+// What most lines are shorter than, with and without what stands around a body.
+constexpr size_t kUsualBody = 384;
+constexpr size_t kUsualLine = 576;
 
 constexpr std::string_view kLineEnd = "}\n";
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
@@ -151,6 +155,7 @@ void AppendSecrets(std::string& out, const std::vector<std::string>& secrets) {
 // What a decision was, without when and how much: denials with the same body are the same.
 std::string BodyOf(const AuditRecord& record, uint64_t latest) {
   std::string out;
+  out.reserve(kUsualBody);
   AppendField(out, "generation", record.generation > 0 ? record.generation : latest);
   AppendField(out, "transport", record.transport, kMaxWord);
   AppendField(out, "direction", record.direction, kMaxWord);
@@ -179,20 +184,31 @@ std::string FormatTime(std::chrono::system_clock::time_point time) {
   using std::chrono::milliseconds;
   const auto day = floor<days>(time);
   const std::chrono::year_month_day date(day);
-  const auto in_day = floor<milliseconds>(time - day).count();
-  std::array<char, 64> text;
-  snprintf(text.data(), text.size(), "%04d-%02u-%02uT%02d:%02d:%02d.%03dZ",
-           static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
-           static_cast<unsigned>(date.day()), static_cast<int>(in_day / 3'600'000),
-           static_cast<int>(in_day / 60'000 % 60), static_cast<int>(in_day / 1000 % 60),
-           static_cast<int>(in_day % 1000));
-  return text.data();
+  const auto in_day = static_cast<uint64_t>(floor<milliseconds>(time - day).count());
+  std::string text = "0000-00-00T00:00:00.000Z";
+  const auto put = [&text](size_t at, size_t digits, uint64_t value) {
+    for (size_t i = at + digits; i-- > at; value /= 10) text[i] = static_cast<char>('0' + value % 10);
+  };
+  put(0, 4, static_cast<uint64_t>(std::max(static_cast<int>(date.year()), 0)));
+  put(5, 2, static_cast<unsigned>(date.month()));
+  put(8, 2, static_cast<unsigned>(date.day()));
+  put(11, 2, in_day / 3'600'000);
+  put(14, 2, in_day / 60'000 % 60);
+  put(17, 2, in_day / 1000 % 60);
+  put(20, 3, in_day % 1000);
+  return text;
 }
 
 // What has its line whatever a guest does beside it: what was allowed, what may have left although it
 // was refused in the end, and what the user did.
 bool IsKept(const AuditRecord& record) {
   return record.allowed || record.sent || record.transport == "control";
+}
+
+// Of which there may be many in one turn, and of which nobody but the guest knows yet.
+bool IsAllowedRequest(const AuditRecord& record) {
+  return record.allowed && !record.method.empty() &&
+         (record.transport == "https" || record.transport == "http");
 }
 
 // Whether equal ones are counted. Each allowed connection and request is told by itself.
@@ -209,10 +225,14 @@ AuditLog::AuditLog(UniqueFd fd, Options options)
       second_began_(options_.now()) {
   AppendField(sandbox_json_, "sandbox", options_.sandbox, kMaxName);
   if (!fd_.valid()) failure_ = "no audit log is open";
+  if (options_.loop != nullptr) {
+    before_wait_ = options_.loop->BeforeWait([this] { WriteWaiting(); });
+  }
 }
 
 AuditLog::~AuditLog() {
   Flush(Clock::time_point::max());
+  WriteWaiting();
 }
 
 void AuditLog::Write(const AuditRecord& record) {
@@ -256,6 +276,7 @@ AuditLog::Kind AuditLog::KindOf(const AuditRecord& record, std::string body) con
   Kind occurrence;
   occurrence.body = std::move(body);
   occurrence.kept = IsKept(record);
+  occurrence.may_wait = options_.loop != nullptr && IsAllowedRequest(record);
   occurrence.repeats = 1;
   occurrence.flow = record.flow;
   occurrence.time = options_.wall();
@@ -310,9 +331,11 @@ void AuditLog::Flush(Clock::time_point now) {
   if (now == Clock::time_point::max() || now - second_began_ >= std::chrono::seconds(1)) {
     BeginSecond(options_.now());
   }
+  if (now == Clock::time_point::max()) WriteWaiting();
 }
 
 void AuditLog::Continue(UniqueFd fd) {
+  WriteWaiting();
   if (healthy()) fd_ = std::move(fd);
 }
 
@@ -330,7 +353,9 @@ bool AuditLog::Tell(const Kind& occurrence, Clock::time_point now) {
     (occurrence.is_message ? suppressed_messages_ : suppressed_) += occurrence.repeats;
     return false;
   }
-  Append(std::move(line));
+  line += kLineEnd;
+  Append(line);
+  if (!occurrence.may_wait) WriteWaiting();
   return true;
 }
 
@@ -380,28 +405,55 @@ void AuditLog::WriteSuppressed() {
   AppendNumber(line, deny);
   if (messages > 0) AppendField(line, "messages", messages);
   line += '}';
-  Append(std::move(line));
+  line += kLineEnd;
+  Append(line);
+  WriteWaiting();
 }
 
 std::string AuditLog::Head(std::chrono::system_clock::time_point time) const {
-  return "{\"time\":\"" + FormatTime(time) + "\"" + sandbox_json_;
+  std::string head;
+  head.reserve(kUsualLine);
+  head.append("{\"time\":\"").append(FormatTime(time)).append("\"").append(sandbox_json_);
+  return head;
 }
 
-// Ends LINE and writes it. After a failure nothing is written: what stands in the file then is a
-// whole number of lines and at most one piece of a line, at its end.
-void AuditLog::Append(std::string line) {
+// Lines keep their order.
+void AuditLog::Append(std::string_view line) {
+  if (waiting_.size() + line.size() > PIPE_BUF) WriteWaiting();
+  if (line.size() > PIPE_BUF) return WriteLines(line);
+  waiting_ += line;
+}
+
+void AuditLog::WriteWaiting() {
+  if (waiting_.empty()) return;
+  std::string lines;
+  lines.swap(waiting_);  // Whoever taps them may cause further ones.
+  WriteLines(lines);
+  if (!waiting_.empty()) return;
+  lines.clear();
+  waiting_.swap(lines);  // Keeps its memory.
+}
+
+// After a failure nothing is written: what stands in the file then is a whole number of lines and at
+// most one piece of a line, at its end.
+void AuditLog::WriteLines(std::string_view lines) {
   if (!healthy()) return;
-  line += kLineEnd;
   ssize_t written = -1;
   do {
-    written = write(fd_.get(), line.data(), line.size());
+    written = write(fd_.get(), lines.data(), lines.size());
   } while (written < 0 && errno == EINTR);
   if (written < 0) {
     failure_ = "the audit log can't be written: " + Error::FromErrno("write").message();
-  } else if (static_cast<size_t>(written) != line.size()) {
+    return;
+  }
+  if (static_cast<size_t>(written) != lines.size()) {
     failure_ = "the audit log can't be written: a line was cut short";
-  } else if (options_.tap) {
-    options_.tap(line);
+  }
+  if (!options_.tap) return;
+  std::string_view whole = lines.substr(0, static_cast<size_t>(written));
+  for (size_t end = whole.find('\n'); end != whole.npos; end = whole.find('\n')) {
+    options_.tap(whole.substr(0, end + 1));
+    whole.remove_prefix(end + 1);
   }
 }
 

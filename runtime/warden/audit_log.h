@@ -19,8 +19,9 @@
 
 namespace sallyport::runtime {
 
-/// The audit log: one JSON object a line, written whole with a single write() (docs/audit.md has
-/// every key). What was allowed, or may have left, always has its line, however much else there is:
+/// The audit log: one JSON object a line, written whole by one write() (docs/audit.md has every
+/// key). With a loop, lines of requests that were allowed share one with those of the same turn, and
+/// are written before the loop waits; each other line is written at once. What was allowed, or may have left, always has its line, however much else there is:
 /// a log that does not keep up makes the gate wait (the write blocks), and one that fails makes it
 /// deny. Refusals cost a guest nothing, so they can't be let to fill the log, or the disk:
 ///
@@ -35,6 +36,7 @@ class AuditLog : public AuditSink {
  public:
   struct Options {
     std::string sandbox;                     ///< The sandbox's id; the same in every line.
+    Loop* loop = nullptr;                    ///< Outlives the log. Null: no line waits.
     std::chrono::milliseconds window{5000};  ///< How long equal denials are counted for one line.
     size_t max_kinds = 256;  ///< Kinds of denials counted at once; the oldest gives way.
     size_t names_per_second = 16;  ///< Refused DNS questions told one by one.
@@ -77,6 +79,9 @@ class AuditLog : public AuditSink {
   /// What records that don't say it are taken to be decided by: the policy's GENERATION, 1 at first.
   void SetGeneration(uint64_t generation) { generation_ = generation; }
 
+  /// Writes the lines that wait for the end of the turn.
+  void WriteWaiting();
+
   /// Goes on in FD, opened as the first one, unless the log has failed already.
   void Continue(UniqueFd fd);
 
@@ -104,6 +109,7 @@ class AuditLog : public AuditSink {
     std::string body;       // All that makes decisions equal, as it stands in the line.
     bool is_message = false;
     bool kept = false;      // Has its line whatever the budget says.
+    bool may_wait = false;  // For the turn's end.
     Clock::time_point due;  // When its count is written.
     uint64_t repeats = 0;
     uint64_t flow = 0;  // Of the latest.
@@ -124,7 +130,8 @@ class AuditLog : public AuditSink {
   void WriteSuppressed();
   void BeginSecond(Clock::time_point now);
   std::string Head(std::chrono::system_clock::time_point time) const;
-  void Append(std::string line);
+  void Append(std::string_view line);
+  void WriteLines(std::string_view lines);
 
   UniqueFd fd_;
   uint64_t generation_ = 1;
@@ -142,6 +149,9 @@ class AuditLog : public AuditSink {
   uint64_t suppressed_ = 0;
   uint64_t messages_this_second_ = 0;
   uint64_t suppressed_messages_ = 0;
+
+  std::string waiting_;  // Whole lines, PIPE_BUF bytes at most: then no other writer cuts into them.
+  Loop::Handle before_wait_;
 };
 
 }  // namespace sallyport::runtime

@@ -399,6 +399,7 @@ void Warden::FlushTelemetry() {
 Status Warden::MakeGate() {
   audit_ = std::make_unique<AuditLog>(std::move(descriptors_.audit),
                                       AuditLog::Options{.sandbox = launch_.sandbox,
+                                                        .loop = loop_.get(),
                                                         .tap = [this](std::string_view line) {
                                                           if (feed_) feed_->Take(line);
                                                         }});

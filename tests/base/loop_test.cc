@@ -148,6 +148,40 @@ TEST_CASE("the end of a turn comes after its timers and posted work, and may end
   CHECK(*loop.RunOnce() == false);
 }
 
+TEST_CASE("what comes before a wait sees what a turn's end left, and what was left outside of turns") {
+  auto owner = *Loop::Create();
+  Loop& loop = *owner;
+  int left = 0, done = 0;
+  const auto before = loop.BeforeWait([&] { done = left; });
+  const auto end = loop.AtTurnEnd([&] { ++left; });
+  left = 10;
+  auto first = loop.Post([] {});
+  CHECK(*loop.RunOnce());
+  CHECK(done == 10);
+  CHECK(left == 11);
+  CHECK(*loop.RunOnce() == false);  // Nothing to wait for; what was left is done nevertheless.
+  CHECK(done == 11);
+}
+
+TEST_CASE("what comes before a wait does not any more once its handle is gone") {
+  auto owner = *Loop::Create();
+  Loop& loop = *owner;
+  int calls = 0;
+  Loop::Handle ending;
+  ending = loop.BeforeWait([&] {
+    ++calls;
+    ending = {};
+  });
+  auto other = loop.BeforeWait([&] { ++calls; });
+  auto first = loop.Post([] {});
+  CHECK(*loop.RunOnce());
+  CHECK(calls == 2);
+  other = {};
+  auto second = loop.Post([] {});
+  CHECK(*loop.RunOnce());
+  CHECK(calls == 2);
+}
+
 TEST_CASE("an edge-triggered descriptor is reported once for what arrived") {
   auto owner = *Loop::Create();
   Loop& loop = *owner;
