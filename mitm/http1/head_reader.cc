@@ -14,6 +14,8 @@ namespace {
 constexpr size_t kMaxStartLine = kMaxTargetBytes + 64;
 // RFC 9112, 2.2: a server ignores at least one empty line before a request.
 constexpr size_t kMaxBlankLines = 2;
+// What most heads have; more make the list of fields grow.
+constexpr size_t kUsualFields = 16;
 
 constexpr const char* kBadControl = "a lone CR, LF or a NUL in the head";
 
@@ -222,6 +224,7 @@ HeadReader::Outcome HeadReader::Parse(std::string_view bytes) {
   if (kind_ == Kind::kRequest && !HasThreeParts(bytes.substr(0, bytes.find('\r')))) {
     return Fail(400, "a request line that is not METHOD TARGET VERSION");
   }
+  head_.headers.fields().reserve(kUsualFields);
   Collector collector{head_};
   llhttp_t parser;
   llhttp_init(&parser, kind_ == Kind::kRequest ? HTTP_REQUEST : HTTP_RESPONSE, &Settings());
