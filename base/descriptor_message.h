@@ -10,8 +10,9 @@
 
 namespace sallyport {
 
-/// Sends BYTES, at least one, as one message of the local socket SOCKET, with copies of FDS (unix(7),
-/// SCM_RIGHTS). Part of BYTES is an error, as is a peer that is gone (kNotFound); no signal is raised.
+/// Sends BYTES, at least one, as one message of the local socket SOCKET, with copies of FDS
+/// (unix(7), SCM_RIGHTS). Part of BYTES is an error, as is a peer that is gone (kNotFound); no
+/// signal is raised.
 Status SendMessage(int socket, std::string_view bytes, std::span<const int> fds);
 
 struct DescriptorMessage {

@@ -59,9 +59,10 @@ Result<ReloadReport> ReloadPolicy(std::string_view sandbox,
   if (!runs_on) return tl::unexpected(runs_on.error());
   const std::string path = file.value_or(runs_on->file);
   if (std::error_code error; !file && !std::filesystem::exists(path, error)) {
-    return Fail(Code::kNotFound, "nothing was changed: the policy that the sandbox runs on is no file (" +
-                                     path + "); name one, as in sandboxctl policy reload " +
-                                     std::string(sandbox) + " policy.lua");
+    return Fail(Code::kNotFound,
+                "nothing was changed: the policy that the sandbox runs on is no file (" + path +
+                    "); name one, as in sandboxctl policy reload " + std::string(sandbox) +
+                    " policy.lua");
   }
   if (auto status = CheckHostPaths(
           {{.what = "the policy", .path = path, .folder = std::filesystem::current_path()}},

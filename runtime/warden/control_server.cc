@@ -77,8 +77,7 @@ void ControlServer::Add(UniqueFd socket) {
                            [this, connection](uint32_t) { Serve(connection); });
   if (!watch) return Drop(connection);
   connection->watch = *std::move(watch);
-  connection->deadline =
-      loop_.After(kRequestTimeout, [this, connection] { Drop(connection); });
+  connection->deadline = loop_.After(kRequestTimeout, [this, connection] { Drop(connection); });
 }
 
 void ControlServer::Serve(Connections::iterator connection) {

@@ -161,8 +161,9 @@ bool PublishedPorts::MayEnter(const PublishedPort& port, const Endpoint& client)
   if (streams_ < kMaxStreams && !crowded) return true;
   AuditRecord record = InboundRecord(port, client);
   record.reason = Reason::kLimit;
-  record.detail = crowded ? "the sandbox's agent does not keep up"
-                          : std::to_string(kMaxStreams) + " connections to published ports are open";
+  record.detail = crowded
+                      ? "the sandbox's agent does not keep up"
+                      : std::to_string(kMaxStreams) + " connections to published ports are open";
   services_.audit.Write(record);
   return false;
 }

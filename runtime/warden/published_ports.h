@@ -21,8 +21,8 @@ class InboundDatagrams;
 /// sockets were bound by the owner: a warden can't bind. What is accepted stays here; into the
 /// sandbox go bytes alone, as frames to the agent, which connects to the server there.
 ///
-/// The limits are for one sandbox. A client over them sees a reset, or its datagrams are dropped; so
-/// does one that comes while the agent does not read what it is sent.
+/// The limits are for one sandbox. A client over them sees a reset, or its datagrams are dropped;
+/// so does one that comes while the agent does not read what it is sent.
 class PublishedPorts {
  public:
   /// Connections at once, each with two descriptors (one of them the agent's) and at most

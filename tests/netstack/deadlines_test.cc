@@ -70,9 +70,9 @@ TEST_CASE("so is one on datagrams, and a verdict that would come later is called
     CAPTURE(int{protocol});
     Timed test;
     const IpAddress far = Far(Ip::kV4);
-    test.net.link->Push(IpFrame(far, protocol,
-                                protocol == kProtocolUdp ? UdpMessage(far, 5000, 53, "x")
-                                                         : EchoRequest(far, "x", 1, 1)));
+    test.net.link->Push(IpFrame(
+        far, protocol,
+        protocol == kProtocolUdp ? UdpMessage(far, 5000, 53, "x") : EchoRequest(far, "x", 1, 1)));
     test.Pass(129s);
     CHECK(test.net.decider.waiting(1));
     test.Pass(2s);

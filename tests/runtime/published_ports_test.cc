@@ -239,7 +239,8 @@ TEST_CASE("nobody is let in while the agent reads nothing, so that nothing piles
   const std::string much(guest::kMaxPayload, 'x');
   while (!f.to_agent->full()) f.to_agent->Send(FrameType::kStdin, 1, much);
   f.Settle();
-  while (!f.to_agent->full()) f.to_agent->Send(FrameType::kStdin, 1, much);  // In the socket's place.
+  // In the place of what the socket took.
+  while (!f.to_agent->full()) f.to_agent->Send(FrameType::kStdin, 1, much);
   CHECK(f.IsReset(ConnectTo(SOCK_STREAM, tcp)));
   const UniqueFd client = ConnectTo(SOCK_DGRAM, udp);
   REQUIRE(send(client.get(), "x", 1, 0) == 1);

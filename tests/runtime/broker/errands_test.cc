@@ -170,7 +170,8 @@ TEST_CASE("what a command leaves running holds nobody up, and is ended") {
   CHECK((!left.valid() || poll(&ended, 1, 60'000) == 1));
 }
 
-TEST_CASE("a value is taken from a command that leaves something running which complains for ever") {
+TEST_CASE(
+    "a value is taken from a command that leaves something running which complains for ever") {
   CHECK(RunOnce(Shell("yes >&2 & yes >&2 & yes >&2 & echo value")) == "=value");
 }
 
