@@ -74,11 +74,14 @@ def spend(argv, **popen):
 
 
 def cpu_seconds(pids):
-    """The time on a CPU of all threads of PIDS so far."""
+    """The time on a CPU of all threads of PIDS so far. RuntimeError if one of these has ended."""
     total = 0
     for pid in pids:
-        for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-            total += int((task / "schedstat").read_text().split()[0])
+        try:
+            for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+                total += int((task / "schedstat").read_text().split()[0])
+        except FileNotFoundError as gone:
+            raise RuntimeError(f"process {pid} has ended") from gone
     return total / 1e9
 
 
