@@ -5,8 +5,6 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <linux/netlink.h>
-#include <linux/rtnetlink.h>
 #include <netinet/udp.h>
 #include <poll.h>
 #include <sys/prctl.h>
@@ -26,6 +24,7 @@
 #include "fixture.h"
 #include "netstack/packet_link.h"
 #include "tap_guest.h"
+#include "tap_jobs.h"
 
 namespace sallyport::netstack {
 namespace {
@@ -41,14 +40,6 @@ uint8_t PatternAt(size_t at) {
 // ---- What guests do. Blocking; results are exit statuses, 0 for success. The deadline is
 // RunGuest's: a socket with one of its own (SO_RCVTIMEO) fails with EINTR when its process is
 // stopped and continued, by a debugger or a freezer as by a signal; one without goes on waiting.
-
-UniqueFd GuestSocket(Ip ip, int type, uint16_t port) {
-  UniqueFd fd(socket(ip == Ip::kV4 ? AF_INET : AF_INET6, type | SOCK_CLOEXEC, 0));
-  sockaddr_storage address;
-  const socklen_t size = Endpoint{Far(ip), port}.ToSockaddr(address);
-  if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0) return {};
-  return fd;
-}
 
 bool SendPattern(int fd, size_t size) {
   std::vector<uint8_t> block(256 * 1024);
@@ -122,15 +113,6 @@ int RefusedWith(Ip ip, uint16_t port, int error) {
   return !fd.valid() && errno == error ? 0 : 1;
 }
 
-int AskOverUdp(Ip ip, size_t size) {
-  const UniqueFd fd = GuestSocket(ip, SOCK_DGRAM, 53);
-  const std::string question(size, 'q');
-  std::string answer(size + 1, '\0');
-  if (send(fd.get(), question.data(), size, 0) != static_cast<ssize_t>(size)) return 1;
-  const ssize_t got = recv(fd.get(), answer.data(), answer.size(), 0);
-  return got == static_cast<ssize_t>(size) && answer.substr(0, size) == question ? 0 : 2;
-}
-
 // As clients of QUIC send: one call for many datagrams, which the kernel cuts as late as it can.
 int AskThreeTimesAtOnce(Ip ip) {
   const UniqueFd fd = GuestSocket(ip, SOCK_DGRAM, 53);
@@ -143,28 +125,6 @@ int AskThreeTimesAtOnce(Ip ip) {
     if (recv(fd.get(), answer.data(), answer.size(), 0) != expected) return 3;
   }
   return 0;
-}
-
-// Whether FD could be connected, and not from the address that is good for the link only.
-bool HasGlobalAddress(const UniqueFd& fd) {
-  sockaddr_in6 name{};
-  socklen_t size = sizeof name;
-  return fd.valid() && getsockname(fd.get(), reinterpret_cast<sockaddr*>(&name), &size) == 0 &&
-         !IN6_IS_ADDR_LINKLOCAL(&name.sin6_addr);
-}
-
-// The kernel says by netlink when it has got something: an address that was verified, a route.
-int AskOverUdpOnceConfigured() {
-  const UniqueFd news(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
-  sockaddr_nl groups{};
-  groups.nl_family = AF_NETLINK;
-  groups.nl_groups = RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE;
-  if (bind(news.get(), reinterpret_cast<sockaddr*>(&groups), sizeof groups) != 0) return 10;
-  while (!HasGlobalAddress(GuestSocket(Ip::kV6, SOCK_DGRAM, 53))) {
-    std::vector<uint8_t> message(8192);
-    if (recv(news.get(), message.data(), message.size(), 0) < 0) return 11;
-  }
-  return AskOverUdp(Ip::kV6, 100);
 }
 
 int RefusedOverUdp(Ip ip) {
@@ -219,13 +179,6 @@ struct Host {
   UniqueFd listener;
   sockaddr_in address{};
   pid_t pid = -1;
-};
-
-struct Parrot final : DatagramService {
-  void OnDatagram(const FlowInfo&, std::string_view payload,
-                  std::function<void(std::string_view)> reply) override {
-    reply(payload);
-  }
 };
 
 enum class Grant { kSplice, kStream };
