@@ -84,7 +84,8 @@ class FlowDecider {
   virtual void OnFlowEnd(const FlowInfo& flow, const FlowStats& stats) = 0;
 
   /// FLOW was refused without being asked about, because of a limit of the stack's on the number of
-  /// flows (WHY is kFlowLimit or kFlowRate). It has no id.
+  /// flows (WHY is kFlowLimit or kFlowRate), or because it is a datagram to a group (kNotForUs: multicast
+  /// or broadcast; called for each). It has no id.
   virtual void OnFlowRefused(const FlowInfo& /*flow*/, Drop /*why*/) {}
 };
 

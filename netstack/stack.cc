@@ -129,6 +129,7 @@ class Stack::Impl {
   void OnFrame(std::span<uint8_t> frame, bool checksum_trusted, RxBufferPtr& buffer);
   void OnIp(EtherType type, std::span<uint8_t> bytes, bool checksum_trusted, RxBufferPtr& buffer);
   std::variant<std::monostate, Drop> CheckAddresses(const Packet& packet) const;
+  void Refuse(const Packet& packet, Drop why);
   void Dispatch(const Packet& packet, RxBufferPtr& buffer);
   void Configure(const Packet& packet);
   bool Admit(const Packet& packet, bool lengths_agree);
@@ -236,7 +237,7 @@ void Stack::Impl::OnIp(EtherType type, std::span<uint8_t> bytes, bool checksum_t
   packet.checksum_trusted = checksum_trusted;
   if (self_configuration_.Takes(packet)) return Configure(packet);
   const auto refused = CheckAddresses(packet);
-  if (const auto* drop = std::get_if<Drop>(&refused)) return stats_.Count(*drop);
+  if (const auto* drop = std::get_if<Drop>(&refused)) return Refuse(packet, *drop);
   if (!packet.fragment) return Dispatch(packet, buffer);
 
   const std::span<uint8_t> whole = fragments_.Add(packet);
@@ -258,6 +259,13 @@ std::variant<std::monostate, Drop> Stack::Impl::CheckAddresses(const Packet& pac
   if (IsUnspecified(destination) || SameBytes(destination, guest)) return Drop::kMalformed;
   if (IsMulticast(destination) && !discovery) return Drop::kNotForUs;
   return {};
+}
+
+void Stack::Impl::Refuse(const Packet& packet, Drop why) {
+  stats_.Count(why);
+  const bool to_group = why == Drop::kNotForUs && IsMulticast(packet.destination());
+  if (!to_group || packet.fragment || packet.protocol != kProtocolUdp) return;
+  if (UdpLayer::Valid(packet)) udp_.RefuseGroup(packet);
 }
 
 void Stack::Impl::Configure(const Packet& packet) {

@@ -46,6 +46,11 @@ void UdpLayer::Input(const Packet& packet) {
   flow->Input(packet, packet.payload.subspan(kUdpHeader));
 }
 
+void UdpLayer::RefuseGroup(const Packet& packet) {
+  const FlowKey key = FlowKey::Of(packet, Load16(&packet.payload[0]), Load16(&packet.payload[2]));
+  shared_.decider.OnFlowRefused(key.Info(0, Transport::kUdp), Drop::kNotForUs);
+}
+
 UdpFlow* UdpLayer::Start(const Packet& packet, const FlowKey& key) {
   if (table_.size() >= shared_.options.max_udp_flows && !MakeRoom()) {
     return Refuse(packet, key, Drop::kFlowLimit);

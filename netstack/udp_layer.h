@@ -32,6 +32,9 @@ class UdpLayer {
   /// Whether PACKET's lengths agree.
   static bool Valid(const Packet& packet);
 
+  /// PACKET, which is valid, is to a group and goes nowhere: the decider is told, the guest is not.
+  void RefuseGroup(const Packet& packet);
+
   // For flows.
 
   Shared& shared() { return shared_; }

@@ -386,6 +386,13 @@ void Gate::OpenOwn(const FlowInfo& flow, const char* what) {
 void Gate::OnFlowRefused(const FlowInfo& flow, netstack::Drop why) {
   AuditRecord record;
   record.transport = ToString(flow.transport);
+  if (why == netstack::Drop::kNotForUs) {
+    record.address = flow.destination.address;
+    record.port = flow.destination.port;
+    record.reason = Reason::kAddressRefused;
+    record.detail = "datagrams to multicast and broadcast addresses go nowhere";
+    return services_.audit.Write(record);
+  }
   record.reason = Reason::kLimit;
   record.detail = why == netstack::Drop::kFlowRate
                       ? "more new flows in a second than a sandbox may begin"

@@ -64,6 +64,26 @@ TEST_CASE("a served datagram is answered, on one flow, and the flow ends by sile
   }
 }
 
+TEST_CASE("a datagram to a group goes nowhere, and the decider is told of each that is sound") {
+  Fixture net;
+  const IpAddress groups[] = {IpAddress::V4(224, 0, 0, 251), IpAddress::V4(255, 255, 255, 255),
+                              *IpAddress::Parse("ff02::fb")};
+  for (const IpAddress& group : groups) {
+    net.link->Push(IpFrame(group, kProtocolUdp, UdpMessage(group, 5353, 5353, "x")));
+  }
+  net.link->Push(IpFrame(groups[0], kProtocolUdp, Bytes(7)));
+  net.link->Push(IpFrame(groups[0], kProtocolTcp, Bytes(20)));
+  net.Settle();
+  CHECK(net.decider.asked.empty());
+  CHECK(net.seen.empty());
+  REQUIRE(net.decider.refused.size() == 3);
+  for (size_t i = 0; i < 3; ++i) {
+    CHECK(net.decider.refused[i].first.destination == Endpoint{groups[i], 5353});
+    CHECK(net.decider.refused[i].second == Drop::kNotForUs);
+  }
+  CHECK(net.stack->stats().dropped(Drop::kNotForUs) == 5);
+}
+
 TEST_CASE("a spliced flow relays datagrams both ways") {
   for (const Ip ip : {Ip::kV4, Ip::kV6}) {
     SocketPair pair = UdpPair();

@@ -447,6 +447,17 @@ TEST_CASE("other ways to ask a resolver are prohibited at once: DoT, DoQ, mDNS, 
   CHECK(decide(named.c_str(), 443, Transport::kUdp) == DenyFlow::As::kProhibited);
 }
 
+TEST_CASE("a datagram to a group leaves a line") {
+  Fixture fixture;
+  auto flow = fixture.Flow(Transport::kUdp, *IpAddress::Parse("224.0.0.251"), 5353);
+  flow.id = 0;
+  fixture.gate->OnFlowRefused(flow, netstack::Drop::kNotForUs);
+  CHECK(fixture.Last().reason == Reason::kAddressRefused);
+  CHECK(fixture.Last().address == IpAddress::Parse("224.0.0.251"));
+  CHECK(fixture.Last().port == 5353);
+  CHECK_FALSE(fixture.Last().allowed);
+}
+
 TEST_CASE("an audit log that can't be written denies everything") {
   Fixture fixture;
   const auto address = fixture.AddressOf("db.example");
