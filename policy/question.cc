@@ -238,7 +238,17 @@ class Decision {
     TlsFacts tls;
     tls.encrypted = question_.request.scheme == "https";
     if (tls.encrypted && facts().name) tls.sni = facts().name->text();
-    const RequestVerdict verdict = engine_.DecideRequest(grant, facts(), tls, question_.request);
+    RequestVerdict verdict = engine_.DecideRequest(grant, facts(), tls, question_.request);
+    // A callback waits kMaxWaits times at most, so this ends.
+    while (verdict.action == RequestVerdict::Action::kWait && question_.body) {
+      const auto* read = std::get_if<BodyWait>(&verdict.suspended->wait());
+      if (read == nullptr) break;
+      ReadBody result;
+      if (question_.body->size() <= read->max) result.bytes = *question_.body;
+      Step("request: its body is read" + By(verdict.rule));
+      const auto suspended = verdict.suspended;
+      verdict = suspended->Resume(std::move(result), question_.request);
+    }
     switch (verdict.action) {
       case RequestVerdict::Action::kDeny:
         Step("request: denied" + By(verdict.rule));

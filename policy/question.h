@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,8 @@ struct Question {
   Kind kind = Kind::kName;
   Facts facts;          ///< A named flow has no address: nothing is resolved.
   RequestHead request;  ///< For kRequest.
+  /// For kRequest: what callbacks that read the body are given; nothing: not known, so that they wait.
+  std::optional<std::string> body;
   uint16_t type = 1;    ///< For kName: a DNS record type; A where only the name is meant.
 
   /// WORDS are `dns NAME`, `dns NAME TYPE`, `tcp HOST:PORT`, `udp HOST:PORT`,

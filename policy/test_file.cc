@@ -83,16 +83,32 @@ void AddHeaders(TableReader& reader, RequestHead& request) {
   });
 }
 
+// `body` and `type`, as a client would send them.
+void AddBody(TableReader& reader, Question& question) {
+  auto body = reader.String("body");
+  const auto type = reader.String("type");
+  if (!body) {
+    if (type) reader.Error("'type' is that of a 'body', which is missing");
+    return;
+  }
+  if (body->size() > kMaxScriptBody) return reader.Error("'body' is longer than 1 MiB");
+  if (type && !IsFieldValue(*type)) return reader.Error("'type' is no media type");
+  if (type) question.request.headers.Set("content-type", *type);
+  question.request.headers.Set("content-length", std::to_string(body->size()));
+  question.body = std::move(body);
+}
+
 Result<Question> ReadRequestTable(lua_State* lua) {
   Diagnostics diagnostics(HostOf(lua).file);
   TableReader reader(lua, 1, diagnostics, "http", CurrentLine(lua));
-  reader.Expect({"method", "url", "headers"});
+  reader.Expect({"method", "url", "headers", "body", "type"});
   const std::string method = reader.String("method").value_or("GET");
   const auto url = reader.String("url");
   if (!url) reader.Error("needs a 'url'");
   Result<Question> question = Fail(Code::kInvalid, "");
   if (url) question = Question::Parse({"http", method, *url});
   if (question) AddHeaders(reader, question->request);
+  if (question) AddBody(reader, *question);
   if (diagnostics.has_errors()) return Fail(Code::kInvalid, diagnostics.Take().front().message);
   return question;
 }
@@ -131,7 +147,7 @@ int Ask(lua_State* lua) {
   const bool table = kind == "http" && lua_type(lua, 1) == LUA_TTABLE;
   if (!text && !table) {
     return luaL_error(lua, "%s takes %s, not %s", kind.c_str(),
-                      kind == "http" ? "\"METHOD URL\" or { method=, url=, headers= }" : "a string",
+                      kind == "http" ? "\"METHOD URL\" or { method=, url=, headers=, body=, type= }" : "a string",
                       DescribeType(lua, 1).c_str());
   }
   const auto question = table ? ReadRequestTable(lua) : Question::Parse(WordsOf(kind, *text));

@@ -50,6 +50,8 @@ inline constexpr size_t kMaxTests = 10'000;
 ///       expect(http "GET https://api.github.com/user"):allowed():by "policy.lua:3"
 ///       expect(http { method = "POST", url = "https://api.github.com/user",
 ///                     headers = { accept = "text/html" } }):denied "this agent only reads"
+///       expect(http { method = "POST", url = "https://api.github.com/user", body = "{}",
+///                     type = "application/json" }):denied()     -- what req:body() reads
 ///       expect(tcp "db.internal:5432"):allowed()   -- also udp "host:port"
 ///       expect(http "GET https://b.example/"):asks()  -- the user, or waits in a callback
 ///       expect(dns "evil.example"):refused()       -- or :resolves()

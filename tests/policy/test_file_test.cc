@@ -103,6 +103,38 @@ TEST_CASE("callbacks run in a test, see its headers, and start anew in each") {
   for (const auto& test : run.tests) CHECK(test.passed());
 }
 
+TEST_CASE("callbacks that read a request's body are given the test's") {
+  const Engine::Source policy{R"(
+allow.http { host = "api.example", method = "POST" }
+on.request("api.example", function(req)
+  local body = req:body(64)
+  if not body then return req:deny { reason = "too long" } end
+  if req.headers["content-type"] ~= "application/json" then return req:deny { reason = "no JSON" } end
+  if req.headers["content-length"] ~= tostring(#body) then return req:deny { reason = "length" } end
+  if body:find("delete", 1, true) then return req:deny { reason = "it deletes" } end
+end)
+)",
+                              "policy.lua", "/home/me/project"};
+  const auto run = RunFile(R"(
+local function post(body, kind)
+  return expect(http { method = "POST", url = "https://api.example/", body = body, type = kind })
+end
+test("bodies", function()
+  post("{}", "application/json"):allowed()
+  post("", "application/json"):allowed()
+  post('{"delete":1}', "application/json"):denied "it deletes"
+  post("{}", "text/plain"):denied "no JSON"
+  post("{}"):denied "no JSON"
+  post(("x"):rep(65), "application/json"):denied "too long"
+  expect(http "POST https://api.example/"):asks()
+end))",
+                           policy);
+  REQUIRE(run.mistakes.empty());
+  REQUIRE(run.tests.size() == 1);
+  CHECK(run.tests[0].passed());
+  CHECK(Contains(Failures("http { url = 'https://a.example/', type = 'text/plain' }"), "'body'"));
+}
+
 TEST_CASE("a test that checks nothing fails") {
   CHECK(Contains(Failures(""), "the test checks nothing"));
   CHECK(Contains(Failures("expect(dns 'a.example')"), "the test checks nothing"));
