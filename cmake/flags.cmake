@@ -39,6 +39,10 @@ include(CheckPIESupported)
 check_pie_supported(LANGUAGES C CXX)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 
+# Ten thousand relative relocations in a few hundred bytes, where the linker can: each start reads them.
+include(CheckLinkerFlag)
+check_linker_flag(CXX LINKER:-z,pack-relative-relocs SALLYPORT_PACKS_RELOCATIONS)
+
 # Makes the program TARGET, the only one of its folder, static and still position-independent: no shared
 # library has to be found, mapped and bound, which each start of a sandbox would pay for. A macro,
 # because it speaks of the folder. The sanitizers' run-time needs the shared libc.
@@ -46,6 +50,9 @@ macro(sallyport_static_program target)
   if(NOT SALLYPORT_SANITIZE)
     set_target_properties(${target} PROPERTIES SALLYPORT_STATIC ON)
     set(CMAKE_CXX_LINK_OPTIONS_PIE -static-pie)
+    if(SALLYPORT_PACKS_RELOCATIONS)
+      target_link_options(${target} PRIVATE LINKER:-z,pack-relative-relocs)
+    endif()
     # Functions that nobody calls name libc's resolver, and the linker warns of them.
     target_link_options(${target} PRIVATE LINKER:--no-warnings)
   endif()

@@ -15,6 +15,15 @@ std::string VersionText() {
          "\nllhttp " + kLlhttp + "\nLua " + kLua + "\nc-ares " + kCares + "\n";
 }
 
+/// The commands but `run`, in the order in which they are listed.
+void AddOthers(CLI::App& app, sallyport::cli::Run& run) {
+  using namespace sallyport::cli;
+  for (const auto add : {AddDoctor, AddPolicy, AddLs, AddSecret, AddApprovals, AddPort, AddFlows,
+                         AddStats, AddAudit, AddWhy}) {
+    add(app, run);
+  }
+}
+
 constexpr int kUsageError = 125;  // What fails before the program runs is the sandbox's failure.
 
 }  // namespace
@@ -23,8 +32,8 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   // Before anything else, even before the options are known to be right: it works meanwhile.
   std::optional<sallyport::Result<sallyport::WaitingWarden>> warden;
-  if (argc > 1 && std::strcmp(argv[1], "run") == 0)
-    warden.emplace(sallyport::WaitingWarden::Start());
+  const bool runs = argc > 1 && std::strcmp(argv[1], "run") == 0;
+  if (runs) warden.emplace(sallyport::WaitingWarden::Start());
   CLI::App app{"Runs programs in sandboxes whose only way out is a gate on the host.",
                "sandboxctl"};
   app.footer("Example:\n  sandboxctl run --policy policy.lua -- curl https://api.example.com/");
@@ -32,16 +41,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   sallyport::cli::Run run;
   sallyport::cli::AddRun(app, run, warden);
-  sallyport::cli::AddDoctor(app, run);
-  sallyport::cli::AddPolicy(app, run);
-  sallyport::cli::AddLs(app, run);
-  sallyport::cli::AddSecret(app, run);
-  sallyport::cli::AddApprovals(app, run);
-  sallyport::cli::AddPort(app, run);
-  sallyport::cli::AddFlows(app, run);
-  sallyport::cli::AddStats(app, run);
-  sallyport::cli::AddAudit(app, run);
-  sallyport::cli::AddWhy(app, run);
+  if (!runs) AddOthers(app, run);  // A start would pay for them.
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
