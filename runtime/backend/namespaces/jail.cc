@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <iterator>
@@ -73,6 +74,7 @@ class Jail {
   Status StartRoot();
   Status AddTools();
   Status AddEtc() { return AddSettings(*root_); }
+  Status AddTrustOnce();
   Status AddProc() { return MountProc(); }
   Status JoinNetwork() { return network_.Join(); }
   Status SetLimits();
@@ -99,6 +101,7 @@ class Jail {
   UniqueFd proc_sys_;  // Ours, writable.
   std::vector<UniqueFd> mount_trees_;
   std::latch directories_made_{1};  // And the tools received, behind which the plan comes.
+  std::atomic_flag trust_taken_;    // By the thread that comes to it first.
   NetworkThread network_{in_.options, [this] { return TrustAndPlan(); }};
 };
 
@@ -114,6 +117,7 @@ const Jail::Step Jail::kSteps[] = {
     {"mounting /proc", &Jail::AddProc},
     {"protecting /proc", &Jail::GuardProc},
     {"making /dev", &Jail::AddDevices},
+    {"adding CA certificates", &Jail::AddTrustOnce},
     // All before is the same in every sandbox, so it is done while the launcher still reads what
     // this one is to be. Here the network's namespace is entered, to which settings below /proc/sys
     // and what /sys shows belong; before, they would be the host's.
@@ -222,12 +226,18 @@ Status Jail::SetLimits() {
   return done;
 }
 
+/// The network's thread does it while the kernel's locks leave it the time; where that comes late,
+/// as on a machine with few processors, it would be waited for.
+Status Jail::AddTrustOnce() {
+  return trust_taken_.test_and_set() ? Status() : AddTrust(*root_);
+}
+
 /// In the network thread: what else takes long, then whether there is to be a network.
 Result<bool> Jail::TrustAndPlan() {
   directories_made_.wait();
   auto ids = in_.root ? TakeRootsIds() : Status();
   if (!ids) return tl::unexpected(std::move(ids).error());
-  auto trust = AddTrust(*root_);
+  auto trust = AddTrustOnce();
   if (!trust) return tl::unexpected(std::move(trust).error().In("adding CA certificates"));
   auto received = ReceivePlan();
   if (!received) return tl::unexpected(std::move(received).error());
