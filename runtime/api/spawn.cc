@@ -2,7 +2,8 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <spawn.h>
+#include <pthread.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -12,57 +13,100 @@
 #include <csignal>
 #include <cstring>
 
+#include "guest/protocol/message_assembler.h"
+#include "guest/protocol/messages.h"
+#include "runtime/backend/namespaces/namespace_backend.h"
 #include "runtime/warden/launch.h"
 
 namespace sallyport {
 
 namespace {
 
-/// What the child does between its birth and the exec; posix_spawn needs no copy of this process
-/// for it.
-class SpawnPlan {
+/// The child, on its way to being the warden. A copy of its parent, it begins the sandbox first:
+/// what that takes long for goes on by itself during the exec and the warden's start.
+class Birth {
  public:
-  SpawnPlan() {
-    posix_spawn_file_actions_init(&actions_);
-    posix_spawnattr_init(&attributes_);
-    sigset_t none;
-    sigemptyset(&none);
-    posix_spawnattr_setsigmask(&attributes_, &none);
-    posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK);
-  }
-  ~SpawnPlan() {
-    posix_spawn_file_actions_destroy(&actions_);
-    posix_spawnattr_destroy(&attributes_);
-  }
-  SpawnPlan(const SpawnPlan&) = delete;
-  SpawnPlan& operator=(const SpawnPlan&) = delete;
+  Birth(const std::string& path, int control) : path_(path), control_(control) {}
 
-  /// FD becomes TO in the child.
-  Status Give(int fd, int to) {
-    // By a number of its own: a dup2 onto itself would leave it to be closed by the exec.
-    copy_ = UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, to + 1));
-    if (!copy_.valid()) return tl::unexpected(Error::FromErrno("dup"));
-    posix_spawn_file_actions_adddup2(&actions_, copy_.get(), to);
-    return {};
-  }
-
-  Result<pid_t> Run(const std::string& path) {
-    posix_spawn_file_actions_addopen(&actions_, 0, "/dev/null", O_RDWR, 0);
-    posix_spawn_file_actions_addopen(&actions_, 1, "/dev/null", O_RDWR, 0);
-    posix_spawn_file_actions_addclosefrom_np(&actions_, runtime::kFirstFreeFd);
-    char name[] = "sandbox-warden";
-    char* argv[] = {name, nullptr};
-    char* envp[] = {nullptr};
-    pid_t pid = -1;
-    const int error = posix_spawn(&pid, path.c_str(), &actions_, &attributes_, argv, envp);
-    if (error != 0) return Fail(Code::kSystem, "starting " + path + ": " + std::strerror(error));
-    return pid;
+  [[noreturn]] void Run() {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    ResetSignals();
+    ForgetEnvironment();
+    setsid();
+    if (!KeepOnlyControl()) Refuse(errno);
+    const auto begun = runtime::BeginBeforeExec({}, runtime::kFirstFreeFd);
+    // Where it does not work the warden tries again, and says what is wrong.
+    Execute(begun ? *begun : std::string());
+    Refuse(errno);
   }
 
  private:
-  posix_spawn_file_actions_t actions_;
-  posix_spawnattr_t attributes_;
-  UniqueFd copy_;
+  /// A program that uses this library may have handlers; they must not run in its copy.
+  static void ResetSignals() {
+    for (int number = 1; number < NSIG; ++number) std::signal(number, SIG_DFL);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, nullptr);
+  }
+
+  /// Its variables may be secrets, and the sandbox's first process is a copy of this one.
+  static void ForgetEnvironment() {
+    for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+      explicit_bzero(*entry, std::strlen(*entry));
+    }
+    environ = nullptr;
+  }
+
+  /// Beside stderr: /dev/null as 0 and 1, and our end of the socket.
+  bool KeepOnlyControl() {
+    const int above = runtime::kFirstFreeFd;  // Out of the way of the numbers assigned below.
+    const UniqueFd control(fcntl(control_, F_DUPFD, above));
+    const UniqueFd opened(open("/dev/null", O_RDWR | O_CLOEXEC));
+    const UniqueFd null(fcntl(opened.get(), F_DUPFD, above));
+    return control.valid() && null.valid() && dup2(null.get(), STDIN_FILENO) >= 0 &&
+           dup2(null.get(), STDOUT_FILENO) >= 0 && dup2(control.get(), runtime::kControlFd) >= 0 &&
+           syscall(SYS_close_range, runtime::kFirstFreeFd, ~0U, 0) == 0;
+  }
+
+  void Execute(std::string begun) {
+    char name[] = "sandbox-warden";
+    std::string flag = runtime::kBegunFlag;
+    char* argv[] = {name, begun.empty() ? nullptr : flag.data(), begun.data(), nullptr};
+    char* envp[] = {nullptr};
+    execve(path_.c_str(), argv, envp);
+  }
+
+  /// As the warden would: says why, and stays until the owner, who may still be writing, goes.
+  [[noreturn]] void Refuse(int error) {
+    const guest::ErrorMessage why{125, "starting " + path_ + ": " + std::strerror(error)};
+    std::string bytes;
+    if (guest::AppendMessage(bytes, guest::FrameType::kError, 0, why.Encode())) {
+      (void)send(runtime::kControlFd, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    char ignored[4096];
+    while (recv(runtime::kControlFd, ignored, sizeof ignored, 0) > 0) {
+    }
+    _exit(125);
+  }
+
+  const std::string& path_;
+  int control_;
+};
+
+/// Signals wait while the child still has its parent's handlers.
+class SignalsHeld {
+ public:
+  SignalsHeld() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~SignalsHeld() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsHeld(const SignalsHeld&) = delete;
+  SignalsHeld& operator=(const SignalsHeld&) = delete;
+
+ private:
+  sigset_t before_;
 };
 
 }  // namespace
@@ -74,13 +118,11 @@ Result<SpawnedWarden> SpawnWarden(const std::string& path) {
   }
   UniqueFd ours(control[0]);
   const UniqueFd theirs(control[1]);
-  SpawnPlan plan;
-  if (auto given = plan.Give(theirs.get(), runtime::kControlFd); !given) {
-    return tl::unexpected(std::move(given).error());
-  }
-  auto pid = plan.Run(path);
-  if (!pid) return tl::unexpected(std::move(pid).error());
-  return SpawnedWarden{std::move(ours), *pid};
+  const SignalsHeld held;
+  const pid_t pid = fork();
+  if (pid < 0) return tl::unexpected(Error::FromErrno("fork"));
+  if (pid == 0) Birth(path, theirs.get()).Run();
+  return SpawnedWarden{std::move(ours), pid};
 }
 
 void WaitForWarden(pid_t pid, std::chrono::milliseconds limit) {

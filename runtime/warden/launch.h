@@ -16,6 +16,9 @@ namespace sallyport::runtime {
 /// brings a LaunchMessage, then frames (guest/protocol/frame.h).
 constexpr int kControlFd = 3;
 constexpr int kFirstFreeFd = 4;
+/// The argument behind which a warden finds the words of a workload that was begun before it was
+/// executed; its descriptors are those from kFirstFreeFd on (namespace_backend.h).
+constexpr const char* kBegunFlag = "--begun";
 
 /// Ports of the host that lead into one sandbox. Their sockets travel with the launch message; the
 /// kernel takes 253 descriptors with one.

@@ -44,7 +44,8 @@ int main(int argc, char** argv) {
   if (!TieToOwner()) return 125;
   std::signal(SIGPIPE, SIG_IGN);
   fcntl(kControlFd, F_SETFD, FD_CLOEXEC);
-  auto begun = Warden::BeginWorkload();
+  const bool has_begun = argc == 3 && std::strcmp(argv[1], kBegunFlag) == 0;
+  auto begun = has_begun ? Warden::ContinueWorkload(argv[2]) : Warden::BeginWorkload();
   auto message = ReceiveLaunch(kControlFd);
   if (!message) {
     // An owner that found a mistake in the policy says so itself, and ends.

@@ -109,6 +109,11 @@ Warden::Begun Warden::BeginWorkload() {
   return {std::string(backend->name()), backend->Begin()};
 }
 
+Warden::Begun Warden::ContinueWorkload(const std::string& words) {
+  return {std::string(NewNamespaceBackend({})->name()),
+          ContinueNamespaceStart({}, kFirstFreeFd, words)};
+}
+
 Result<std::unique_ptr<Warden>> Warden::Start(Begun begun, Launch launch, Descriptors descriptors) {
   if (!begun.workload) {
     TellOwner(descriptors.control.get(), begun.workload.error());

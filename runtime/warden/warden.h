@@ -59,6 +59,8 @@ class Warden {
     Result<std::unique_ptr<StartingWorkload>> workload;
   };
   static Begun BeginWorkload();
+  /// One that was begun before this program was executed, and is known by WORDS (kBegunFlag).
+  static Begun ContinueWorkload(const std::string& words);
 
   /// Starts the sandbox of LAUNCH in BEGUN. On an error, also one of BEGUN, the owner has been told.
   static Result<std::unique_ptr<Warden>> Start(Begun begun, Launch launch, Descriptors descriptors);

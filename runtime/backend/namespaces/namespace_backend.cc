@@ -11,6 +11,8 @@
 //     clone the mounts ------- kPlan -----> make the link and the mounts
 //     <-------------------------- kReady -- drop privileges
 //     <---------------------------- end --- become the agent
+//
+// The launcher may become another program before Describe(): HandOver() and the second constructor.
 
 #include "runtime/backend/namespaces/namespace_backend.h"
 
@@ -22,12 +24,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <initializer_list>
 #include <optional>
 #include <span>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -64,10 +68,24 @@ Result<SocketPair> MakeSocketPair(int type) {
   return SocketPair{UniqueFd(fds[0]), UniqueFd(fds[1])};
 }
 
-/// One start on its way. Destroyed before Finish() it leaves nothing behind.
+/// What of a start lives through an exec of the launcher.
+struct HandedOver {
+  pid_t pid = -1;
+  uid_t base = 0;
+  std::array<UniqueFd, kHandedOverFds> fds;  ///< In the order of Handed.
+};
+enum Handed : size_t { kControl, kAgent, kFirstProcess, kIdLock };  // The last only as root.
+
+/// One start on its way. Destroyed before Finish() or HandOver() it leaves nothing behind.
 class Launch final : public StartingWorkload {
  public:
   explicit Launch(NamespaceOptions options) : options_(std::move(options)), root_(uid_ == 0) {}
+  Launch(NamespaceOptions options, HandedOver begun) : Launch(std::move(options)) {
+    ids_ = {begun.base, std::move(begun.fds[kIdLock])};
+    control_.ours = std::move(begun.fds[kControl]);
+    agent_.ours = std::move(begun.fds[kAgent]);
+    child_.emplace(begun.pid, std::move(begun.fds[kFirstProcess]));
+  }
 
   Status Begin() {
     return Run({&Launch::ReserveIdRange, &Launch::OpenSockets, &Launch::CloneFirstProcess,
@@ -81,6 +99,8 @@ class Launch final : public StartingWorkload {
     plan_ = std::move(*plan);
     return Run({&Launch::OpenAgent, &Launch::SendPlan});
   }
+
+  Result<std::string> HandOver(int first_fd);
 
   uid_t uid() const override { return ids_.base; }
 
@@ -291,6 +311,58 @@ Workload Launch::Finish() {
   return workload;
 }
 
+/// Gives FD, if it is open, a number from LEAST on.
+Status MoveUp(UniqueFd& fd, int least) {
+  if (!fd.valid()) return {};
+  UniqueFd moved(fcntl(fd.get(), F_DUPFD_CLOEXEC, least));
+  if (!moved.valid()) return tl::unexpected(Error::FromErrno("descriptors"));
+  fd = std::move(moved);
+  return {};
+}
+
+Result<std::string> Launch::HandOver(int first_fd) {
+  // All of ours go out of the way of the numbers that are assigned below.
+  const int above = first_fd + kHandedOverFds;
+  const pid_t pid = child_->pid();
+  UniqueFd pidfd = child_->Release();
+  auto done = MoveUp(pidfd, above);
+  child_.emplace(pid, std::move(pidfd));
+  for (UniqueFd* fd : {&control_.ours, &agent_.ours, &ids_.lock}) {
+    if (done) done = MoveUp(*fd, above);
+  }
+  if (!done) return tl::unexpected(std::move(done).error());
+  std::array<int, kHandedOverFds> fds{};
+  fds[kControl] = control_.ours.get();
+  fds[kAgent] = agent_.ours.get();
+  fds[kFirstProcess] = child_->pidfd();
+  fds[kIdLock] = ids_.lock.get();
+  for (size_t i = 0; i < fds.size(); ++i) {
+    if (fds[i] >= 0 && dup2(fds[i], first_fd + static_cast<int>(i)) < 0) {
+      return tl::unexpected(Error::FromErrno("descriptors"));
+    }
+  }
+  (void)child_->Release();
+  return std::to_string(pid) + " " + std::to_string(ids_.base);
+}
+
+/// The descriptors from FIRST_FD on, closed at the next exec.
+Result<HandedOver> TakeHandedOver(int first_fd, const std::string& words) {
+  HandedOver begun;
+  std::istringstream in(words);
+  if (!(in >> begun.pid >> begun.base) || begun.pid <= 1) {
+    return Fail(Code::kInvalid, "what was begun is not known");
+  }
+  for (size_t i = 0; i < begun.fds.size(); ++i) {
+    const int fd = first_fd + static_cast<int>(i);
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) == 0) {
+      begun.fds[i] = UniqueFd(fd);
+    } else if (i != kIdLock) {
+      return tl::unexpected(Error::FromErrno("a descriptor of what was begun"));
+    }
+  }
+  return begun;
+}
+
 class NamespaceBackend final : public Backend {
  public:
   explicit NamespaceBackend(NamespaceOptions options) : options_(std::move(options)) {}
@@ -309,6 +381,21 @@ class NamespaceBackend final : public Backend {
 
 std::unique_ptr<Backend> NewNamespaceBackend(NamespaceOptions options) {
   return std::make_unique<NamespaceBackend>(std::move(options));
+}
+
+Result<std::string> BeginBeforeExec(const NamespaceOptions& options, int first_fd) {
+  Launch launch(options);
+  if (auto begun = launch.Begin(); !begun) return tl::unexpected(std::move(begun).error());
+  return launch.HandOver(first_fd);
+}
+
+Result<std::unique_ptr<StartingWorkload>> ContinueNamespaceStart(const NamespaceOptions& options,
+                                                                 int first_fd,
+                                                                 const std::string& words) {
+  auto begun = TakeHandedOver(first_fd, words);
+  if (!begun) return tl::unexpected(std::move(begun).error());
+  return Result<std::unique_ptr<StartingWorkload>>(
+      std::make_unique<Launch>(options, *std::move(begun)));
 }
 
 }  // namespace sallyport::runtime

@@ -24,6 +24,21 @@ struct NamespaceOptions {
 /// a network whose only way out is the link. Works for root and for plain users, without helpers.
 std::unique_ptr<Backend> NewNamespaceBackend(NamespaceOptions options);
 
+/// How many descriptors a start takes over an exec.
+constexpr int kHandedOverFds = 4;
+
+/// Begin(), in a process that goes on as another program: the descriptors of the start get the
+/// numbers from FIRST_FD on, whatever they were before, and stay open over the exec. Returns the
+/// words by which ContinueNamespaceStart() knows it there. The sandbox's first process is a copy of
+/// the calling one, dies with it, and lives through its exec.
+Result<std::string> BeginBeforeExec(const NamespaceOptions& options, int first_fd);
+
+/// What BeginBeforeExec() began with the same OPTIONS in this process, before it became this
+/// program. kInvalid when WORDS or the descriptors are not its.
+Result<std::unique_ptr<StartingWorkload>> ContinueNamespaceStart(const NamespaceOptions& options,
+                                                                 int first_fd,
+                                                                 const std::string& words);
+
 /// What that needs of this host, each tried for real in a child that is gone afterwards. For
 /// `sandboxctl doctor`; also says whether KVM is usable. Call while single-threaded.
 std::vector<HostCheck> CheckNamespaceHost();

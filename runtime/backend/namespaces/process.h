@@ -3,6 +3,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <utility>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -13,6 +14,8 @@ namespace sallyport::runtime {
 class Child {
  public:
   Child() = default;
+  /// PID, which PIDFD stands for, is a child of this process already.
+  Child(pid_t pid, UniqueFd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
   Child(Child&& other) noexcept;
   Child& operator=(Child&&) = delete;
   ~Child();
@@ -23,8 +26,6 @@ class Child {
   UniqueFd Release();
 
  private:
-  friend Result<Child> CloneInto(uint64_t namespaces);
-  Child(pid_t pid, UniqueFd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
   pid_t pid_ = -1;
   UniqueFd pidfd_;
 };

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -202,6 +203,58 @@ TEST_CASE("a sandbox that is begun and never described leaves nothing behind") {
           starting->reset();
           return waitpid(-1, nullptr, WNOHANG) == -1 && errno == ECHILD ? "nothing" : "a process";
         }) == "nothing");
+}
+
+TEST_CASE("a start that was begun before an exec goes on behind it") {
+  FOR_ROOT_AND_USER;
+  CHECK(As(who, []() -> std::string {
+          const auto words = BeginBeforeExec({}, 100);
+          if (!words) return words.error().message();
+          auto starting = ContinueNamespaceStart({}, 100, *words);
+          if (!starting) return starting.error().message();
+          auto described = (*starting)->Describe(BasicSpec());
+          if (!described) return described.error().message();
+          auto workload = (*starting)->Await();
+          if (!workload) return workload.error().message();
+          return Sandbox::Of(std::move(*workload)).Shell("echo up");
+        }) == "up");
+}
+
+TEST_CASE("the numbers that a begun start is handed over by may be its own already") {
+  FOR_ROOT_AND_USER;
+  CHECK(As(who, []() -> std::string {
+          const int first = dup(0);
+          close(first);
+          const auto words = BeginBeforeExec({}, first);
+          if (!words) return words.error().message();
+          auto starting = ContinueNamespaceStart({}, first, *words);
+          if (!starting) return starting.error().message();
+          starting->reset();
+          return waitpid(-1, nullptr, WNOHANG) == -1 && errno == ECHILD ? "nothing" : "a process";
+        }) == "nothing");
+}
+
+TEST_CASE("a begun start ends with a process that does not go on") {
+  FOR_ROOT_AND_USER;
+  CHECK(As(who, []() -> std::string {
+          prctl(PR_SET_CHILD_SUBREAPER, 1);
+          const pid_t launcher = fork();
+          if (launcher == 0) _exit(BeginBeforeExec({}, 100) ? 0 : 1);
+          int status = 0;
+          if (waitpid(launcher, &status, 0) != launcher || status != 0) return "not begun";
+          const pid_t orphan = wait(&status);  // For ever, if it lived on.
+          return orphan > 0 && WIFSIGNALED(status) ? "ended" : "something else";
+        }) == "ended");
+}
+
+TEST_CASE("what was not begun does not go on") {
+  CHECK(As(Who::kUser, []() -> std::string {
+          std::string continued;
+          for (const char* words : {"", "x", "0 0", "1 0", "-7 0", "12345 0"}) {
+            if (ContinueNamespaceStart({}, 100, words)) continued += words;
+          }
+          return "continued: " + continued;
+        }) == "continued: ");
 }
 
 TEST_CASE("a mistake in the description is told in the user's words, and nothing is left") {

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -30,6 +31,8 @@ class TempDir {
 class Sandbox {
  public:
   static Result<Sandbox> Start(const WorkloadSpec& spec, const NamespaceOptions& options = {});
+  /// One that was started in another way, with the test agent.
+  static Sandbox Of(Workload workload) { return Sandbox(std::move(workload)); }
   Sandbox(Sandbox&&) = default;
   ~Sandbox();
 
