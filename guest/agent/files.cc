@@ -7,8 +7,6 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "base/unique_fd.h"
-
 namespace sallyport::guest {
 namespace {
 
@@ -67,21 +65,36 @@ Status WriteAll(const UniqueFd& fd, std::string_view bytes, const char* path) {
 
 }  // namespace
 
-Result<std::string> ReadSmallFile(const char* path, size_t limit) {
+Result<ReadableFile> OpenToRead(const char* path, size_t limit) {
   auto fd = OpenRegular(path, O_RDONLY);
   if (!fd) return tl::unexpected(std::move(fd).error());
   const off_t length = lseek(fd->get(), 0, SEEK_END);
-  if (length < 0 || lseek(fd->get(), 0, SEEK_SET) < 0) {
-    return tl::unexpected(Error::FromErrno(path));
+  if (length < 0) return tl::unexpected(Error::FromErrno(path));
+  const auto size = static_cast<size_t>(length);
+  if (size > limit) return Fail(Code::kLimit, std::string(path) + ": too long");
+  return ReadableFile{*std::move(fd), size};
+}
+
+bool ReadAt(const UniqueFd& fd, size_t offset, std::span<char> buffer) {
+  while (!buffer.empty()) {
+    const ssize_t got = pread(fd.get(), buffer.data(), buffer.size(), static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return false;
+    offset += static_cast<size_t>(got);
+    buffer = buffer.subspan(static_cast<size_t>(got));
   }
-  if (static_cast<uint64_t>(length) > limit) {
-    return Fail(Code::kLimit, std::string(path) + ": too long");
-  }
+  return true;
+}
+
+Result<std::string> ReadSmallFile(const char* path, size_t limit) {
+  auto file = OpenToRead(path, limit);
+  if (!file) return tl::unexpected(std::move(file).error());
   std::string content;
-  content.reserve(static_cast<size_t>(length) + kRoomToGrow);
-  content.resize(static_cast<size_t>(length));
+  content.reserve(file->size + kRoomToGrow);
+  content.resize(file->size);
   for (size_t size = 0; size < content.size();) {
-    const ssize_t got = read(fd->get(), content.data() + size, content.size() - size);
+    const ssize_t got = pread(file->fd.get(), content.data() + size, content.size() - size,
+                              static_cast<off_t>(size));
     if (got < 0) return tl::unexpected(Error::FromErrno(path));
     size += static_cast<size_t>(got);
     if (got == 0) content.resize(size);  // Somebody cuts it while we read.
@@ -116,10 +129,16 @@ Status PlaceFile(const std::string& path, std::string_view bytes) {
   return CreateFile(path.c_str(), bytes);
 }
 
-Status Overwrite(const char* path, std::string_view bytes) {
+Status WriteParts(const char* path, std::initializer_list<FilePart> parts) {
   auto fd = OpenRegular(path, O_WRONLY);
   if (!fd) return tl::unexpected(std::move(fd).error());
-  return WriteAll(*fd, bytes, path);
+  for (const FilePart& part : parts) {
+    if (lseek(fd->get(), static_cast<off_t>(part.offset), SEEK_SET) < 0) {
+      return tl::unexpected(Error::FromErrno(path));
+    }
+    if (Status written = WriteAll(*fd, part.bytes, path); !written) return written;
+  }
+  return {};
 }
 
 Status MakeDirectories(std::string_view path) {

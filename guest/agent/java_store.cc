@@ -2,16 +2,18 @@
 
 #include <openssl/sha.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 namespace sallyport::guest {
 namespace {
 
 constexpr std::string_view kHeader("\xfe\xed\xfe\xed\0\0\0\2", 8);  // Magic and version 2.
-constexpr size_t kCountAt = 8;
 constexpr size_t kFirstEntry = 12;
-constexpr size_t kDigest = SHA_DIGEST_LENGTH;
+constexpr size_t kPiece = size_t{16} * 1024;  // At once; four pages.
+static_assert(JavaStoreChange::kDigest == SHA_DIGEST_LENGTH);
 constexpr uint32_t kTrustedCertificate = 2;
 constexpr std::string_view kAlias = "sallyport";
 
@@ -41,22 +43,36 @@ std::string Entry(std::string_view alias, std::string_view der) {
   return entry.append(der);
 }
 
-uint32_t Count(std::string_view store) {
-  uint32_t count = 0;
-  for (size_t i = kCountAt; i < kFirstEntry; ++i)
-    count = count << 8 | static_cast<uint8_t>(store[i]);
-  return count;
+/// The checksum of a store that is told in pieces.
+class Digest {
+ public:
+  Digest() {
+    SHA1_Init(&hash_);
+    Add(kPassword);
+    Add(kPhrase);
+  }
+  void Add(std::string_view bytes) { SHA1_Update(&hash_, bytes.data(), bytes.size()); }
+  std::string Finish() {
+    uint8_t digest[SHA_DIGEST_LENGTH];
+    SHA1_Final(digest, &hash_);
+    return {reinterpret_cast<const char*>(digest), sizeof digest};
+  }
+
+ private:
+  SHA_CTX hash_;
+};
+
+uint32_t Number(std::string_view bytes) {
+  uint32_t number = 0;
+  for (const char byte : bytes) number = number << 8 | static_cast<uint8_t>(byte);
+  return number;
 }
 
-void Seal(std::string& store) {
-  SHA_CTX hash;
-  SHA1_Init(&hash);
-  for (const std::string_view part : {kPassword, kPhrase, std::string_view(store)}) {
-    SHA1_Update(&hash, part.data(), part.size());
-  }
-  uint8_t digest[kDigest];
-  SHA1_Final(digest, &hash);
-  store.append(reinterpret_cast<const char*>(digest), kDigest);
+/// Whether the bytes of a store before END are ENTRY.
+bool EndsWith(const ReadStore& read, size_t end, std::string_view entry) {
+  if (end < kFirstEntry + entry.size()) return false;
+  std::string last(entry.size(), '\0');
+  return read(end - entry.size(), last) && last == entry;
 }
 
 int SixBits(char c) {
@@ -105,19 +121,32 @@ Result<std::string> CutCertificate(std::string_view& pem) {
 
 }  // namespace
 
-Result<JavaStoreChange> AddToJavaStore(std::string& store, std::string_view der) {
-  const bool known = store.size() >= kFirstEntry + kDigest && store.starts_with(kHeader);
+Result<std::optional<JavaStoreChange>> ExtendJavaStore(const ReadStore& read, size_t size,
+                                                       std::string_view der) {
+  char piece[kPiece];
+  const std::string_view head(piece, kFirstEntry);
+  const bool known = size >= kFirstEntry + JavaStoreChange::kDigest &&
+                     read(0, std::span(piece, kFirstEntry)) && head.starts_with(kHeader);
   if (!known) return Fail(Code::kInvalid, "not a JKS trust store");
   const std::string entry = Entry(kAlias, der);
-  const size_t end = store.size() - kDigest;
-  if (std::string_view(store).substr(0, end).ends_with(entry)) return JavaStoreChange::kNone;
-  if (Count(store) == UINT32_MAX) return Fail(Code::kInvalid, "a JKS trust store that is full");
-  std::string count;
-  PutNumber(count, uint64_t{Count(store)} + 1, 4);
-  store.replace(kCountAt, count.size(), count);
-  store.replace(end, kDigest, entry);
-  Seal(store);
-  return JavaStoreChange::kAdded;
+  const size_t end = size - JavaStoreChange::kDigest;
+  if (EndsWith(read, end, entry)) return std::optional<JavaStoreChange>();
+  const uint32_t count = Number(head.substr(JavaStoreChange::kCountAt));
+  if (count == UINT32_MAX) return Fail(Code::kInvalid, "a JKS trust store that is full");
+  JavaStoreChange change;
+  PutNumber(change.count, uint64_t{count} + 1, 4);
+  Digest digest;
+  digest.Add(kHeader);
+  digest.Add(change.count);
+  for (size_t at = kFirstEntry; at < end;) {
+    const std::span<char> part(piece, std::min(kPiece, end - at));
+    if (!read(at, part)) return Fail(Code::kInvalid, "a trust store that can't be read");
+    digest.Add({part.data(), part.size()});
+    at += part.size();
+  }
+  digest.Add(entry);
+  change.end = entry + digest.Finish();
+  return std::optional(std::move(change));
 }
 
 Result<std::string> MakeJavaStore(std::string_view pem) {
@@ -133,8 +162,9 @@ Result<std::string> MakeJavaStore(std::string_view pem) {
   std::string store(kHeader);
   PutNumber(store, count, 4);
   store.append(entries);
-  Seal(store);
-  return store;
+  Digest digest;
+  digest.Add(store);
+  return store.append(digest.Finish());
 }
 
 Result<std::string> FirstCertificate(std::string_view pem) {

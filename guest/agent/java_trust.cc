@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <set>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -58,11 +59,16 @@ std::vector<std::string> FindStores() {
 }
 
 Status Extend(const char* path, const std::string& der) {
-  auto store = ReadSmallFile(path, kMaxStore);
+  auto store = OpenToRead(path, kMaxStore);
   if (!store) return tl::unexpected(std::move(store).error());
-  const auto change = AddToJavaStore(*store, der);
+  const auto read = [&](size_t offset, std::span<char> buffer) {
+    return ReadAt(store->fd, offset, buffer);
+  };
+  const auto change = ExtendJavaStore(read, store->size, der);
   if (!change) return tl::unexpected(change.error());
-  return *change == JavaStoreChange::kNone ? Status() : Overwrite(path, *store);
+  if (!*change) return {};
+  return WriteParts(path, {{JavaStoreChange::kCountAt, (*change)->count},
+                           {store->size - JavaStoreChange::kDigest, (*change)->end}});
 }
 
 Status MakeOwn(const char* bundle) {

@@ -1,7 +1,9 @@
 #include "guest/agent/java_store.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdio>
+#include <span>
 #include <string>
 
 namespace sallyport::guest {
@@ -34,14 +36,19 @@ std::string Entry(const std::string& alias, const std::string& der) {
          "\0\5X.509\0\0\0"s + static_cast<char>(der.size()) + der;
 }
 
-/// STORE after AddToJavaStore().
+/// STORE with what ExtendJavaStore() says written into it.
 Result<std::string> With(std::string store, std::string_view der) {
-  const std::string before = store;
-  const auto change = AddToJavaStore(store, der);
-  if (!change) CHECK(store == before);
+  const auto read = [&store](size_t offset, std::span<char> buffer) {
+    if (offset > store.size() || store.size() - offset < buffer.size()) return false;
+    std::copy_n(store.data() + offset, buffer.size(), buffer.data());
+    return true;
+  };
+  const auto change = ExtendJavaStore(read, store.size(), der);
   if (!change) return tl::unexpected(change.error());
-  CHECK((*change == JavaStoreChange::kNone) == (store == before));
-  return store;
+  if (!*change) return store;
+  store.replace(JavaStoreChange::kCountAt, (*change)->count.size(), (*change)->count);
+  store.resize(store.size() - JavaStoreChange::kDigest);
+  return store + (*change)->end;
 }
 
 std::string WithoutDigest(const std::string& store) {
@@ -65,6 +72,26 @@ TEST_CASE("a Java store of as many entries as there can be takes one certificate
   REQUIRE(full);
   CHECK(*With(*full, "gate") == *full);
   CHECK_FALSE(With(*full, "other"));
+}
+
+TEST_CASE("a Java store of several pieces is sealed as one of a single piece is") {
+  const std::string large(40000, 'r');  // More than two pieces.
+  const auto store = With(*With(kEmpty, large), "gate");
+  REQUIRE(store);
+  // As above, by Python's hashlib.
+  CHECK(Hex(store->substr(store->size() - 20)) == "907f9db0bf0aec859e9ccc163fca690c28abf662");
+}
+
+TEST_CASE("a Java store that becomes unreadable is not extended") {
+  const std::string store = *With(kEmpty, std::string(40000, 'r'));
+  for (const size_t readable : {size_t{0}, size_t{12}, size_t{20000}, store.size() - 21}) {
+    const auto read = [&](size_t offset, std::span<char> buffer) {
+      if (offset + buffer.size() > readable) return false;
+      std::copy_n(store.data() + offset, buffer.size(), buffer.data());
+      return true;
+    };
+    CHECK_FALSE(ExtendJavaStore(read, store.size(), "gate"));
+  }
 }
 
 TEST_CASE("what is not a JKS store is not extended") {
