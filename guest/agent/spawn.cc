@@ -26,13 +26,15 @@ struct ProgramEnds {
   int terminal = -1;
 };
 
-/// All that the new process needs, made before it exists.
+/// All that the new process needs, made before it exists: it runs in our own memory, and what it
+/// allocated there would stay.
 struct Image {
   std::string_view program;  // A path, or a name to be searched for.
   std::string_view path;     // Where to search.
   std::vector<char*> argv;
   std::vector<char*> envp;
   const char* directory;
+  std::string& file;  // One path at a time.
 };
 
 struct Pipe {
@@ -110,11 +112,11 @@ bool IsAbsence(int error) {
   return error == ENOENT || error == ENOTDIR;
 }
 
-/// Executes FILE. Returns, with the errno that says most, only if that could not be done.
-int TryExecute(const Image& image, const std::string& file) {
+/// Executes image.file. Returns, with the errno that says most, only if that could not be done.
+int TryExecute(const Image& image) {
   // By itself, as an execve that finds nothing takes several times as long.
-  if (access(file.c_str(), F_OK) != 0 && IsAbsence(errno)) return errno;
-  execve(file.c_str(), image.argv.data(), image.envp.data());
+  if (access(image.file.c_str(), F_OK) != 0 && IsAbsence(errno)) return errno;
+  execve(image.file.c_str(), image.argv.data(), image.envp.data());
   // The file is there, so it was its interpreter that was not found.
   return IsAbsence(errno) ? ELIBACC : errno;
 }
@@ -123,7 +125,8 @@ int TryExecute(const Image& image, const std::string& file) {
 /// time, as a long name and a long path multiply.
 int Execute(const Image& image) {
   if (image.program.find('/') != std::string_view::npos) {
-    return TryExecute(image, std::string(image.program));
+    image.file = image.program;
+    return TryExecute(image);
   }
   if (image.program.empty()) return ENOENT;
   int reason = ENOENT;
@@ -131,8 +134,9 @@ int Execute(const Image& image) {
   for (;;) {
     const size_t end = rest.find(':');
     const std::string_view directory = rest.substr(0, end);
-    const int error = TryExecute(
-        image, std::string(directory.empty() ? "." : directory) + "/" + std::string(image.program));
+    image.file = directory.empty() ? "." : directory;
+    image.file.append("/").append(image.program);
+    const int error = TryExecute(image);
     if (!IsAbsence(error)) reason = error;
     if (!IsAbsence(error) && error != EACCES && error != ELIBACC) return error;
     if (end == std::string_view::npos) return reason;
@@ -160,7 +164,8 @@ void UnblockSignals() {
   sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
-/// The new process. The agent has one thread, so all of the library may be used here.
+/// The new process, in the agent's memory, while the agent stands still until it is another program
+/// or gone. All signals are blocked and none has a handler, so nothing else runs there.
 [[noreturn]] void RunProgram(const Image& image, const ProgramEnds& ends, int status_fd) {
   using Step = StartFailure::Step;
   if (!BecomeSessionLeader(ends)) Report(status_fd, Step::kSetUp, errno);
@@ -174,11 +179,13 @@ void UnblockSignals() {
 }  // namespace
 
 Result<Spawned> Spawn(const Exec& exec, const Environment& environment) {
+  std::string file;
   const Image image{.program = exec.argv.front(),
                     .path = environment.Get("PATH"),
                     .argv = Pointers(exec.argv),
                     .envp = Pointers(environment.entries()),
-                    .directory = exec.cwd.empty() ? "/" : exec.cwd.c_str()};
+                    .directory = exec.cwd.empty() ? "/" : exec.cwd.c_str(),
+                    .file = file};
   Spawned ours;
   ProgramEnds theirs;
   Status connected = exec.tty ? ConnectTerminal(exec, ours, theirs) : ConnectPipes(ours, theirs);
@@ -188,9 +195,11 @@ Result<Spawned> Spawn(const Exec& exec, const Environment& environment) {
   for (const UniqueFd* fd : {&ours.input, &ours.output, &status->read}) {
     if (Status s = SetNonBlocking(*fd); !s) return tl::unexpected(std::move(s).error());
   }
-  ours.pid = fork();
-  if (ours.pid < 0) return tl::unexpected(Error::FromErrno("fork"));
-  if (ours.pid == 0) RunProgram(image, theirs, status->write.get());
+  // No copy of our memory for what is soon another program's.
+  const pid_t pid = vfork();
+  if (pid < 0) return tl::unexpected(Error::FromErrno("fork"));
+  if (pid == 0) RunProgram(image, theirs, status->write.get());
+  ours.pid = pid;
   ours.status = std::move(status->read);
   return ours;
 }
