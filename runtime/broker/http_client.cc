@@ -49,7 +49,10 @@ HttpRequest::~HttpRequest() {
 class HttpClient::Exchange final : private Stream::Listener {
  public:
   Exchange(HttpClient& client, HttpRequest request, std::function<void(Result<HttpAnswer>)> done)
-      : client_(client), request_(std::move(request)), done_(std::move(done)) {}
+      : client_(client),
+        request_(std::move(request)),
+        done_(std::move(done)),
+        input_(client.loop_.blocks()) {}
   ~Exchange() {
     if (stream_) stream_->SetListener(nullptr);
   }
