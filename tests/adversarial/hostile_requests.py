@@ -26,7 +26,7 @@ for text in sys.stdin:
     answer = b""
     try:
         s.sendall(bytes.fromhex(text.strip()))
-        s.settimeout(2)
+        s.settimeout(5)
         while len(answer) < 100000:
             piece = s.recv(65536)
             if not piece:

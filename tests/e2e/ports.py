@@ -370,6 +370,8 @@ def _(world):
             sock.settimeout(patience(10))
             sock.sendto(b"x", guest.ports[0])
             assert sock.recv(100) == b"back x"
+        # The agent tries each address in turn; a sandbox that ended before would be told instead.
+        assert poll(lambda: b"upstream_refused" in guest.running.audit_path.read_bytes())
     guest.result.told(transport="udp", direction="in", port=99, reason="upstream_refused")
 
 
