@@ -16,9 +16,16 @@
 
 namespace sallyport {
 
-Result<std::string> ReadFile(const std::string& path, size_t most) {
-  const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+Result<std::string> ReadFile(const std::string& path, size_t most, FileKind kind) {
+  // A FIFO without a writer is opened at once so; its reads would not wait, but it is refused before.
+  const int wait = kind == FileKind::kRegular ? O_NONBLOCK : 0;
+  const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | wait));
   if (!file.valid()) return tl::unexpected(Error::FromErrno(path));
+  struct stat info {};
+  if (fstat(file.get(), &info) != 0) return tl::unexpected(Error::FromErrno(path));
+  if (kind == FileKind::kRegular && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) {
+    return Fail(Code::kInvalid, path + " is no regular file");
+  }
   std::string text;
   std::array<char, 64 * 1024> piece;
   for (;;) {

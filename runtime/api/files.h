@@ -8,8 +8,14 @@
 
 namespace sallyport {
 
-/// The whole of PATH. kLimit past MOST bytes; kSystem names the file and the reason.
-Result<std::string> ReadFile(const std::string& path, size_t most);
+enum class FileKind {
+  kRegular,  ///< What else it is (a FIFO, a device) is refused at once: reading it could take forever.
+  kAny,
+};
+/// The whole of PATH. kLimit past MOST bytes; kInvalid for what is no regular file; kSystem names the
+/// file and the reason.
+Result<std::string> ReadFile(const std::string& path, size_t most,
+                             FileKind kind = FileKind::kRegular);
 
 /// PATH with every symbolic link followed; it must exist.
 Result<std::string> ResolvePath(const std::string& path);

@@ -8,6 +8,7 @@
 #include "runtime/api/files.h"
 #include "runtime/api/host_paths.h"
 #include "runtime/api/policy_file.h"
+#include "runtime/api/written_files.h"
 #include "runtime/warden/reload_message.h"
 
 namespace sallyport {
@@ -16,23 +17,6 @@ namespace {
 using runtime::ReloadMessage;
 
 constexpr size_t kMaxValue = 64 * 1024;
-
-/// What a sandbox runs on, and what it is shown of this host.
-struct RunsOn {
-  std::string file;
-  std::vector<HostMount> mounts;
-};
-
-Result<RunsOn> AskWhatItRunsOn(std::string_view sandbox) {
-  auto reply = AskSandbox(sandbox, {"policy file", {}});
-  if (!reply) return tl::unexpected(std::move(reply).error());
-  RunsOn runs_on{.file = std::move(reply->text), .mounts = {}};
-  for (auto& row : reply->rows) {
-    if (row.size() != 2) return Fail(Code::kInvalid, "the sandbox's answer can't be understood");
-    runs_on.mounts.push_back({.source = std::move(row[0]), .writable = row[1] != "ro"});
-  }
-  return runs_on;
-}
 
 /// The value of SPEC where its source is a variable or a file that can be read. The sandbox says
 /// what is missing: it knows what it has already.

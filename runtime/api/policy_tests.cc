@@ -74,7 +74,7 @@ class Tester {
 
   void Replay() {
     if (!override_) return Mistake("--audit needs a --policy to decide by");
-    const auto log = ReadFile(*plan_.audit, kMaxAudit);
+    const auto log = ReadFile(*plan_.audit, kMaxAudit, FileKind::kAny);
     if (!log) return Mistake(log.error().message());
     const auto engine = LoadForQuestions(*override_);
     if (!engine) return Mistake(engine.error().message());
@@ -135,7 +135,7 @@ PolicyTestReport DiffPolicies(const std::string& old_policy, const std::string& 
   PolicyTestReport report;
   const auto before = LoadFile(old_policy);
   const auto after = LoadFile(new_policy);
-  const auto log = ReadFile(audit, kMaxAudit);
+  const auto log = ReadFile(audit, kMaxAudit, FileKind::kAny);
   if (!before) report.mistakes = before.error().message();
   if (!after) report.mistakes = after.error().message();
   if (!log) report.mistakes = log.error().message();

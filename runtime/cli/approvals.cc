@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "runtime/api/approvals.h"
+#include "runtime/api/written_files.h"
 #include "runtime/cli/commands.h"
 #include "runtime/cli/table.h"
 
@@ -60,6 +61,11 @@ int Always(const ApprovalQuestion& question, const std::string& file) {
 }
 
 int Answer(const Reply& reply, ApprovalAnswer answer) {
+  // Before the answer: it can't be taken back.
+  if (!reply.always.empty()) {
+    const auto status = CheckWrittenFile("the policy", reply.always);
+    if (!status) return Complain(status.error());
+  }
   const auto question = AnswerQuestion(reply.sandbox, reply.id, answer);
   if (!question) return Complain(question.error());
   const bool yes = answer == ApprovalAnswer::kOnce || answer == ApprovalAnswer::kSession;

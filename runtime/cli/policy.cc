@@ -8,6 +8,7 @@
 #include "runtime/api/policy_reload.h"
 #include "runtime/api/policy_tests.h"
 #include "runtime/api/policy_tools.h"
+#include "runtime/api/written_files.h"
 #include "runtime/cli/commands.h"
 
 namespace sallyport::cli {
@@ -99,6 +100,8 @@ int Learn(LearnOptions options) {
   if (options.only_learnt) options.plan.take = LearnPlan::Take::kLearnt;
   std::optional<ReplacedFile> file;
   if (!options.output.empty()) {
+    const auto status = CheckWrittenFile("the policy", options.output);
+    if (!status) return Complain(status.error(), kMistake);
     auto opened = OpenLearntFile(options.output);
     if (!opened) return Complain(opened.error(), kMistake);
     file = *std::move(opened);

@@ -97,6 +97,27 @@ def _(world):
     control(world, "policy", "check", str(kept))
 
 
+@test("a rule is not written where a sandbox could change it, and the question stays")
+def _(world):
+    shared = world.folder / "shared"
+    shared.mkdir(exist_ok=True)
+    kept = shared / "kept.lua"
+    kept.write_text(LONG)
+    link = world.folder / "link.lua"
+    link.symlink_to(kept)
+    running = world.start(["curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "https://whoami.example.test/pay/9"],
+                          LONG, options=["-v", f"{shared}:/shared"])
+    sandbox, number, *_ = only_question(world)
+    for file in (kept, link, shared / "new.lua"):
+        refused = world.sandboxctl("approve", sandbox, number, "--always", str(file))
+        assert refused.code != 0 and "the sandbox could" in refused.errors, refused
+        learnt = world.sandboxctl("policy", "learn", str(world.folder / "none.jsonl"), "-o", str(file))
+        assert learnt.code != 0 and "the sandbox could" in learnt.errors, learnt
+    assert kept.read_text() == LONG
+    control(world, "approve", sandbox, number)
+    assert running.finish().out == b"200"
+
+
 @test("a connection waits for the user, too")
 def _(world):
     policy = 'ask.tcp { host = "whoami.example.test", port = 8443, wait = "60s" }'

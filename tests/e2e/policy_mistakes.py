@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """A mistake in a policy is found before anything starts, with its place and the word meant."""
 
+import os
+
 from harness import World, main, test
 
 # What is wrong; the policy; words that the message must have. `policy.lua:LINE` is one of them.
@@ -112,6 +114,21 @@ def _(world):
     for field in ("image", "cpus", "memory"):
         assert f"{{ {field} }}" in got.errors, got
     assert got.text == "started\n", got
+
+
+@test("a policy or a template that is no regular file is refused at once")
+def _(world):
+    fifo = world.folder / "fifo"
+    os.mkfifo(fifo)
+    fifo.chmod(0o644)
+    for file in (fifo, "/dev/zero"):
+        for options, policy in ((["--policy", str(file)], None),
+                                ([], f'sandbox {{ mounts = {{ {{ "{file}", "/tmp/x", template = true }} }} }}')):
+            got = world.run("echo started", policy=policy, options=options, timeout=30)
+            assert got.code == 125 and "started" not in got.text, got
+            assert "no regular file" in got.errors, got
+        checked = world.sandboxctl("policy", "check", str(file))
+        assert checked.code != 0 and "no regular file" in checked.errors, checked
 
 
 @test("nothing is left behind")
