@@ -1,10 +1,13 @@
-"""TCP through the gate, beside loopback, pasta and slirp4netns: bulk over 1 and 8 connections each
-way, new connections with 32 in flight, and one exchange after the other (traffic.cc).
+"""TCP and UDP through the gate, beside loopback, pasta and slirp4netns: bulk over 1 and 8
+connections each way, new connections with 32 in flight, one exchange after the other, a thousand
+connections that have exchanges, and a flood of datagrams (traffic.cc). Some of it through two and
+four sandboxes at once, whose rates and costs are added up.
 
 Client and server are on one machine and share its CPUs. The CPU time is of the warden, or of the
 peer's process, alone: loopback has none.
 """
 
+import concurrent.futures
 import os
 import pathlib
 import re
@@ -21,7 +24,8 @@ from measure import cpu_seconds, interleave, medians, table
 PORT = 5001
 SECONDS = 2
 OURS, LOOPBACK = "sallyport", "loopback"
-POLICY = f'allow.tcp {{ ip = "{SERVER}", port = {PORT} }}\n'
+POLICY = (f'allow.tcp {{ ip = "{SERVER}", port = {PORT} }}\n'
+          f'allow.udp {{ ip = "{SERVER}", port = {PORT} }}\n')
 
 # mode -> (what it is, kind of traffic, connections, units in one shown, unit's name)
 MODES = {
@@ -31,30 +35,39 @@ MODES = {
     "down8": ("server to guest, 8 streams", "down", 8, 1e9, "GB"),
     "connect32": ("connect, request, close, 32 in flight", "request", 32, 1, "connection"),
     "pingpong": ("64 bytes there and back", "pingpong", 1, 1, "exchange"),
+    "pingpong1000": ("64 bytes there and back, 1,000 connections", "pingpong", 1000, 1, "exchange"),
+    "flood": ("datagrams of 64 bytes", "flood", 1, 1, "datagram"),
 }
+# How many sandboxes at once, in which modes.
+SEVERAL = (2, 4)
+SHARED = ("up1", "down1", "connect32")
 # (mode, peer, ours is at least this times the peer's rate)
-RATES = [("up1", LOOPBACK, 0.6), ("down1", LOOPBACK, 0.8), ("down8", LOOPBACK, 0.6),
-         ("up1", "pasta", 1.3), ("connect32", "pasta", 1.3), ("connect32", "slirp4netns", 10)]
+RATES = [("up1", LOOPBACK, 0.6), ("down1", LOOPBACK, 0.8), ("up8", LOOPBACK, 0.6),
+         ("down8", LOOPBACK, 0.6), *((mode, peer, bound) for mode in ("up1", "up8", "down1", "down8")
+                                     for peer, bound in (("pasta", 1.3), ("slirp4netns", 4))),
+         ("connect32", "pasta", 1.3), ("connect32", "slirp4netns", 10), ("flood", "pasta", 1.8)]
 # (mode, CPU seconds a GB at most)
 CPU = [("up1", 0.26), ("down1", 0.20), ("down8", 0.20)]
+RESIDENT = 12 << 20  # Of the gate's process at most, once it has had 1,000 connections.
 
 
 class Client:
-    """Runs the traffic's client and charges what PIDS spend to it."""
+    """Runs the traffic's client and charges what PIDS() spend to it."""
 
     def __init__(self, pids, *closing):
         self.pids, self._closing = pids, closing
 
     def run(self, mode, seconds=SECONDS):
         _, kind, count, unit, _ = MODES[mode]
-        before = cpu_seconds(self.pids)
+        pids = self.pids()
+        before = cpu_seconds(pids)
         told = self.execute(f"{kind} {SERVER} {PORT} {count} {seconds}")
         found = re.search(r"units (\d+) rate ([\d.]+)(?: p50 ([\d.]+))?", told)
         if not found or not int(found.group(1)):
             raise RuntimeError(f"{mode}: {told}")
         units = int(found.group(1)) / unit
         figures = {"units": units, "rate": float(found.group(2)) / unit,
-                   "cpu": (cpu_seconds(self.pids) - before) / units}
+                   "cpu": (cpu_seconds(pids) - before) / units}
         if found.group(3):
             figures["p50"] = float(found.group(3))
         return figures
@@ -78,7 +91,13 @@ class Guest(Client):
         self.running.process.stdin.write(data)
         self.running.process.stdin.flush()
         self._until_end()
-        super().__init__([p for p, n in descendants(self.running.pid) if n == "sandbox-warden"])
+        wardens = [p for p, n in descendants(self.running.pid) if n == "sandbox-warden"]
+        super().__init__(lambda: wardens)
+
+    def resident(self):
+        """The most memory that the gate's process has had."""
+        status = pathlib.Path(f"/proc/{self.pids()[0]}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
 
     def execute(self, words):
         self.running.process.stdin.write(words.encode() + b"\n")
@@ -95,6 +114,20 @@ class Guest(Client):
 
     def close(self):
         self.running.finish()
+
+
+class Several:
+    """The same through all of GUESTS at once."""
+
+    def __init__(self, guests):
+        self._guests = guests
+
+    def run(self, mode):
+        with concurrent.futures.ThreadPoolExecutor(len(self._guests)) as pool:
+            each = list(pool.map(lambda guest: guest.run(mode), self._guests))
+        units = sum(one["units"] for one in each)
+        return {"units": units, "rate": sum(one["rate"] for one in each),
+                "cpu": sum(one["cpu"] * one["units"] for one in each) / units}
 
 
 def enter(pid):
@@ -148,7 +181,7 @@ def _behind(program, command, namespace, log):
     except RuntimeError:
         namespace.close()
         raise
-    return Inside(program, namespace.pid, process.tree(), process, namespace)
+    return Inside(program, namespace.pid, process.tree, process, namespace)
 
 
 def slirp4netns(world, program):
@@ -176,7 +209,7 @@ def _start(world, program, running):
     server = Process([str(program), "serve", str(PORT)], world.folder / "server.log")
     running.append(server)
     server.wait_for(lambda: "ready" in (world.folder / "server.log").read_text())
-    found = {OURS: Guest(world, program), LOOPBACK: Inside(program, None, [])}
+    found = {OURS: Guest(world, program), LOOPBACK: Inside(program, None, list)}
     running += found.values()
     for name, (start, package) in PEERS.items():
         if not shutil.which(name):
@@ -192,26 +225,30 @@ def _start(world, program, running):
 
 
 def collect(built, rounds):
-    """mode -> name -> samples."""
+    """mode -> name -> samples; and the memory of a gate that has had it all."""
     world = World()
     running, results = [], {}
     try:
         program = world.folder / "traffic"
         subprocess.run(["strip", "-o", str(program), str(built)], check=True)
         found = _start(world, program, running)
+        guests = [found[OURS]] + [Guest(world, program) for _ in range(max(SEVERAL) - 1)]
+        running += guests[1:]
+        several = {f"{OURS}, {count} sandboxes": Several(guests[:count]) for count in SEVERAL}
         for mode in MODES:
 
             def drop(name, why, mode=mode):
                 print(f"left out: {mode} with {name}, which fails at it: {why}", file=sys.stderr)
 
             able = {name: lambda client=client, mode=mode: client.run(mode)
-                    for name, client in found.items()}
+                    for name, client in [*found.items(), *(several.items() if mode in SHARED else ())]}
             results[mode] = interleave(able, rounds, drop=drop)
+        resident = found[OURS].resident()
     finally:
         for part in reversed(running):
             part.close()
         world.close()
-    return results
+    return results, resident
 
 
 def show(middle):
@@ -227,12 +264,15 @@ def show(middle):
     table(["", "rate", "p50", "CPU of the middle"], rows)
 
 
-def judge(middle):
-    verdicts = []
+def judge(middle, resident):
+    verdicts = [Goal("memory of the gate's process, with 1,000 connections", RESIDENT >> 20,
+                     "MiB").judge(resident / (1 << 20))]
     for mode, peer, bound in RATES:
         value, why_not = ratio(middle.get(mode, {}), "rate", OURS, peer)
         goal = Goal(f"rate of {MODES[mode][0]}", bound, f"x {peer}'s", at_least=True)
         verdicts.append(goal.judge(value, why_not))
+    value, why_not = ratio(middle.get("pingpong", {}), "p50", OURS, "pasta")
+    verdicts.append(Goal(f"median time of {MODES['pingpong'][0]}", 1, "x pasta's").judge(value, why_not))
     for mode, bound in CPU:
         found = middle.get(mode, {}).get(OURS)
         goal = Goal(f"CPU of {MODES[mode][0]}", bound, "s/GB")
@@ -246,8 +286,9 @@ def measure(arguments):
     if not built.exists():
         raise SystemExit(f"bench: no {built}; "
                          "cmake --build --preset release --target traffic makes it")
-    results = collect(built, rounds)
-    print(f"TCP, {rounds} rounds, interleaved, {os.cpu_count()} CPUs for client, gate and server")
+    results, resident = collect(built, rounds)
+    print(f"TCP and UDP, {rounds} rounds, interleaved, {os.cpu_count()} CPUs for client, gate and server")
     middle = {mode: medians(by_name) for mode, by_name in results.items()}
     show(middle)
-    return {"rounds": rounds, "medians": middle, "goals": tell(judge(middle)), "samples": results}
+    return {"rounds": rounds, "medians": middle, "resident": resident,
+            "goals": tell(judge(middle, resident)), "samples": results}

@@ -1,12 +1,13 @@
-// Traffic over TCP for bench/run streams: a server, and a client that keeps COUNT connections busy.
+// Traffic for bench/run streams: a server, and a client that keeps COUNT connections busy.
 //
 //     traffic serve PORT
 //     traffic KIND ADDRESS PORT COUNT SECONDS      prints: units N rate R [p50 MICROSECONDS]
 //
 // KIND is down or up (units: bytes), request (64 bytes, an answer of 1 KiB, closed; units:
-// connections) or pingpong (64 bytes there and back; units: exchanges). The first byte of a
-// connection tells the server its kind. One thread a connection, blocking calls: both ends cost the
-// same in every contender.
+// connections), pingpong (64 bytes there and back; units: exchanges) or flood (datagrams of 64
+// bytes, as fast as can be; units: those that arrived, which the server is asked for over TCP). The
+// first byte of a connection tells the server its kind. One thread a connection, blocking calls:
+// both ends cost the same in every contender.
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -16,6 +17,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -32,6 +34,10 @@ using Clock = std::chrono::steady_clock;
 constexpr size_t kPiece = 256 << 10;
 constexpr size_t kRequest = 64;
 constexpr size_t kAnswer = 1024;
+
+constexpr int kSocketBuffer = 4 << 20;
+
+std::atomic<uint64_t> datagrams;  // That came to the server.
 
 [[noreturn]] void Die(const char* what) {
   std::perror(what);
@@ -68,11 +74,19 @@ void Answer(int fd) {
     } else if (kind == 'u') {
       while (recv(fd, buffer.data(), kPiece, 0) > 0) {
       }
-    } else if (!SendAll(fd, buffer.data(), kind == 'r' ? kAnswer : kRequest)) {
-      break;
+    } else {
+      if (kind == 'c') std::snprintf(buffer.data() + 1, kRequest - 1, "%lu", datagrams.load());
+      if (!SendAll(fd, buffer.data(), kind == 'r' ? kAnswer : kRequest)) break;
     }
   }
   close(fd);
+}
+
+void TakeDatagrams(int fd) {
+  std::array<char, 2048> buffer;
+  for (;;) {
+    if (recv(fd, buffer.data(), buffer.size(), 0) > 0) ++datagrams;
+  }
 }
 
 int Serve(uint16_t port) {
@@ -84,6 +98,10 @@ int Serve(uint16_t port) {
   address.sin_port = htons(port);
   if (bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) Die("bind");
   if (listen(listener, 1024) != 0) Die("listen");
+  const int udp = socket(AF_INET, SOCK_DGRAM, 0);
+  setsockopt(udp, SOL_SOCKET, SO_RCVBUFFORCE, &kSocketBuffer, sizeof kSocketBuffer);
+  if (bind(udp, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) Die("bind");
+  std::thread(TakeDatagrams, udp).detach();
   std::puts("ready");
   std::fflush(stdout);
   for (;;) {
@@ -153,6 +171,35 @@ void Exchanges(const Load& load, char* buffer, Done& done) {
   if (fd >= 0) close(fd);
 }
 
+uint64_t Arrived(int fd) {
+  std::array<char, 2 * kRequest> buffer{'c'};
+  Exchange(fd, buffer.data(), kRequest);
+  return std::strtoull(buffer.data() + kRequest + 1, nullptr, 10);
+}
+
+// Counted until no more come: the last are on their way for a while.
+void Flood(const Load& load, char* buffer, Done& done) {
+  const int counter = Connect(load);
+  const uint64_t before = Arrived(counter);
+  const int fd = socket(AF_INET, SOCK_DGRAM, 0);
+  if (connect(fd, reinterpret_cast<const sockaddr*>(&load.server), sizeof load.server) != 0) {
+    Die("connect");
+  }
+  // What finds no room is lost, as it would be behind any other bottleneck.
+  while (Clock::now() < load.end) {
+    for (int i = 0; i < 32; ++i) send(fd, buffer, kRequest, 0);
+  }
+  uint64_t now = Arrived(counter);
+  for (uint64_t last = now + 1; last != now;) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    last = now;
+    now = Arrived(counter);
+  }
+  done.units = static_cast<double>(now - before);
+  close(fd);
+  close(counter);
+}
+
 int Run(Load load, size_t count, int seconds) {
   const auto began = Clock::now();
   load.end = began + std::chrono::seconds(seconds);
@@ -161,6 +208,7 @@ int Run(Load load, size_t count, int seconds) {
   for (Done& mine : done) {
     threads.emplace_back([&load, &mine] {
       std::vector<char> buffer(kPiece, load.kind);
+      if (load.kind == 'f') return Flood(load, buffer.data(), mine);
       const bool bulk = load.kind == 'd' || load.kind == 'u';
       bulk ? Stream(load, buffer.data(), mine) : Exchanges(load, buffer.data(), mine);
     });
