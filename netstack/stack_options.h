@@ -32,7 +32,9 @@ struct StackOptions {
   size_t max_tcp_flows = 16384;
   /// Of these, SYNs whose verdict is awaited. Each may hold a resolver query and a socket.
   size_t max_tcp_deciding = 1024;
-  /// UDP flows, refused ones that are remembered included. One descriptor each.
+  /// UDP flows, refused ones that are remembered included. One descriptor each that is relayed. At
+  /// the limit a new one takes the place of a refused one, or of one answered on the host, if there
+  /// is such: of the one that has been silent longest.
   size_t max_udp_flows = 4096;
   /// Flows of every kind that may begin in a second, and after a pause at once: many times what a
   /// build or a load test begins, and so few that a flood of SYNs leaves the host its processor and

@@ -228,8 +228,7 @@ TEST_CASE("the frame of a flow that a limit refuses says so") {
   test.SendUdp("other", 54);
   const auto guest = test.net.NewGuest(Ip::kV4, 443);
   guest->Syn();
-  test.net.link->Push(
-      IpFrame(Far(Ip::kV6), kProtocolIcmp6, EchoRequest(Far(Ip::kV6), "x", 1, 77)));
+  test.net.link->Push(IpFrame(Far(Ip::kV6), kProtocolIcmp6, EchoRequest(Far(Ip::kV6), "x", 1, 77)));
   test.net.Settle();
   CHECK(test.net.decider.asked.size() == 1);
   std::vector<std::string> comments;

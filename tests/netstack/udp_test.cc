@@ -194,12 +194,16 @@ TEST_CASE("a flood of refused flows does not keep out a granted one") {
   CHECK(service.flows.size() == 1);
 }
 
-TEST_CASE("over the limit of granted flows datagrams are refused, until one ends") {
+TEST_CASE("over the limit of relayed flows datagrams are refused, until one ends") {
   StackOptions options = TestOptions();
   options.max_udp_flows = 2;
-  Doubler service;
+  std::vector<UniqueFd> hosts;
   Fixture net(options);
-  net.decider.answer = [&](const FlowInfo&) { return ServeFlow{&service}; };
+  net.decider.answer = [&](const FlowInfo&) {
+    auto pair = UdpPair();
+    hosts.push_back(std::move(pair.theirs));
+    return SpliceFlow{std::move(pair.ours)};
+  };
   for (uint16_t port = 1; port <= 3; ++port) {
     SendUdp(net, Ip::kV4, "x", 5000, port);
     net.Settle();
@@ -211,6 +215,38 @@ TEST_CASE("over the limit of granted flows datagrams are refused, until one ends
   SendUdp(net, Ip::kV4, "x", 5000, 3);
   net.Settle();
   CHECK(net.decider.asked.size() == 3);
+}
+
+TEST_CASE("at the limit a flow takes the place of the longest silent one that a service answers") {
+  StackOptions options = TestOptions();
+  options.max_udp_flows = 3;
+  Doubler service;
+  auto pair = UdpPair();
+  Fixture net(options);
+  net.decider.answer = [&](const FlowInfo& flow) -> FlowVerdict {
+    if (flow.destination.port == 53) return ServeFlow{&service};
+    return SpliceFlow{std::move(pair.ours)};
+  };
+  SendUdp(net, Ip::kV4, "relayed", 4999, 7);
+  net.Settle();
+  for (const uint16_t source : {uint16_t{5000}, uint16_t{5001}, uint16_t{5000}}) {
+    SendUdp(net, Ip::kV4, "x", source, 53);
+    net.Settle();
+  }
+  SendUdp(net, Ip::kV4, "x", 5002, 53);
+  net.Settle();
+  CHECK(net.stack->stats().dropped(Drop::kFlowLimit) == 0);
+  CHECK(net.stack->stats().udp_flows == 3);
+  REQUIRE(net.decider.ended.size() == 1);
+  CHECK(net.decider.ended[0].first.source.port == 5001);
+  CHECK(net.seen.back().destination_port == 5002);
+
+  for (uint16_t source = 6000; source < 6100; ++source) SendUdp(net, Ip::kV4, "x", source, 53);
+  net.Settle();
+  CHECK(net.stack->stats().udp_flows == 3);
+  const bool relayed_ended = std::ranges::any_of(
+      net.decider.ended, [](const auto& end) { return end.first.source.port == 4999; });
+  CHECK_FALSE(relayed_ended);
 }
 
 TEST_CASE("lengths that disagree and wrong checksums are dropped") {
