@@ -32,6 +32,8 @@ for text in sys.stdin:
             if not piece:
                 break
             answer += piece
+            if b"\r\n\r\n" in answer:  # What else may come, comes now.
+                s.settimeout(1)
     except TimeoutError:
         answer += b"[open]"
     except OSError as why:
