@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/cut_text.h"
 #include "mitm/limits.h"
 
 namespace sallyport::mitm {
@@ -84,8 +85,8 @@ AuditRecord FlowContext::Record() const {
 void FlowContext::Write(AuditRecord record, Reason reason, std::string_view detail) {
   record.reason = reason;
   record.allowed = reason == Reason::kAllowed || reason == Reason::kAnsweredByGate;
-  record.detail = gate_.secrets.Redact(detail).substr(0, kMaxAuditDetail);
-  record.how_to_allow = gate_.secrets.Redact(record.how_to_allow).substr(0, kMaxAuditDetail);
+  record.detail = CutText(gate_.secrets.Redact(detail), kMaxAuditDetail);
+  record.how_to_allow = CutText(gate_.secrets.Redact(record.how_to_allow), kMaxAuditDetail);
   gate_.audit.Write(record);
 }
 

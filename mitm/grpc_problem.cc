@@ -3,6 +3,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/cut_text.h"
 #include "mitm/limits.h"
 
 namespace sallyport::mitm {
@@ -40,7 +41,7 @@ std::string Message(const Refusal& refusal, uint64_t flow, const secrets::Store&
   if (!refusal.how_to_allow.empty()) {
     text += " To allow it: " + secrets.Redact(refusal.how_to_allow);
   }
-  return text.substr(0, kMaxGrpcMessage);
+  return std::string(CutText(text, kMaxGrpcMessage));
 }
 
 }  // namespace

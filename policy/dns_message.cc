@@ -4,6 +4,7 @@
 #include <charconv>
 #include <span>
 
+#include "base/cut_text.h"
 #include "policy/dns_records.h"
 #include "policy/dns_wire.h"
 
@@ -59,7 +60,7 @@ void PutOpt(std::string& out, const Answer* answer) {
   PutU16(out, kOurUdpSize);
   PutU32(out, 0);
   if (answer == nullptr || !answer->extended_error) return PutU16(out, 0);
-  const std::string_view text = std::string_view(answer->extended_text).substr(0, kMaxExtendedText);
+  const std::string_view text = CutText(answer->extended_text, kMaxExtendedText);
   PutU16(out, static_cast<unsigned>(6 + text.size()));
   PutU16(out, 15);  // Option EDE.
   PutU16(out, static_cast<unsigned>(2 + text.size()));

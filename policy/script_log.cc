@@ -2,6 +2,7 @@
 #include <string>
 
 #include "policy/declarations.h"
+#include "base/cut_text.h"
 #include "policy/script_call.h"
 #include "policy/script_host.h"
 
@@ -31,7 +32,8 @@ std::string ValueText(lua_State* lua, int index) {
     }
     case LUA_TSTRING: {
       std::string quoted = "\"";
-      for (const char c : ReadString(lua, index).value_or("").substr(0, kMaxLogMessage)) {
+      const std::string text = ReadString(lua, index).value_or("");
+      for (const char c : CutText(text, kMaxLogMessage)) {
         if (c == '"' || c == '\\') quoted += '\\';
         quoted += c;
       }
@@ -44,7 +46,8 @@ std::string ValueText(lua_State* lua, int index) {
 
 std::string KeyText(lua_State* lua, int index) {
   if (lua_type(lua, index) != LUA_TSTRING) return "[" + ValueText(lua, index) + "]";
-  return ReadString(lua, index).value_or("").substr(0, kMaxLogMessage);
+  const std::string text = ReadString(lua, index).value_or("");
+  return std::string(CutText(text, kMaxLogMessage));
 }
 
 /// "host=\"a.example\" status=403": the fields of the table at INDEX, by their names.
@@ -75,7 +78,7 @@ int Say(lua_State* lua) {
   LogLine line;
   line.level = static_cast<LogLine::Level>(lua_tointeger(lua, lua_upvalueindex(1)));
   line.message = type == LUA_TSTRING ? ReadString(lua, 1).value_or("") : TableText(lua, 1);
-  if (line.message.size() > kMaxLogMessage) line.message.resize(kMaxLogMessage);
+  line.message.resize(CutText(line.message, kMaxLogMessage).size());
   line.place = host.file + ":" + std::to_string(CurrentLine(lua));
   if (host.call != nullptr) line.flow = host.call->facts->flow;
   if (host.log) {

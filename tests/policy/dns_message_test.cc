@@ -241,6 +241,14 @@ TEST_CASE("failures and truncation of a resolver are passed on") {
   CHECK(ParseResponse(cut, Name("www.example.com"), kTypeA)->truncated);
 }
 
+TEST_CASE("a long extended error ends with a whole character") {
+  Answer answer;
+  answer.extended_error = kEdeBlocked;
+  answer.extended_text = std::string(199, 'x') + "\xc3\xa9";
+  const std::string response = BuildResponse(Parsed(EdnsQuery()), answer, 4096);
+  CHECK(response.ends_with(std::string(199, 'x')));
+}
+
 TEST_CASE("types have names") {
   CHECK(TypeName(1) == "A");
   CHECK(TypeName(65) == "HTTPS");
