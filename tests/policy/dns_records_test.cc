@@ -88,7 +88,7 @@ TEST_CASE("data that a type does not have is refused") {
       {kTxt, "\x05hell"},
       {kMx, U16(10)},
       {kMx, U16(10) + Wire("a.example") + "x"},
-      {kSrv, U16(1) + U16(2) + Wire("a.example")},
+      {kSrv, U16(1) + U16(2) + Wire("example")},
       {kNs, "\xc0\xff"},
       {kNs, "\x04" "abc"},
       {kTypeSoa, Wire("a") + Wire("b") + std::string(19, 'n')},
