@@ -31,9 +31,10 @@ class Birth {
   [[noreturn]] void Run() {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     ResetSignals();
-    ForgetEnvironment();
+    if (!ForgetEnvironment()) Refuse(errno);
     setsid();
     if (!KeepOnlyControl()) Refuse(errno);
+    control_ = runtime::kControlFd;
     const auto begun = runtime::BeginBeforeExec({}, runtime::kFirstFreeFd);
     // Where it does not work the warden tries again, and says what is wrong.
     Execute(begun ? *begun : std::string());
@@ -49,12 +50,16 @@ class Birth {
     sigprocmask(SIG_SETMASK, &none, nullptr);
   }
 
-  /// Its variables may be secrets, and the sandbox's first process is a copy of this one.
-  static void ForgetEnvironment() {
+  /// Its variables may be secrets, and the sandbox's first process is a copy of this one. By the
+  /// kernel, which refuses what can't be written: a program may have put a literal there.
+  static bool ForgetEnvironment() {
+    const UniqueFd zero(open("/dev/zero", O_RDONLY | O_CLOEXEC));
+    if (!zero.valid()) return false;
     for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
-      explicit_bzero(*entry, std::strlen(*entry));
+      [[maybe_unused]] const ssize_t wiped = read(zero.get(), *entry, std::strlen(*entry));
     }
     environ = nullptr;
+    return true;
   }
 
   /// Beside stderr: /dev/null as 0 and 1, and our end of the socket.
@@ -81,10 +86,10 @@ class Birth {
     const guest::ErrorMessage why{125, "starting " + path_ + ": " + std::strerror(error)};
     std::string bytes;
     if (guest::AppendMessage(bytes, guest::FrameType::kError, 0, why.Encode())) {
-      (void)send(runtime::kControlFd, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+      (void)send(control_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     }
     char ignored[4096];
-    while (recv(runtime::kControlFd, ignored, sizeof ignored, 0) > 0) {
+    while (recv(control_, ignored, sizeof ignored, 0) > 0) {
     }
     _exit(125);
   }

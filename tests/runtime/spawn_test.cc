@@ -71,12 +71,16 @@ TEST_CASE("a warden is born with its socket and what it has begun, and nothing e
   const UniqueFd opened(open("/dev/null", O_RDONLY));
   const UniqueFd stray(fcntl(opened.get(), F_DUPFD, 9));  // Not closed by an exec.
   REQUIRE(stray.get() == 9);
-  setenv("SALLYPORT_TEST_VALUE", "secret", 1);
+  char value[] = "SALLYPORT_TEST_VALUE=secret";
+  putenv(value);
+  static constexpr char kLiteral[] = "SALLYPORT_TEST_LITERAL=nothing that can be wiped";
+  putenv(const_cast<char*>(kLiteral));
   const Script script(
       "exec >&3; env\n"
       "for fd in 0 1 2 3 8 9; do [ -e /proc/$$/fd/$fd ] && echo has $fd; done; exit 0\n");
   auto spawned = SpawnWarden(script.path());
   unsetenv("SALLYPORT_TEST_VALUE");
+  unsetenv("SALLYPORT_TEST_LITERAL");
   REQUIRE(spawned);
   const std::string said = Said(spawned->control);
   CHECK(ExitCode(spawned->pid) == 0);
