@@ -35,11 +35,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (answer) SALLYPORT_CHECK(answer->chain.size() <= 16 && answer->addresses.size() <= 256);
   }
   // NS, MX, TXT, SRV, NAPTR, CNAME, and one that nobody knows.
-  for (const uint16_t type : {2, 15, 16, 33, 35, 5, 65280}) {
-    const auto records = dns::ParseRecords(message, kName, static_cast<uint16_t>(type));
+  constexpr uint16_t kTypes[] = {2, 15, 16, 33, 35, 5, 65280};
+  for (const uint16_t type : kTypes) {
+    const auto records = dns::ParseRecords(message, kName, type);
     if (!records) continue;
     size_t bytes = 0;
-    for (const auto& data : records->data) bytes += data.size();
+    for (const std::string& record : records->data) bytes += record.size();
     SALLYPORT_CHECK(records->chain.size() <= 16 && bytes <= dns::kMaxRecordBytes);
   }
   return 0;
