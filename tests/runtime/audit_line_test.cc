@@ -40,7 +40,8 @@ TEST_CASE("a line is read with every key, and shown for people") {
         "denied_by_rule  by policy.lua:3  with A,B  x3");
 }
 
-TEST_CASE("what was learnt is shown as such, and a callback's own fetch says nothing of the guest") {
+TEST_CASE(
+    "what was learnt is shown as such, and a callback's own fetch says nothing of the guest") {
   const char* learnt =
       R"("transport":"tcp","name":"a.example","port":22,"rule":"--learn","verdict":"allow","reason":"allowed","learnt":true)";
   const auto line = AuditLine::Parse(Line(learnt));
@@ -54,7 +55,8 @@ TEST_CASE("what was learnt is shown as such, and a callback's own fetch says not
 }
 
 TEST_CASE("a line of the policy's own is shown as such, and decides nothing") {
-  const char* said = R"("flow":7,"level":"warn","message":"too \u001bmuch","place":"policy.lua:3","repeat":2)";
+  const char* said =
+      R"("flow":7,"level":"warn","message":"too \u001bmuch","place":"policy.lua:3","repeat":2)";
   const auto line = AuditLine::Parse(Line(said));
   REQUIRE(line);
   CHECK(line->ToText() == "2026-01-02T03:04:05.678Z sp-a/7  warn  policy.lua:3: too ?much  x2");
@@ -66,7 +68,8 @@ TEST_CASE("what is no audit line is none") {
   for (const char* text :
        {"", "{", "[]", "7", "{}", R"({"time":7})", R"({"time":"x","port":65536})",
         R"({"time":"x","port":"1"})", R"({"time":"x","secrets":["a",1]})",
-        R"({"time":"x","flow":-1})", R"({"time":"x","learnt":1})", R"({"time":"x","suppressed":{"allow":"many"}})"}) {
+        R"({"time":"x","flow":-1})", R"({"time":"x","learnt":1})",
+        R"({"time":"x","suppressed":{"allow":"many"}})"}) {
     INFO(text);
     CHECK_FALSE(AuditLine::Parse(text));
   }
@@ -93,6 +96,9 @@ TEST_CASE("a line is what could have been asked of the policy") {
       One(R"("transport":"dns","name":"a.example","port":53,"method":"A","reason":"name_not_granted")")
           .words == "dns a.example");
   CHECK(
+      One(R"("transport":"dns","name":"a.example","method":"TXT","reason":"not_granted")").words ==
+      "dns a.example TXT");
+  CHECK(
       One(R"("transport":"tcp","name":"a.example","port":22,"reason":"upstream_refused")").allowed);
 }
 
@@ -116,7 +122,7 @@ TEST_CASE("what was not decided by the policy is not held against it") {
   CHECK(SaysNothing(
       R"("transport":"https","name":"a.example","port":443,"method":"GET","path":"/","reason":"secret_wrong_host")"));
   CHECK(SaysNothing(
-      R"("transport":"dns","name":"a.example","method":"TXT","reason":"name_not_granted")"));
+      R"("transport":"dns","name":"a.example","method":"HTTPS","reason":"name_not_granted")"));
   CHECK(SaysNothing(
       R"("transport":"https","name":"a.example","port":443,"method":"GET","path":"/long…","reason":"allowed")"));
   CHECK(SaysNothing(R"("transport":"udp","port":1,"reason":"unknown_address")"));
