@@ -313,7 +313,7 @@ std::string LearntRules::NamesOnly(const Webs& webs) const {
       continue;
     }
     const bool covered = tcp_.contains(name) || udp_.contains(name) ||
-                         std::any_of(webs.begin(), webs.end(), [&name](const auto& entry) {
+                         std::any_of(webs.begin(), webs.end(), [&name = name](const auto& entry) {
                            return Covers(entry.first, name);
                          });
     if (!covered) names.push_back(Quote(name));
