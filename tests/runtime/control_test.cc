@@ -60,11 +60,12 @@ struct Served {
     return *std::move(socket);
   }
 
-  /// Turns the loop until SOCKET has something to read, its end included.
+  /// Turns the loop until SOCKET has something to read, its end included. Asserts nothing: there
+  /// may be no descriptor left, and a sanitizer needs some to look at an assertion's objects.
   Result<ControlPacket> Receive(const UniqueFd& socket) {
     char byte = 0;
     while (recv(socket.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN) {
-      REQUIRE(loop->RunOnce());
+      if (auto turned = loop->RunOnce(); !turned) return tl::unexpected(std::move(turned).error());
     }
     return ReceiveControl(socket.get());
   }
