@@ -23,8 +23,11 @@ class DnsServer {
   using Answerer = std::function<policy::dns::Answer(const policy::dns::Query&)>;
 
   DnsServer(Loop& loop, Answerer answerer) : loop_(loop), answerer_(std::move(answerer)) {
-    udp_ = Bind(SOCK_DGRAM, 0);
-    tcp_ = Bind(SOCK_STREAM, port());
+    // The port that is free for one transport may be another program's for the other.
+    for (int tries = 0; !tcp_.valid() && tries < 100; ++tries) {
+      udp_ = Bind(SOCK_DGRAM, 0);
+      tcp_ = Bind(SOCK_STREAM, port());
+    }
     SALLYPORT_CHECK(listen(tcp_.get(), 8) == 0);
     udp_watch_ = *loop.Watch(udp_.get(), EPOLLIN, [this](uint32_t) { OnDatagram(); });
     tcp_watch_ = *loop.Watch(tcp_.get(), EPOLLIN, [this](uint32_t) { OnConnection(); });
@@ -43,8 +46,8 @@ class DnsServer {
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     address.sin_port = htons(port);
-    SALLYPORT_CHECK(bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
-    return fd;
+    const bool bound = bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+    return bound ? std::move(fd) : UniqueFd();
   }
 
   uint16_t port() const {
