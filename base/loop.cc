@@ -1,6 +1,7 @@
 #include "base/loop.h"
 
 #include <sys/epoll.h>
+#include <sys/timerfd.h>
 
 #include <algorithm>
 #include <array>
@@ -41,8 +42,8 @@ Loop::Handle::~Handle() {
   if (registration_ != nullptr) loop_->Remove(registration_);
 }
 
-Loop::Loop(UniqueFd epoll, const TimeSource* time)
-    : epoll_(std::move(epoll)), time_(time), now_(Time()) {}
+Loop::Loop(UniqueFd epoll, UniqueFd alarm, const TimeSource* time)
+    : epoll_(std::move(epoll)), alarm_(std::move(alarm)), time_(time), now_(Time()) {}
 
 Loop::~Loop() {
   Bury();
@@ -51,7 +52,14 @@ Loop::~Loop() {
 Result<std::unique_ptr<Loop>> Loop::Create(const TimeSource* time) {
   UniqueFd epoll(epoll_create1(EPOLL_CLOEXEC));
   if (!epoll.valid()) return tl::unexpected(Error::FromErrno("epoll_create1"));
-  return std::unique_ptr<Loop>(new Loop(std::move(epoll), time));
+  UniqueFd alarm(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
+  if (!alarm.valid()) return tl::unexpected(Error::FromErrno("timerfd_create"));
+  // Edge-triggered: a new time set is a new edge, and nobody has to read it.
+  epoll_event event{.events = EPOLLIN | EPOLLET, .data = {.ptr = nullptr}};
+  if (epoll_ctl(epoll.get(), EPOLL_CTL_ADD, alarm.get(), &event) != 0) {
+    return tl::unexpected(Error::FromErrno("epoll_ctl"));
+  }
+  return std::unique_ptr<Loop>(new Loop(std::move(epoll), std::move(alarm), time));
 }
 
 Result<Loop::Handle> Loop::Watch(int fd, uint32_t events, std::function<void(uint32_t)> on_ready) {
@@ -101,14 +109,20 @@ Result<bool> Loop::RunOnce() {
   if (watched_ == 0 && timers_.empty() && posted_.empty()) return false;
 
   std::array<epoll_event, 128> ready;
-  const int count = epoll_wait(epoll_.get(), ready.data(), ready.size(), MillisecondsToWait());
+  const auto wait = MillisecondsToWait();
+  if (!wait) return tl::unexpected(wait.error());
+  const int count = epoll_wait(epoll_.get(), ready.data(), ready.size(), *wait);
   if (count < 0 && errno != EINTR) return tl::unexpected(Error::FromErrno("epoll_wait"));
   now_ = Time();
 
   const auto collected = std::span(ready).first(static_cast<size_t>(std::max(count, 0)));
   for (const epoll_event& event : collected) {
     auto* registration = static_cast<Registration*>(event.data.ptr);
-    if (!registration->dead) registration->on_ready(event.events);
+    if (registration == nullptr) {
+      alarm_at_ = Clock::time_point::max();
+    } else if (!registration->dead) {
+      registration->on_ready(event.events);
+    }
   }
   RunDueTimers();
   RunPosted();
@@ -124,12 +138,29 @@ void Loop::RunAll(const std::list<Registration*>& registrations) {
   }
 }
 
-int Loop::MillisecondsToWait() const {
+Result<int> Loop::MillisecondsToWait() {
   if (!posted_.empty()) return 0;
-  if (timers_.empty()) return time_ == nullptr ? -1 : 1;
-  const auto wait = timers_.begin()->first - Time();
-  const auto rounded_up = std::chrono::ceil<std::chrono::milliseconds>(wait).count();
-  return static_cast<int>(std::clamp<int64_t>(rounded_up, 0, time_ == nullptr ? INT32_MAX : 1));
+  if (time_ != nullptr) return 1;
+  if (timers_.empty()) return -1;
+  const Clock::time_point first = timers_.begin()->first;
+  if (first <= now_) return 0;
+  if (first < alarm_at_) {
+    if (auto set = SetAlarm(first); !set) return tl::unexpected(std::move(set).error());
+  }
+  return -1;
+}
+
+Status Loop::SetAlarm(Clock::time_point at) {
+  const auto since_boot = at.time_since_epoch();
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(since_boot);
+  const itimerspec when{
+      .it_interval = {},
+      .it_value = {.tv_sec = seconds.count(), .tv_nsec = (since_boot - seconds).count()}};
+  if (timerfd_settime(alarm_.get(), TFD_TIMER_ABSTIME, &when, nullptr) != 0) {
+    return tl::unexpected(Error::FromErrno("timerfd_settime"));
+  }
+  alarm_at_ = at;
+  return {};
 }
 
 void Loop::RunDueTimers() {

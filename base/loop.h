@@ -96,8 +96,9 @@ class Loop {
  private:
   using Registration = Handle::Registration;
 
-  Loop(UniqueFd epoll, const TimeSource* time);
-  int MillisecondsToWait() const;
+  Loop(UniqueFd epoll, UniqueFd alarm, const TimeSource* time);
+  Result<int> MillisecondsToWait();
+  Status SetAlarm(Clock::time_point at);
   void RunDueTimers();
   void RunPosted();
   static void RunAll(const std::list<Registration*>& registrations);
@@ -106,6 +107,10 @@ class Loop {
 
   BlockPool blocks_;
   UniqueFd epoll_;
+  /// A timerfd that rings for the first timer. It stays set while turns come and go; for a time-out
+  /// of each wait the kernel would set the CPU's timer twice a turn.
+  UniqueFd alarm_;
+  Clock::time_point alarm_at_ = Clock::time_point::max();  // Not after the first timer, or not set.
   const TimeSource* const time_;
   Clock::time_point now_;
   size_t watched_ = 0;

@@ -52,6 +52,27 @@ TEST_CASE("a callback may end another registration that is ready in the same bat
   CHECK(*loop.RunOnce() == false);
 }
 
+TEST_CASE("a timer runs in time behind a later one that was waited for, and behind an earlier one that ended") {
+  auto owner = *Loop::Create();
+  Loop& loop = *owner;
+  auto far = loop.After(1h, [] {});
+  auto posted = loop.Post([] {});
+  CHECK(*loop.RunOnce());  // The next wait is for the far one ...
+  Pair pair;
+  auto watched = *loop.Watch(pair.ours.get(), EPOLLIN, [](uint32_t) {});
+  REQUIRE(write(pair.theirs.get(), "x", 1) == 1);
+  CHECK(*loop.RunOnce());
+  watched = {};
+
+  bool ran = false;
+  auto near = loop.After(2ms, [&] { ran = true; });
+  auto nearest = loop.After(1ms, [] {});
+  auto again = loop.Post([] {});
+  CHECK(*loop.RunOnce());
+  nearest = {};  // ... and what was to ring first is gone.
+  while (!ran) CHECK(*loop.RunOnce());
+}
+
 TEST_CASE("timers run in order, and a destroyed timer never runs") {
   auto owner = *Loop::Create();
   Loop& loop = *owner;
