@@ -113,13 +113,17 @@ endif()
 
 # Built once for each source, compiler and set of flags; never sanitized, never with our warnings.
 set(sallyport_boringssl_flags "-O2 -DNDEBUG -g1")
-file(READ "${CMAKE_CURRENT_LIST_DIR}/boringssl/CMakeLists.txt" recipe)
+set(recipe)
+foreach(file CMakeLists.txt cipher_choice.cc)
+  file(READ "${CMAKE_CURRENT_LIST_DIR}/boringssl/${file}" text)
+  string(APPEND recipe "${text}")
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/boringssl/${file}")
+endforeach()
 string(SHA256 key
   "${sallyport_boringssl_identity}|${CMAKE_SYSTEM_PROCESSOR}|${sallyport_boringssl_flags}|${recipe}|\
 ${CMAKE_C_COMPILER} ${CMAKE_C_COMPILER_VERSION}|${CMAKE_CXX_COMPILER} ${CMAKE_CXX_COMPILER_VERSION}")
 string(SUBSTRING "${key}" 0 16 key)
-set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS
-  "${CMAKE_CURRENT_LIST_DIR}/boringssl/CMakeLists.txt" "${CMAKE_CURRENT_LIST_DIR}/fetch_source.sh")
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/fetch_source.sh")
 set(sallyport_boringssl_build "${SALLYPORT_CACHE_DIR}/boringssl-build-${key}")
 
 if(NOT EXISTS "${sallyport_boringssl_build}/lib/libssl.a")

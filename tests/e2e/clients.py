@@ -230,6 +230,20 @@ def _(world):
         assert got.text.endswith("small\n"), got
 
 
+@test("the gate takes AES-128 where a client likes AES-256 more, and what else a client insists on")
+def _(world):
+    if " aes " not in pathlib.Path("/proc/cpuinfo").read_text():
+        skip("a CPU that does AES")
+    both = {"-tls1_3": ("-ciphersuites", "TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256"),
+            "-tls1_2": ("-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-GCM-SHA256")}
+    for version, (option, long, short) in both.items():
+        for offered, taken in ((f"{long}:{short}", short), (long, long)):
+            shown = run(world, f"openssl s_client {version} {option} {offered} "
+                               f"-connect api.example.test:443 -servername api.example.test "
+                               f"</dev/null 2>/dev/null").text
+            assert f"Cipher is {taken}" in shown, (version, offered, shown)
+
+
 def repository(world):
     """A bare repository with one commit, below the origin's and nginx's folders."""
     bare = world.folder / "repositories" / "one.git"
