@@ -93,6 +93,9 @@ class TcpFlow {
   void FlushEarly();
   /// Hands everything to lwIP, unless it is little and much is under way.
   void FlushAll();
+  /// The same, if nothing else will in this turn. A turn's end sends what was written as few frames,
+  /// the FIN with it.
+  void FlushIfTurnIsOver();
   /// Sends a FIN behind what is in sending().
   void Finish();
   void Touch();

@@ -121,6 +121,10 @@ void TcpFlow::FlushAll() {
   tcp_output(pcb_);
 }
 
+void TcpFlow::FlushIfTurnIsOver() {
+  if (layer_.turn_is_over()) FlushAll();
+}
+
 size_t TcpFlow::Room() {
   if (pcb_ == nullptr || finish_wanted_) return 0;
   const size_t limit = layer_.shared().options.send_buffer;

@@ -142,7 +142,7 @@ void TcpLayer::Touch(TcpFlow& flow) {
 
 // What happens after this turn's end has been run would otherwise wait for the next event.
 void TcpLayer::EnsureTurn() {
-  if (serving_ || turn_wanted_ || served_at_ != shared_.loop.now()) return;
+  if (turn_wanted_ || !turn_is_over()) return;
   turn_wanted_ = true;
   next_turn_ = shared_.loop.Post([this] { turn_wanted_ = false; });
 }

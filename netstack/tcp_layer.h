@@ -54,6 +54,8 @@ class TcpLayer final : private LwipPort::Output {
 
   /// FLOW has something to do at the turn's end.
   void Touch(TcpFlow& flow);
+  /// Whether this turn's end has served who was touched: who is touched now waits for the next.
+  bool turn_is_over() const { return !serving_ && served_at_ == shared_.loop.now(); }
   /// FLOW wants to be touched when there is memory again.
   void Starve(TcpFlow& flow);
   /// Whether lwIP's timers matter to FLOW.

@@ -66,8 +66,8 @@ size_t TcpStream::Write(std::string_view bytes) {
 void TcpStream::Flush() {
   // Whoever flushes to be sure, as a turn's end does, causes no further turn.
   if (flow_ == nullptr || flow_->sending().unwritten() == 0) return;
-  flow_->FlushAll();
   flow_->Touch();
+  flow_->FlushIfTurnIsOver();
 }
 
 void TcpStream::CloseWrite() {

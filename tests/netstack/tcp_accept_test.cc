@@ -323,6 +323,22 @@ TEST_CASE("each side may finish first and still be sent to") {
   CHECK(test.net.stack->stats().tcp_flows == 0);
 }
 
+TEST_CASE("what is flushed in a turn, and the end behind it, go as one segment") {
+  Accepting test;
+  auto guest = test.Connect();
+  auto work = test.net.loop->Post([&] {
+    test.stream->Write("an answer, ");
+    test.stream->Flush();
+    test.stream->Write("goodbye");
+    test.stream->Flush();
+    test.stream->CloseWrite();
+  });
+  test.net.Settle();
+  CHECK(guest->received == "an answer, goodbye");
+  CHECK(guest->segments == 1);
+  CHECK(guest->finished);
+}
+
 TEST_CASE("addresses may be used again while the old connection's bytes are unread") {
   Accepting test;
   auto guest = test.Connect();
