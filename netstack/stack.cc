@@ -188,6 +188,7 @@ void Stack::Impl::OnReadable() {
   if (!read_all_guessed_) guess_ = std::max(frames, 1);
   Handle(frame);
   spare_ = std::move(frame.buffer);
+  udp_.EndOfFrames();
 }
 
 Stack::Impl::Arrived Stack::Impl::ReadFrame(RxBufferPtr buffer) {

@@ -79,7 +79,7 @@ Status UdpFlow::StartSplice(UniqueFd socket) {
   auto watch =
       layer_.shared().loop.Watch(socket.get(), EPOLLIN, [this](uint32_t) { OnReadable(); });
   if (!watch) return tl::unexpected(std::move(watch).error());
-  socket_ = std::move(socket);
+  socket_.emplace(std::move(socket));
   watch_ = std::move(*watch);
   state_ = State::kSpliced;
   layer_.spliced().Enter(*this, deadline_);
@@ -138,6 +138,7 @@ void UdpFlow::DeliverQueued() {
       Deliver(datagram);
     }
   }
+  layer_.batch().Flush();
   layer_.shared().budget.Give(std::exchange(queued_bytes_, 0));
 }
 
@@ -147,24 +148,39 @@ void UdpFlow::Deliver(std::span<const uint8_t> payload) {
   bytes_up_ += payload.size();
   layer_.shared().stats.bytes_from_guest += payload.size();
   if (state_ == State::kSpliced) {
-    SendUp(payload);
+    layer_.batch().Add(*this, payload);
   } else {
     Serve(payload);
   }
 }
 
-void UdpFlow::SendUp(std::span<const uint8_t> payload) {
+void UdpFlow::SendUp(std::span<iovec> datagrams) {
+  while (!datagrams.empty() && !dead) {
+    const size_t count = socket_->Together(datagrams);
+    SendTogether(datagrams.first(count));
+    datagrams = datagrams.subspan(count);
+  }
+}
+
+void UdpFlow::SendTogether(std::span<iovec> datagrams) {
   // Twice: an error that an earlier datagram caused is reported instead of sending this one.
   for (int attempt = 0; attempt < 2; ++attempt) {
-    if (send(socket_.get(), payload.data(), payload.size(), MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
+    if (socket_->Send(datagrams)) return;
+    const int error = errno;
+    if (socket_->CutFailed(datagrams, error)) {
+      for (size_t at = 0; at < datagrams.size() && !dead; ++at) {
+        SendTogether(datagrams.subspan(at, 1));
+      }
       return;
     }
-    if (errno == EAGAIN || errno == ENOBUFS) {
-      return layer_.shared().stats.Count(Drop::kSocketFull);
-    }
-    if (errno == EMSGSIZE) return layer_.shared().stats.Count(Drop::kTooLarge);
-    if (!OnSocketError(errno)) return;
+    if (error == EAGAIN || error == ENOBUFS) return CountLost(Drop::kSocketFull, datagrams.size());
+    if (error == EMSGSIZE) return CountLost(Drop::kTooLarge, datagrams.size());
+    if (!OnSocketError(error)) return;
   }
+}
+
+void UdpFlow::CountLost(Drop why, size_t datagrams) {
+  for (; datagrams > 0; --datagrams) layer_.shared().stats.Count(why);
 }
 
 void UdpFlow::Serve(std::span<const uint8_t> payload) {
@@ -179,7 +195,7 @@ void UdpFlow::Serve(std::span<const uint8_t> payload) {
 void UdpFlow::OnReadable() {
   for (int reads = 0; reads < kReadsPerTurn; ++reads) {
     const std::span<uint8_t> buffer = layer_.scratch();
-    const ssize_t got = recv(socket_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    const ssize_t got = recv(socket_->fd(), buffer.data(), buffer.size(), MSG_DONTWAIT);
     if (got >= 0) {
       if (!Meter(0, static_cast<size_t>(got))) return;
       SendDown(buffer.first(static_cast<size_t>(got)));
@@ -261,6 +277,7 @@ void UdpFlow::OnDeadline() {
 }
 
 void UdpFlow::End() {
+  layer_.batch().Flush();  // What it has been allowed to send; it may end by that.
   if (std::exchange(dead, true)) return;
   decision_ = {};  // Now, or a grant that is on its way in this turn would be nobody's.
   if (alive_) alive_->flow = nullptr;

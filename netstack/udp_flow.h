@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "base/loop.h"
 #include "base/pending.h"
 #include "base/unique_fd.h"
+#include "netstack/datagram_socket.h"
 #include "netstack/deadline_list.h"
 #include "netstack/flow_decider.h"
 #include "netstack/flow_table.h"
@@ -31,6 +33,8 @@ class UdpFlow {
   void Decide();
   /// Takes a datagram of the guest's: PAYLOAD of PACKET.
   void Input(const Packet& packet, std::span<const uint8_t> payload);
+  /// Sends DATAGRAMS, which waited in the layer's batch, to the host.
+  void SendUp(std::span<iovec> datagrams);
   /// Its list's time is over.
   void OnDeadline();
   void End();
@@ -61,7 +65,8 @@ class UdpFlow {
   void Queue(std::span<const uint8_t> payload);
   void DeliverQueued();
   void Deliver(std::span<const uint8_t> payload);
-  void SendUp(std::span<const uint8_t> payload);
+  void SendTogether(std::span<iovec> datagrams);
+  void CountLost(Drop why, size_t datagrams);
   void Serve(std::span<const uint8_t> payload);
   void OnReadable();
   bool OnSocketError(int error);
@@ -77,7 +82,7 @@ class UdpFlow {
   Pending decision_;
   std::vector<Datagram> queue_;
   size_t queued_bytes_ = 0;
-  UniqueFd socket_;
+  std::optional<DatagramSocket> socket_;
   Loop::Handle watch_;
   DatagramService* service_ = nullptr;
   std::shared_ptr<Alive> alive_;

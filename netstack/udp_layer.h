@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "netstack/datagram_batch.h"
 #include "netstack/deadline_list.h"
 #include "netstack/flow_table.h"
 #include "netstack/shared.h"
@@ -18,6 +19,8 @@ class UdpLayer {
 
   /// Takes a UDP packet of verified checksum.
   void Input(const Packet& packet);
+  /// The frames of this turn have been read: sends what was kept until then.
+  void EndOfFrames() { batch_.Flush(); }
   /// Destroys what ended in this turn.
   void EndOfTurn();
   /// Ends the flow ID. False if there is none.
@@ -42,6 +45,8 @@ class UdpLayer {
   DeadlineList<UdpFlow>& spliced() { return spliced_; }
   DeadlineList<UdpFlow>& served() { return served_; }
   DeadlineList<UdpFlow>& denied() { return denied_; }
+  /// What goes to hosts.
+  DatagramBatch& batch() { return batch_; }
   /// Room for one datagram of any size, for the time of a call.
   std::span<uint8_t> scratch() { return scratch_; }
   /// FLOW is over; it is destroyed at the turn's end.
@@ -58,6 +63,7 @@ class UdpLayer {
   DeadlineList<UdpFlow> spliced_;
   DeadlineList<UdpFlow> served_;
   DeadlineList<UdpFlow> denied_;
+  DatagramBatch batch_;
   std::vector<uint8_t> scratch_;
   std::vector<UdpFlow*> dead_;
 };
