@@ -176,8 +176,15 @@ void TcpFlow::Input(const Packet& packet, TcpSegment segment, RxBufferPtr& frame
     chain = layer_.rx_pool().Wrap(segment.whole(), 0, frame);
   }
   layer_.lwip().SetCurrent(packet);
+  // lwIP acknowledges every second segment: one at the turn's end says as much, and by then what
+  // was received has been passed on and the window is open again.
+  const bool hold = established_ && pcb_->state == ESTABLISHED;
   const ListScope scope(*this);
+  if (hold) layer_.HoldAcknowledgements();
   layer_.lwip().Input(chain, 0);
+  if (!hold) return;
+  layer_.ReleaseAcknowledgements();
+  if (tcp_active_pcbs != nullptr && (pcb_->flags & TF_ACK_NOW) != 0) layer_.Touch(*this);
 }
 
 void TcpFlow::AfterLwip() {

@@ -143,11 +143,13 @@ void TcpFlow::Finish() {
 }
 
 void TcpFlow::OpenWindow() {
+  layer_.HoldAcknowledgements();  // Who calls us has lwIP send what is due.
   while (taken_ > 0) {
     const auto piece = static_cast<u16_t>(std::min<size_t>(taken_, 0xffff));
     tcp_recved(pcb_, piece);
     taken_ -= piece;
   }
+  layer_.ReleaseAcknowledgements();
   // lwIP announces a larger window by itself only in steps of 256 KiB, more than the whole window
   // of a guest that doesn't scale it.
   const uint32_t gain = pcb_->rcv_nxt + pcb_->rcv_wnd - pcb_->rcv_ann_right_edge;

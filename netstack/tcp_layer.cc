@@ -24,6 +24,13 @@ constexpr size_t kWorthPrefetching = 512;
 
 constexpr size_t kTcpChecksum = 16;
 
+// Whether PACKET of lwIP's, whose headers lie together, says nothing but what was received.
+bool IsBareAcknowledgement(const pbuf& packet, bool v6) {
+  const size_t ip = v6 ? kIpv6Header : kIpv4Header;
+  const auto* tcp = static_cast<const uint8_t*>(packet.payload) + ip;
+  return tcp[13] == TcpSegment::kAck && packet.tot_len == ip + 4u * (tcp[12] >> 4);
+}
+
 }  // namespace
 
 TcpLayer::TcpLayer(Shared& shared, RxPool& rx_pool)
@@ -243,7 +250,8 @@ void TcpLayer::OnTick() {
 
 // ---- Output.
 
-void TcpLayer::OnLwipOutput(const pbuf& packet, bool v6) {
+bool TcpLayer::OnLwipOutput(const pbuf& packet, bool v6) {
+  if (hold_acknowledgements_ && IsBareAcknowledgement(packet, v6)) return false;
   Wire::Parts parts;
   std::vector<uint8_t> rest;
   const pbuf* part = &packet;
@@ -258,6 +266,7 @@ void TcpLayer::OnLwipOutput(const pbuf& packet, bool v6) {
   }
   const EtherType type = v6 ? EtherType::kIpv6 : EtherType::kIpv4;
   shared_.wire.Send(type, parts, shared_.wire.has_offload() ? MakeOffload(packet, v6) : Offload{});
+  return true;
 }
 
 Offload TcpLayer::MakeOffload(const pbuf& packet, bool v6) {

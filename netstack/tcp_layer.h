@@ -58,6 +58,9 @@ class TcpLayer final : private LwipPort::Output {
   bool turn_is_over() const { return !serving_ && served_at_ == shared_.loop.now(); }
   /// FLOW wants to be touched when there is memory again.
   void Starve(TcpFlow& flow);
+  /// Until it is released, what lwIP has to acknowledge of a connection, and nothing else, waits.
+  void HoldAcknowledgements() { hold_acknowledgements_ = true; }
+  void ReleaseAcknowledgements() { hold_acknowledgements_ = false; }
   /// Whether lwIP's timers matter to FLOW.
   void SetArmed(TcpFlow& flow, bool armed);
   /// FLOW no longer waits for a verdict.
@@ -72,7 +75,7 @@ class TcpLayer final : private LwipPort::Output {
   void Start(const Packet& packet, const TcpSegment& syn);
   std::optional<Drop> Overfull();
   void Refuse(const Packet& packet, const TcpSegment& segment);
-  void OnLwipOutput(const pbuf& packet, bool v6) override;
+  bool OnLwipOutput(const pbuf& packet, bool v6) override;
   Offload MakeOffload(const pbuf& packet, bool v6);
   void EnsureTurn();
   void RunTouched();
@@ -94,6 +97,7 @@ class TcpLayer final : private LwipPort::Output {
   std::vector<TcpFlow*> starved_;
   std::vector<TcpFlow*> dead_;
   TcpFlow* first_armed_ = nullptr;
+  bool hold_acknowledgements_ = false;
   bool timer_set_ = false;
   Loop::Handle timer_;
   bool serving_ = false;

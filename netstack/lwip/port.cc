@@ -70,13 +70,11 @@ LwipPort::Output& OutputOf(netif* interface) {
 }
 
 err_t OnOutput4(netif* interface, pbuf* packet, const ip4_addr_t*) noexcept {
-  OutputOf(interface).OnLwipOutput(*packet, false);
-  return ERR_OK;
+  return OutputOf(interface).OnLwipOutput(*packet, false) ? ERR_OK : ERR_WOULDBLOCK;
 }
 
 err_t OnOutput6(netif* interface, pbuf* packet, const ip6_addr_t*) noexcept {
-  OutputOf(interface).OnLwipOutput(*packet, true);
-  return ERR_OK;
+  return OutputOf(interface).OnLwipOutput(*packet, true) ? ERR_OK : ERR_WOULDBLOCK;
 }
 
 err_t OnInit(netif* interface) noexcept {

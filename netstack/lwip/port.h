@@ -24,8 +24,9 @@ class LwipPort {
   /// Where lwIP's packets go.
   class Output {
    public:
-    /// Sends PACKET, which starts with its IP header; the caller keeps it.
-    virtual void OnLwipOutput(const pbuf& packet, bool v6) = 0;
+    /// Sends PACKET, which starts with its IP header; the caller keeps it. False when it is not
+    /// sent now: of an acknowledgement lwIP remembers then that it is due, and makes another.
+    virtual bool OnLwipOutput(const pbuf& packet, bool v6) = 0;
 
    protected:
     ~Output() = default;

@@ -267,6 +267,39 @@ TEST_CASE("the first small segments are acknowledged in their turn, later ones w
   REQUIRE(test.net.RunUntil([&] { return guest->acknowledged == before + 9; }));
 }
 
+TEST_CASE("what comes in one turn is acknowledged once, at its end") {
+  for (const Ip ip : {Ip::kV4, Ip::kV6}) {
+    Accepting test;
+    auto guest = test.Connect(ip);
+    test.net.Settle();
+    constexpr size_t kSegments = 62;  // Read in turns of 1 to 32: six at most.
+    std::string sent;
+    for (size_t at = 0; at < kSegments; ++at) {
+      const std::string piece(1400, static_cast<char>('a' + at % 26));
+      guest->Send(piece);
+      sent += piece;
+    }
+    const uint64_t before = test.net.stack->stats().frames_out;
+    REQUIRE(test.net.RunUntil([&] { return guest->acknowledged == sent.size() + 1; }));
+    CHECK(test.net.stack->stats().frames_out - before <= 8);  // A timer's included.
+    CHECK(test.ReadAll() == sent);
+  }
+}
+
+TEST_CASE("a segment that is sent again is acknowledged again") {
+  Accepting test;
+  auto guest = test.Connect();
+  guest->Send(std::string(1000, 'x'));
+  test.net.Settle();
+  REQUIRE(guest->acknowledged == 1001);
+  for (int times = 0; times < 3; ++times) {
+    guest->acknowledged = 0;
+    guest->SendAt(0, std::string(1000, 'x'));
+    test.net.Turn();
+    CHECK(guest->acknowledged == 1001);
+  }
+}
+
 TEST_CASE("a guest with a window of a few bytes is served by bytes") {
   Accepting test;
   auto guest = test.net.NewGuest(Ip::kV4);
