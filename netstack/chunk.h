@@ -21,9 +21,11 @@ struct Chunk {
   size_t room() const { return capacity - filled; }
 };
 
-/// Makes chunks of two sizes and keeps a few of each.
+/// Makes chunks of three sizes and keeps a few of each.
 class ChunkPool {
  public:
+  /// For a short message: a thousand connections may have one each under way.
+  static constexpr size_t kTiny = 1024;
   /// For connections that carry little.
   static constexpr size_t kSmall = 8 * 1024;
   /// One read from a socket; a third less throughput with a quarter of it.
@@ -34,19 +36,28 @@ class ChunkPool {
   ChunkPool(const ChunkPool&) = delete;
   ChunkPool& operator=(const ChunkPool&) = delete;
 
-  enum class Size { kSmall, kLarge };
+  enum class Size { kTiny, kSmall, kLarge };
   /// Null when the budget is spent.
   Chunk* Take(Size size);
   void Put(Chunk* chunk);
+
+  /// Whether it keeps any for later.
+  bool keeps_any() const { return tiny_.count + small_.count + large_.count > 0; }
+  /// Gives back what it has kept and nobody has needed since the last call. Whether that was any.
+  bool Trim();
 
  private:
   struct FreeList {
     Chunk* first = nullptr;
     size_t count = 0;
+    size_t least = 0;  // Of `count`, since the last Trim().
   };
-  FreeList& ListOf(size_t capacity) { return capacity == kLarge ? large_ : small_; }
+  FreeList& ListOf(size_t capacity) {
+    return capacity == kLarge ? large_ : capacity == kSmall ? small_ : tiny_;
+  }
 
   Budget& budget_;
+  FreeList tiny_;
   FreeList small_;
   FreeList large_;
 };

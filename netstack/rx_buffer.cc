@@ -1,5 +1,6 @@
 #include "netstack/rx_buffer.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -41,6 +42,7 @@ RxBuffer* RxPool::Allocate(size_t capacity) {
 RxBufferPtr RxPool::Take() {
   if (free_ == nullptr) return RxBufferPtr(Allocate(kMaxFrame));
   --free_count_;
+  least_free_ = std::min(least_free_, free_count_);
   return RxBufferPtr(std::exchange(free_, free_->next_free));
 }
 
@@ -50,6 +52,15 @@ void RxPool::Release(RxBuffer* buffer) {
   buffer->next_free = free_;
   free_ = buffer;
   ++free_count_;
+}
+
+bool RxPool::Trim() {
+  const bool any = least_free_ > 0;
+  for (; least_free_ > 0; --least_free_, --free_count_) {
+    std::free(std::exchange(free_, free_->next_free));
+  }
+  least_free_ = free_count_;
+  return any;
 }
 
 pbuf* RxPool::AsPbuf(RxBuffer* buffer, uint8_t* start, size_t size) {

@@ -41,6 +41,11 @@ class RxPool {
   /// A buffer with room for kMaxFrame.
   RxBufferPtr Take();
 
+  /// Whether it keeps any for later.
+  bool keeps_any() const { return free_count_ > 0; }
+  /// Gives back what it has kept and nobody has needed since the last call. Whether that was any.
+  bool Trim();
+
   /// SEGMENT, a TCP header and payload of PAYLOAD bytes inside FRAME, for lwIP to keep. A large one
   /// takes FRAME along (which is null then); a small one is copied, so that it does not pin 64 KiB.
   /// Null when there is no budget for it.
@@ -55,6 +60,7 @@ class RxPool {
   Budget& budget_;
   RxBuffer* free_ = nullptr;
   size_t free_count_ = 0;
+  size_t least_free_ = 0;  // Since the last Trim().
 };
 
 }  // namespace sallyport::netstack

@@ -30,11 +30,24 @@ void SendQueue::Commit(size_t size) {
     if (first_ == last_ && first_->acked == first_->filled) DropFirst();
     return;
   }
+  const bool tiny = MoveToTiny(size);
   if (unwritten_ == 0) writing_ = last_;
   last_->filled += size;
   unwritten_ += size;
   size_ += size;
-  bulk_ = last_->room() < kLeastSpace || (bulk_ && size >= ChunkPool::kSmall);
+  bulk_ = !tiny && (last_->room() < kLeastSpace || (bulk_ && size >= ChunkPool::kSmall));
+}
+
+// A short message that is all there is doesn't keep a chunk many times its size until the guest has
+// acknowledged it: exchanges on many connections at once would each hold one.
+bool SendQueue::MoveToTiny(size_t size) {
+  if (size > ChunkPool::kTiny || first_ != last_ || last_->filled > 0) return false;
+  Chunk* tiny = pool_.Take(ChunkPool::Size::kTiny);
+  if (tiny == nullptr) return false;
+  std::memcpy(tiny->data(), last_->data(), size);
+  pool_.Put(last_);
+  first_ = last_ = tiny;
+  return true;
 }
 
 size_t SendQueue::Append(std::span<const uint8_t> bytes) {

@@ -38,6 +38,7 @@ class SendQueue {
   size_t size() const { return size_; }
 
  private:
+  bool MoveToTiny(size_t size);
   void DropFirst();
 
   ChunkPool& pool_;

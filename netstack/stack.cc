@@ -1,5 +1,6 @@
 #include "netstack/stack.h"
 
+#include <malloc.h>
 #include <sys/random.h>
 
 #include <algorithm>
@@ -24,6 +25,8 @@ constexpr int kFramesPerTurn = 64;
 // The first guess of how many there are: asking for one more than there are costs a system call,
 // and so does coming back for what was left.
 constexpr int kFirstGuess = 8;
+// What pools keep for the next frames is given back when it was not needed for so long.
+constexpr auto kTrimInterval = std::chrono::seconds(1);
 constexpr unsigned kLeastMtu = 1280;  // Of IPv6.
 
 uint64_t RandomSeed() {
@@ -126,6 +129,8 @@ class Stack::Impl {
   Arrived ReadFrame(RxBufferPtr buffer);
   void Handle(Arrived& frame);
   void EndOfTurn();
+  void TrimLater();
+  void Trim();
   void OnFrame(std::span<uint8_t> frame, bool checksum_trusted, RxBufferPtr& buffer);
   void OnIp(EtherType type, std::span<uint8_t> bytes, bool checksum_trusted, RxBufferPtr& buffer);
   std::variant<std::monostate, Drop> CheckAddresses(const Packet& packet) const;
@@ -154,6 +159,8 @@ class Stack::Impl {
   EchoLayer echo_;
   Loop::Handle watch_;
   Loop::Handle turn_end_;
+  bool trim_set_ = false;
+  Loop::Handle trim_;
 };
 
 void Stack::Impl::EndOfTurn() {
@@ -161,6 +168,22 @@ void Stack::Impl::EndOfTurn() {
   tcp_.EndOfTurn();
   udp_.EndOfTurn();
   echo_.EndOfTurn();
+  TrimLater();
+}
+
+// Nothing is set while nothing is kept: an idle stack does not wake up.
+void Stack::Impl::TrimLater() {
+  if (trim_set_ || (!rx_pool_.keeps_any() && !tcp_.chunk_pool().keeps_any())) return;
+  trim_set_ = true;
+  trim_ = shared_.loop.After(kTrimInterval, [this] { Trim(); });
+}
+
+void Stack::Impl::Trim() {
+  trim_set_ = false;
+  const bool frames = rx_pool_.Trim();
+  const bool chunks = tcp_.chunk_pool().Trim();
+  // What was freed among what is in use stays with the process else.
+  if (frames || chunks) malloc_trim(0);
 }
 
 /// How many frames to read: as many as there were the last time, since a guest that asks and waits

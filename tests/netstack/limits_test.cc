@@ -139,5 +139,49 @@ TEST_CASE("a send queue gives its bytes out in order, however they are filled an
   }
 }
 
+TEST_CASE("a short message holds little memory until it is acknowledged") {
+  Budget budget(10 * 1024 * 1024);
+  ChunkPool pool(budget);
+  std::vector<std::unique_ptr<SendQueue>> queues;
+  for (size_t count = 1; count <= 100; ++count) {
+    SendQueue& queue = *queues.emplace_back(std::make_unique<SendQueue>(pool));
+    const std::span<uint8_t> space = queue.Space();
+    REQUIRE(space.size() >= 4096);  // One read takes more than a message.
+    std::ranges::fill(space.first(64), static_cast<uint8_t>(count));
+    queue.Commit(64);
+    CHECK(queue.size() == 64);
+    CHECK(queue.Unwritten().size() == 64);
+    CHECK(queue.Unwritten()[63] == count);
+    CHECK(budget.used() <= count * 2048);
+  }
+  // What follows one that waits is behind it.
+  queues[0]->Append(std::vector<uint8_t>(3000, 7));
+  CHECK(queues[0]->Unwritten()[0] == 1);
+  queues[0]->MarkWritten(queues[0]->Unwritten().size());
+  CHECK(queues[0]->Unwritten()[0] == 7);
+  queues.clear();
+  CHECK(budget.used() == 0);
+}
+
+TEST_CASE("a pool gives back what nobody has needed since it was asked last") {
+  Budget budget(10 * 1024 * 1024);
+  ChunkPool pool(budget);
+  CHECK_FALSE(pool.keeps_any());
+  Chunk* one = pool.Take(ChunkPool::Size::kLarge);
+  Chunk* two = pool.Take(ChunkPool::Size::kLarge);
+  CHECK_FALSE(pool.Trim());
+  pool.Put(one);
+  pool.Put(two);
+  CHECK(pool.keeps_any());
+  CHECK_FALSE(pool.Trim());  // Both were in use a moment ago.
+  one = pool.Take(ChunkPool::Size::kLarge);
+  pool.Put(one);
+  CHECK(pool.Trim());  // One of them was not.
+  CHECK(pool.keeps_any());
+  CHECK(pool.Trim());
+  CHECK_FALSE(pool.keeps_any());
+  CHECK_FALSE(pool.Trim());
+}
+
 }  // namespace
 }  // namespace sallyport::netstack
