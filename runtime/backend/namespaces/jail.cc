@@ -222,6 +222,10 @@ Status Jail::SetLimits() {
         WriteFile("net/ipv4/ping_group_range",
                   in_.root ? "0 " + std::to_string(IdRange::kCount - 1) : "0 0", proc_sys_.get());
   }
+  // There is no congestion between the guest and its gate. A host's BBR would measure and pace
+  // there all the same, with a timer for each burst: twice the processor time of a bulk transfer. A
+  // kernel that has this setting for the whole machine only keeps its own.
+  static_cast<void>(WriteFile("net/ipv4/tcp_congestion_control", "reno", proc_sys_.get()));
   proc_sys_.reset();
   return done;
 }

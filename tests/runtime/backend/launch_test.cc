@@ -277,6 +277,15 @@ TEST_CASE("a host without user namespaces is told what to change") {
   CHECK_THAT(out, Contains("No space left on device"));
 }
 
+TEST_CASE("a sandbox does not pace what it sends to its gate, whatever the host does elsewhere") {
+  FOR_ROOT_AND_USER;
+  CHECK(As(who, []() -> std::string {
+          auto sandbox = Sandbox::Start(BasicSpec());
+          return sandbox ? sandbox->Shell("cat /proc/sys/net/ipv4/tcp_congestion_control")
+                         : sandbox.error().message();
+        }) == "reno\n");
+}
+
 TEST_CASE("sandboxes of root have different ids at the same time") {
   if (!CanStart(Who::kRoot)) return;
   CHECK(As(Who::kRoot, []() -> std::string {
