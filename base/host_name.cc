@@ -4,6 +4,7 @@
 #include <libpsl.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <memory>
 
@@ -24,7 +25,7 @@ bool IsAscii(std::string_view text) {
                      [](char c) { return static_cast<unsigned char>(c) < 0x80; });
 }
 
-bool IsDigit(char c) {
+constexpr bool IsDigit(char c) {
   return c >= '0' && c <= '9';
 }
 bool IsHexDigit(char c) {
@@ -32,7 +33,7 @@ bool IsHexDigit(char c) {
 }
 
 // What may stand in a name in its ASCII form, lower case; a dot separates labels.
-bool IsNameCharacter(char c) {
+constexpr bool IsNameCharacter(char c) {
   return IsDigit(c) || (c >= 'a' && c <= 'z') || c == '-' || c == '_' || c == '.';
 }
 
@@ -131,6 +132,33 @@ std::optional<IpAddress> ParseAton(std::string_view text) {
   return std::nullopt;
 }
 
+// The canonical form of TEXT, at one look, where it is plainly a name: ASCII without a trailing dot, its
+// last label no number. Nothing for all else, which HostName::Parse looks at step by step.
+std::optional<std::string> PlainName(std::string_view text) {
+  static constexpr auto kLower = [] {
+    std::array<char, 256> lower{};  // 0: stands in no name.
+    for (size_t c = 0; c < 128; ++c) {
+      const char letter = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+      if (IsNameCharacter(letter)) lower[c] = letter;
+    }
+    return lower;
+  }();
+  if (text.empty() || text.size() > kMaxName) return std::nullopt;
+  std::string name(text);
+  size_t label = 0;  // Where the last one starts.
+  for (size_t i = 0; i < name.size(); ++i) {
+    const char c = kLower[static_cast<uint8_t>(name[i])];
+    if (c == 0) return std::nullopt;
+    name[i] = c;
+    if (c != '.') continue;
+    if (i == label || i - label > kMaxLabel) return std::nullopt;
+    label = i + 1;
+  }
+  const size_t last = name.size() - label;
+  if (last == 0 || last > kMaxLabel || IsDigit(name[label])) return std::nullopt;
+  return name;
+}
+
 Status CheckCharacters(std::string_view text, std::string_view ascii) {
   for (const char c : ascii) {
     if (IsNameCharacter(c)) continue;
@@ -157,6 +185,7 @@ Status CheckLabels(std::string_view text, std::string_view ascii) {
 }  // namespace
 
 Result<HostName> HostName::Parse(std::string_view text) {
+  if (auto plain = PlainName(text)) return HostName(*std::move(plain));
   auto ascii = ToAscii(text);
   if (!ascii) return tl::unexpected(std::move(ascii).error());
   if (auto status = CheckCharacters(text, *ascii); !status) {

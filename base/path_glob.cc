@@ -252,8 +252,12 @@ Result<PathGlob> PathGlob::Parse(std::string_view pattern) {
   if (!pattern.starts_with('/')) {
     return BadPattern(pattern, "must start with '/'; write '/" + std::string(pattern) + "'");
   }
+  // As it is, it is in its one spelling and its own normal form.
+  const bool plain = IsPlainPath(pattern);
+  if (plain && pattern.find("**") == pattern.npos) return PathGlob(std::string(pattern));
   if (auto checked = CheckCharacters(pattern); !checked) return tl::unexpected(std::move(checked).error());
   if (auto checked = CheckStars(pattern); !checked) return tl::unexpected(std::move(checked).error());
+  if (plain) return PathGlob(std::string(pattern));
   std::string spelled = InOneSpelling(pattern);
   // A path is compared in both forms that servers may take it for. With a pattern that is not its
   // own normal form a rule would never hold for the two.
