@@ -9,12 +9,6 @@ size_t LabelsOf(std::string_view name) {
   return static_cast<size_t>(std::count(name.begin(), name.end(), '.')) + 1;
 }
 
-// What stands behind the first dot; empty for a single label.
-std::string_view ParentOf(std::string_view name) {
-  const size_t dot = name.find('.');
-  return dot == name.npos ? std::string_view() : name.substr(dot + 1);
-}
-
 }  // namespace
 
 void HostIndex::Add(const HostPattern& pattern, uint32_t rule) {
@@ -24,24 +18,31 @@ void HostIndex::Add(const HostPattern& pattern, uint32_t rule) {
   }
   const std::string& name = pattern.name()->text();
   (pattern.is_wildcard() ? zones_ : exact_).Add(name, rule);
-  if (pattern.is_wildcard()) deepest_zone_ = std::max(deepest_zone_, LabelsOf(name));
+  if (!pattern.is_wildcard()) return;
+  const size_t labels = LabelsOf(name);
+  zone_depths_.set(labels);
+  deepest_zone_ = std::max(deepest_zone_, labels);
 }
 
-void HostIndex::CollectZones(std::string_view first_zone, Cursors& cursors) const {
-  if (zones_.empty() || first_zone.empty()) return;
-  std::string_view zone = first_zone;
-  // Names are the guest's: a long one costs no more than the zones of the file are deep.
-  for (size_t labels = LabelsOf(zone); labels > deepest_zone_; --labels) zone = ParentOf(zone);
-  for (; !zone.empty(); zone = ParentOf(zone)) {
-    const auto found = zones_.Find(zone);
-    cursors.Add(found.begin, found.end);
+// The zones that are endings of NAME, NAME itself among them.
+void HostIndex::CollectZones(std::string_view name, Cursors& cursors) const {
+  // From the end: names are the guest's, and a long one costs no more than the zones are deep.
+  size_t labels = 0;
+  for (size_t at = name.size(); labels < deepest_zone_ && at > 0;) {
+    while (at > 0 && name[at - 1] != '.') --at;
+    if (zone_depths_.test(++labels)) {
+      const auto found = zones_.Find(name.substr(at));
+      cursors.Add(found.begin, found.end);
+    }
+    if (at > 0) --at;
   }
 }
 
 void HostIndex::Collect(std::string_view name, Cursors& cursors) const {
   const auto found = exact_.Find(name);
   cursors.Add(found.begin, found.end);
-  CollectZones(ParentOf(name), cursors);
+  const size_t dot = name.find('.');
+  if (dot != name.npos) CollectZones(name.substr(dot + 1), cursors);
   cursors.Add(any_);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <bitset>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -11,7 +12,7 @@
 namespace sallyport::policy {
 
 /// Finds the rules whose hosts match a name: a hash for exact names, another for the zones of
-/// wildcards, asked once for each ending of the name that is no longer than the deepest zone.
+/// wildcards, asked once for each ending of the name that has as many labels as some zone.
 /// Allocates nothing while it looks.
 class HostIndex {
  public:
@@ -42,16 +43,18 @@ class HostIndex {
   }
 
  private:
-  // A name of 253 bytes has at most 127 labels; one list for each, the exact one, and `any`.
-  using Cursors = RuleCursors<129>;
+  // A name of 253 bytes has no more; one list for each, the exact one, and `any`.
+  static constexpr size_t kMostLabels = 127;
+  using Cursors = RuleCursors<kMostLabels + 2>;
 
   void Collect(std::string_view name, Cursors& cursors) const;
   void CollectCovering(const HostPattern& pattern, Cursors& cursors) const;
-  void CollectZones(std::string_view first_zone, Cursors& cursors) const;
+  void CollectZones(std::string_view name, Cursors& cursors) const;
 
   NameLists exact_;
   NameLists zones_;
-  size_t deepest_zone_ = 0;  // Labels.
+  std::bitset<kMostLabels + 1> zone_depths_;  // How many labels they have.
+  size_t deepest_zone_ = 0;
   std::vector<uint32_t> any_;
 };
 
