@@ -40,8 +40,9 @@ struct Instruction {
 
 struct Function {
   int line = 0;
-  std::vector<Instruction> code;
-  std::vector<int> lines;                   // Of each instruction.
+  std::string_view code;                    // Four bytes an instruction.
+  std::string_view lines;                   // How each one's differs from that of the one before.
+  std::vector<int> absolute_lines;          // Where a byte is not enough: the lines themselves.
   std::vector<std::string_view> constants;  // Empty where it is no string.
   std::vector<std::string_view> upvalues;
   std::vector<std::string_view> locals;
@@ -116,37 +117,42 @@ std::string_view ReadConstant(Reader& reader) {
   }
 }
 
-void ReadCode(Reader& reader, Function& function) {
-  for (size_t count = reader.Count(); count > 0 && !reader.failed(); --count) {
-    const auto bytes = reader.Take(4);
-    Instruction instruction{0};
-    if (bytes.size() == 4) std::memcpy(&instruction.word, bytes.data(), 4);
-    function.code.push_back(instruction);
-  }
-}
-
 // Lines are differences of one byte each; where that is not enough it is -128, and the line itself
 // stands in a second list.
 void ReadLines(Reader& reader, Function& function) {
-  constexpr int8_t kAbsolute = -128;
-  const auto differences = reader.Take(reader.Count());
-  std::vector<int> absolute;
+  function.lines = reader.Take(reader.Count());
   for (size_t count = reader.Count(); count > 0 && !reader.failed(); --count) {
     reader.Size();
-    absolute.push_back(reader.Line());
-  }
-  int line = function.line;
-  size_t next = 0;
-  for (const char byte : differences) {
-    const auto difference = static_cast<int8_t>(byte);
-    if (difference == kAbsolute && next < absolute.size()) {
-      line = absolute[next++];
-    } else {
-      line += difference;
-    }
-    function.lines.push_back(line);
+    function.absolute_lines.push_back(reader.Line());
   }
 }
+
+// The lines of a function's instructions, asked for in ascending order: each byte is looked at once.
+class LineCursor {
+ public:
+  LineCursor() = default;
+  explicit LineCursor(const Function& function) : function_(&function), line_(function.line) {}
+
+  int At(size_t instruction) {
+    constexpr int8_t kAbsolute = -128;
+    if (instruction >= function_->lines.size()) return function_->line;
+    for (; next_ <= instruction; ++next_) {
+      const auto difference = static_cast<int8_t>(function_->lines[next_]);
+      if (difference == kAbsolute && next_absolute_ < function_->absolute_lines.size()) {
+        line_ = function_->absolute_lines[next_absolute_++];
+      } else {
+        line_ += difference;
+      }
+    }
+    return line_;
+  }
+
+ private:
+  const Function* function_ = nullptr;
+  size_t next_ = 0;
+  size_t next_absolute_ = 0;
+  int line_ = 0;
+};
 
 void ReadNames(Reader& reader, Function& function) {
   for (size_t count = reader.Count(); count > 0 && !reader.failed(); --count) {
@@ -167,7 +173,7 @@ Function ReadFunction(Reader& reader, int depth) {
   function.line = reader.Line();
   reader.Size();
   reader.Take(3);  // Parameters, whether it takes more, registers.
-  ReadCode(reader, function);
+  function.code = reader.Take(4 * reader.Count());
   for (size_t count = reader.Count(); count > 0 && !reader.failed(); --count)
     function.constants.push_back(ReadConstant(reader));
   for (size_t count = reader.Count(); count > 0 && !reader.failed(); --count) reader.Take(3);
@@ -188,7 +194,8 @@ class Scan {
       if (name == "_ENV") Add(function.line, "_ENV", /*assigned=*/true);
       locals_.emplace_back(name);
     }
-    for (size_t at = 0; at < function.code.size(); ++at) LookAt(function, at);
+    lines_ = LineCursor(function);
+    for (size_t at = 0; at < function.code.size() / 4; ++at) LookAt(function, at);
     for (const Function& inner : function.inner) Look(inner);
     locals_.resize(outer);
   }
@@ -204,28 +211,45 @@ class Scan {
     return index < function.constants.size() ? function.constants[index] : std::string_view();
   }
 
+  static Instruction InstructionAt(const Function& function, size_t at) {
+    Instruction instruction{0};
+    std::memcpy(&instruction.word, function.code.data() + 4 * at, 4);
+    return instruction;
+  }
+
+  // Of the chunk's bytes: one constant of a function is used again and again.
+  bool IsDeclared(std::string_view name) {
+    if (name.data() == last_declared_) return true;
+    if (!declared_(name)) return false;
+    last_declared_ = name.data();
+    return true;
+  }
+
   void Add(int line, std::string_view name, bool assigned) {
-    if (name.empty() || (!assigned && declared_(name))) return;
     uses_.push_back({std::string(name), line, assigned, locals_});
   }
 
+  void AddAt(size_t at, std::string_view name, bool assigned) {
+    if (name.empty() || (!assigned && IsDeclared(name))) return;
+    Add(lines_.At(at), name, assigned);
+  }
+
   void LookAt(const Function& function, size_t at) {
-    const Instruction instruction = function.code[at];
-    const int line = at < function.lines.size() ? function.lines[at] : function.line;
+    const Instruction instruction = InstructionAt(function, at);
     switch (instruction.opcode()) {
       case kGetTabUp:
         if (IsEnvironment(function, instruction.b()))
-          Add(line, Constant(function, instruction.c()), /*assigned=*/false);
+          AddAt(at, Constant(function, instruction.c()), /*assigned=*/false);
         return;
       case kSetTabUp:
         if (IsEnvironment(function, instruction.a()))
-          Add(line, Constant(function, instruction.b()), /*assigned=*/true);
+          AddAt(at, Constant(function, instruction.b()), /*assigned=*/true);
         return;
       case kSetUpvalue:
-        if (IsEnvironment(function, instruction.b())) Add(line, "_ENV", /*assigned=*/true);
+        if (IsEnvironment(function, instruction.b())) AddAt(at, "_ENV", /*assigned=*/true);
         return;
       case kGetUpvalue:
-        if (IsEnvironment(function, instruction.b())) LookAtFarName(function, at, line);
+        if (IsEnvironment(function, instruction.b())) LookAtFarName(function, at);
         return;
       default:
         return;
@@ -233,17 +257,19 @@ class Scan {
   }
 
   // What follows a GETUPVAL of _ENV, where its constant is too far for GETTABUP.
-  void LookAtFarName(const Function& function, size_t at, int line) {
-    if (at + 2 >= function.code.size()) return;
-    const Instruction load = function.code[at + 1];
-    const int a = function.code[at].a();
+  void LookAtFarName(const Function& function, size_t at) {
+    if (at + 2 >= function.code.size() / 4) return;
+    const Instruction load = InstructionAt(function, at + 1);
+    const int a = InstructionAt(function, at).a();
     if (load.opcode() != kLoadK || load.a() != a + 1) return;
-    const Instruction use = function.code[at + 2];
+    const Instruction use = InstructionAt(function, at + 2);
     const bool read = use.opcode() == kGetTable && use.b() == a && use.c() == a + 1;
-    Add(line, Constant(function, load.bx()), !read);
+    AddAt(at, Constant(function, load.bx()), !read);
   }
 
   const std::function<bool(std::string_view)>& declared_;
+  LineCursor lines_;  // Of the function that is looked at.
+  const char* last_declared_ = nullptr;
   std::vector<std::string> locals_;
   std::vector<GlobalUse> uses_;
 };

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 
 #include "policy/declarations.h"
 #include "policy/dns_records.h"
@@ -19,7 +20,7 @@ constexpr size_t kMaxText = 500;  // Of a reason, in a response to the guest and
 
 const Words kKinds = {"http", "tcp", "udp", "icmp", "dns"};
 
-Words FieldsOf(Kind kind, Effect effect) {
+Words MakeFieldsOf(Kind kind, Effect effect) {
   Words fields;
   fields.reserve(24);  // All there are, and what is misplaced.
   fields.insert(fields.end(), {"host", "reason", "name"});
@@ -38,7 +39,21 @@ Words FieldsOf(Kind kind, Effect effect) {
   return fields;
 }
 
+// The names of all fields of such a rule; made once.
+const Words& FieldsOf(Kind kind, Effect effect) {
+  static const auto kFields = [] {
+    std::array<std::array<Words, 3>, 5> fields;
+    for (size_t i = 0; i < fields.size(); ++i) {
+      for (size_t j = 0; j < fields[i].size(); ++j)
+        fields[i][j] = MakeFieldsOf(static_cast<Kind>(i), static_cast<Effect>(j));
+    }
+    return fields;
+  }();
+  return kFields[static_cast<size_t>(kind)][static_cast<size_t>(effect)];
+}
+
 // Fields that other kinds of rules have, with the reason why this one has not.
+// KNOWN gets them, so that they are told once.
 void ReportMisplaced(TableReader& reader, Kind kind, Effect effect, Words& known) {
   const auto misplaced = [&](const char* field, std::string_view why) {
     if (!reader.Has(field) || std::find(known.begin(), known.end(), field) != known.end()) return;
@@ -113,8 +128,9 @@ PortSet ReadPorts(TableReader& reader, Kind kind) {
   PortSet ports;
   const bool there = reader.ForEach("port", TableReader::Tables::kListsAndValues,
                                     [&](int index) { ReadPortValue(reader, index, ports); });
-  WarnOfRange(reader, ports);
-  if (!there && kind == Kind::kHttp) {
+  if (there) {
+    WarnOfRange(reader, ports);
+  } else if (kind == Kind::kHttp) {
     ports.Add(80, 80);
     ports.Add(443, 443);
   }
@@ -216,6 +232,7 @@ bool NeverThroughName(const Prefix& prefix) {
 }  // namespace
 
 void ReadResolvesTo(TableReader& reader, Rule& rule) {
+  if (!reader.Has("resolves_to")) return;
   ReadAddresses(reader, "resolves_to", rule.resolves);
   WarnOfLeftOut(reader, "resolves_to", rule.resolves);
   const bool never =
@@ -328,9 +345,11 @@ Rule ReadRule(TableReader& reader, Kind kind, Effect effect) {
   rule.kind = kind;
   rule.effect = effect;
   rule.line = reader.line();
-  Words known = FieldsOf(kind, effect);
-  if (!reader.HasOnly(known)) ReportMisplaced(reader, kind, effect, known);
-  reader.Expect(known);
+  if (!reader.HasOnly(FieldsOf(kind, effect))) {
+    Words known = FieldsOf(kind, effect);
+    ReportMisplaced(reader, kind, effect, known);
+    reader.Expect(known);
+  }
   CheckTarget(reader, rule);
   ReadHosts(reader, rule);
   rule.reason = ReadText(reader, "reason");
@@ -395,8 +414,9 @@ int DeclareRule(lua_State* lua) {
   TableReader reader(lua, 1, loader.diagnostics, what, line);
   const size_t errors_before = loader.diagnostics.error_count();
   Rule rule = ReadRule(reader, kind, effect);
-  if (const int preset_line = PresetLine(lua); preset_line > 0) {
-    rule.id += "(" + std::string(loader.presets.back()) + ":" + std::to_string(preset_line) + ")";
+  if (!loader.presets.empty()) {
+    if (const int preset_line = PresetLine(lua); preset_line > 0)
+      rule.id += "(" + std::string(loader.presets.back()) + ":" + std::to_string(preset_line) + ")";
   }
   // A rule with a mistake takes no part in the checks over all rules: they would report its shadow.
   if (loader.diagnostics.error_count() != errors_before) return 0;

@@ -214,9 +214,11 @@ void LuaState::Unref(int reference) {
 int CurrentLine(lua_State* lua) {
   lua_Debug activation;
   for (int level = 0; lua_getstack(lua, level, &activation) != 0; ++level) {
-    lua_getinfo(lua, "Sl", &activation);
+    lua_getinfo(lua, "l", &activation);
+    if (activation.currentline <= 0) continue;
+    lua_getinfo(lua, "S", &activation);
     const bool in_preset = std::string_view(activation.source).starts_with(kPresetChunk);
-    if (activation.currentline > 0 && !in_preset) return activation.currentline;
+    if (!in_preset) return activation.currentline;
   }
   return 0;
 }

@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <charconv>
+#include <iterator>
 
 #include "policy/declarations.h"
 
@@ -84,6 +86,11 @@ void ReadLifetime(TableReader& reader, RuleBudget& budget) {
 }  // namespace
 
 RuleBudgetPtr ReadBudget(TableReader& reader, const std::string& rule) {
+  constexpr const char* kFields[] = {"rate", "connections", "bytes", "lifetime"};
+  if (std::none_of(std::begin(kFields), std::end(kFields),
+                   [&reader](const char* field) { return reader.Has(field); })) {
+    return nullptr;
+  }
   RuleBudget budget;
   budget.rule = rule;
   ReadRate(reader, budget);

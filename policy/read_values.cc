@@ -85,7 +85,7 @@ std::optional<HostPattern> ReadHost(TableReader& reader, const char* field, int 
     reader.Error("'" + std::string(field) + "' can't be any; name the hosts");
     return std::nullopt;
   }
-  const auto text = ReadString(reader.lua(), index);
+  const auto text = ViewString(reader.lua(), index);
   if (!text) {
     reader.TypeError(field, "a name or a list of names", index);
     return std::nullopt;
@@ -98,13 +98,14 @@ std::optional<HostPattern> ReadHost(TableReader& reader, const char* field, int 
   }
   auto pattern = HostPattern::Parse(*text);
   if (pattern) return *std::move(pattern);
-  reader.Error("'" + std::string(field) + "': " + ExplainBadHost(*text));
+  reader.Error("'" + std::string(field) + "': " + ExplainBadHost(std::string(*text)));
   return std::nullopt;
 }
 
 std::vector<std::string> ReadMethods(TableReader& reader, const char* field) {
   std::vector<std::string> methods = reader.Strings(field);
   for (const std::string& method : methods) {
+    if (std::find(kMethods.begin(), kMethods.end(), method) != kMethods.end()) continue;
     std::string upper = method;
     std::transform(upper.begin(), upper.end(), upper.begin(), [](char c) {
       return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
@@ -114,7 +115,7 @@ std::vector<std::string> ReadMethods(TableReader& reader, const char* field) {
       reader.Error("'" + std::string(field) +
                    "': '*' is no method; every method is meant without '" + std::string(field) +
                    "'");
-    } else if (!IsToken(method) || (known && upper != method)) {
+    } else if (!IsToken(method) || known) {
       reader.Error("'" + std::string(field) + "': '" + Printable(method, 40) + "' is not a method" +
                    DidYouMean(method, kMethods));
     } else if (!known) {
@@ -129,15 +130,16 @@ std::vector<std::string> ReadMethods(TableReader& reader, const char* field) {
 
 std::vector<PathGlob> ReadPaths(TableReader& reader, const char* field) {
   std::vector<PathGlob> globs;
-  for (const std::string& text : reader.Strings(field)) {
+  reader.ForEach(field, TableReader::Tables::kLists, [&](int index) {
+    const auto text = ViewString(reader.lua(), index);
+    if (!text) return reader.TypeError(field, "a string or a list of strings", index);
     LuaState::Of(reader.lua()).Charge(kStepsPerPattern);
-    auto glob = PathGlob::Parse(text);
-    if (glob) {
-      globs.push_back(*std::move(glob));
-    } else {
-      reader.Error("'" + std::string(field) + "': " + Printable(glob.error().message(), 300));
+    auto glob = PathGlob::Parse(*text);
+    if (!glob) {
+      return reader.Error("'" + std::string(field) + "': " + Printable(glob.error().message(), 300));
     }
-  }
+    globs.push_back(*std::move(glob));
+  });
   return globs;
 }
 

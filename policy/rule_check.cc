@@ -45,14 +45,17 @@ class UnseenCheck {
               const std::vector<HostPattern>& hooked_hosts)
       : rules_(rules.rules()) {
     for (const Rule& rule : rules_) {
-      if (rule.kind == Kind::kHttp) Watch(rule.hosts, rule.ports, "http rules (" + rule.id + ")");
+      if (rule.kind == Kind::kHttp) Watch({.hosts = &rule.hosts, .ports = rule.ports, .rule = &rule});
     }
     for (const SecretSpec& secret : secrets) {
       PortSet ports;
       for (const uint16_t port : secret.ports) ports.Add(port, port);
-      Watch(secret.hosts, ports.is_all() ? WebPorts() : ports, "the secret " + secret.name);
+      Watch({.hosts = &secret.hosts,
+             .ports = ports.is_all() ? WebPorts() : ports,
+             .what = "the secret " + secret.name});
     }
-    if (!hooked_hosts.empty()) Watch(hooked_hosts, WebPorts(), "an on.request hook");
+    if (!hooked_hosts.empty())
+      Watch({.hosts = &hooked_hosts, .ports = WebPorts(), .what = "an on.request hook"});
   }
 
   void Run(Diagnostics& diagnostics) {
@@ -67,7 +70,7 @@ class UnseenCheck {
     FindWithin();
     for (const Rule& rule : rules_) FindAddressed(rule, diagnostics);
     for (const auto& [number, found] : found_) {
-      ReportUnseen(rules_[number], *found.host, watched_[found.watched].what, diagnostics);
+      ReportUnseen(rules_[number], *found.host, watched_[found.watched].What(), diagnostics);
     }
     // It can't be left out, so a file for which it takes too long does not load.
     if (left_ == 0) {
@@ -79,17 +82,20 @@ class UnseenCheck {
   struct Watched {
     const std::vector<HostPattern>* hosts;
     PortSet ports;
-    std::string what;
+    const Rule* rule = nullptr;  // Whose they are; null for `what`.
+    std::string what = {};
+
+    std::string What() const { return rule != nullptr ? "http rules (" + rule->id + ")" : what; }
   };
   struct Found {
     uint32_t watched;
     const HostPattern* host;
   };
 
-  void Watch(const std::vector<HostPattern>& hosts, const PortSet& ports, std::string what) {
+  void Watch(Watched watched) {
     const auto number = static_cast<uint32_t>(watched_.size());
-    for (const HostPattern& host : hosts) index_.Add(host, number);
-    watched_.push_back({&hosts, ports, std::move(what)});
+    for (const HostPattern& host : *watched.hosts) index_.Add(host, number);
+    watched_.push_back(std::move(watched));
   }
 
   // Takes the pair into account; false when it ends the search.
@@ -123,7 +129,7 @@ class UnseenCheck {
       --left_;
       if (!CarriesHttp(rule, watched.ports)) continue;
       return diagnostics.Warning(
-          rule.line, NameOf(rule) + " by 'ip' goes around " + watched.what +
+          rule.line, NameOf(rule) + " by 'ip' goes around " + watched.What() +
                          ": who connects to an address is not asked for a name, and nobody sees "
                          "the requests; name single addresses, or use allow.http { ip = ... }");
     }

@@ -33,6 +33,16 @@ bool RefusesTheWeb(const Rule& deny) {
   return deny.matches_every_request() && deny.ports.Contains(80) && deny.ports.Contains(443);
 }
 
+// What stands behind the first dot; empty for a single label.
+std::string_view ParentOf(std::string_view name) {
+  const size_t dot = name.find('.');
+  return dot == name.npos ? std::string_view() : name.substr(dot + 1);
+}
+
+// A file with more rules than the first may have as many as the second.
+constexpr size_t kManyRules = 512;
+constexpr size_t kRoomForMany = 16384;
+
 void Merge(const AddressFilter& from, AddressFilter& into) {
   into.classes = static_cast<uint16_t>(into.classes | from.classes);
   into.prefixes.insert(into.prefixes.end(), from.prefixes.begin(), from.prefixes.end());
@@ -40,14 +50,18 @@ void Merge(const AddressFilter& from, AddressFilter& into) {
 
 }  // namespace
 
-void RuleSet::Add(Rule rule) {
+void RuleSet::Add(Rule&& rule) {
   const auto number = static_cast<uint32_t>(rules_.size());
+  // Address space that nothing is written to costs less than moving half of the rules again and again.
+  if (number == kManyRules && rules_.capacity() < kRoomForMany) rules_.reserve(kRoomForMany);
   for (const HostPattern& pattern : rule.hosts) {
     hosts_.Add(pattern, number);
     if (!rule.allows() || pattern.is_any()) continue;
-    auto above = pattern.is_wildcard() ? pattern.name() : pattern.name()->Parent();
+    std::string_view above = pattern.name()->text();
+    if (!pattern.is_wildcard()) above = ParentOf(above);
     // Above one that is there already, all are.
-    while (above && ancestors_.insert(above->text()).second) above = above->Parent();
+    for (; !above.empty() && ancestors_.Find(above).begin == nullptr; above = ParentOf(above))
+      ancestors_.Add(above, 0);
   }
   if (rule.ip) {
     addresses_.Add(*rule.ip,
@@ -96,7 +110,7 @@ RuleSet::FlowDecision RuleSet::DecideFlow(Transport transport, const HostName* n
 
 RuleSet::NameDecision RuleSet::DecideName(const HostName& name) const {
   NameDecision decision;
-  decision.ancestor = ancestors_.contains(name.text());
+  decision.ancestor = ancestors_.Find(name.text()).begin != nullptr;
   const NameLists::List listing = hosts_.Listing(name.text());
   bool all_chosen = true;
   std::vector<const Rule*> denies;

@@ -3,12 +3,12 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <unordered_set>
 #include <vector>
 
 #include "base/dialer.h"
 #include "policy/address_index.h"
 #include "policy/host_index.h"
+#include "policy/name_lists.h"
 #include "policy/rule.h"
 
 namespace sallyport::policy {
@@ -41,7 +41,7 @@ class RuleSet {
     bool by_otherwise = false;  ///< It is the `otherwise` of `rule` that refuses.
   };
 
-  void Add(Rule rule);
+  void Add(Rule&& rule);
 
   const std::vector<Rule>& rules() const { return rules_; }
   const HostIndex& hosts() const { return hosts_; }
@@ -62,7 +62,7 @@ class RuleSet {
   std::vector<Rule> rules_;
   HostIndex hosts_;
   AddressIndex addresses_;
-  std::unordered_set<std::string> ancestors_;
+  NameLists ancestors_;  // A set: their lists mean nothing.
 };
 
 }  // namespace sallyport::policy

@@ -44,7 +44,7 @@ void TableReader::Error(std::string message) {
   diagnostics_.Error(line_, what_ + ": " + std::move(message));
 }
 
-void TableReader::TypeError(const char* field, std::string_view wanted, int index) {
+void TableReader::TypeError(std::string_view field, std::string_view wanted, int index) {
   if (IsAbsorber(lua_, index)) return;
   if (IsAny(lua_, index)) {
     return Error("'" + std::string(field) + "' can't be any: it is " + std::string(wanted) +
@@ -79,7 +79,7 @@ void TableReader::Expect(const Words& known, lua_Integer positional) {
   }
 }
 
-void TableReader::Unavailable(const char* field, std::string_view more) {
+void TableReader::Unavailable(std::string_view field, std::string_view more) {
   if (!Has(field)) return;
   Error("'" + std::string(field) + "' is not available in this version" + std::string(more));
 }
@@ -88,35 +88,44 @@ void TableReader::NoteFields() {
   noted_state_ = Noted::kAll;
   for (lua_pushnil(lua_); lua_next(lua_, index_) != 0; lua_pop(lua_, 1)) {
     LuaState::Of(lua_).Charge(kStepsPerValue);
-    if (lua_type(lua_, -2) != LUA_TSTRING) continue;
+    if (lua_type(lua_, -2) != LUA_TSTRING) {
+      has_more_ = true;
+      continue;
+    }
     if (noted_count_ == kMostNoted) {
       noted_state_ = Noted::kTooMany;
+      marks_ = UINT64_MAX;
       lua_pop(lua_, 2);
       return;
     }
-    noted_[noted_count_++] = StringView(lua_, -2);
+    const std::string_view name = StringView(lua_, -2);
+    marks_ |= MarkOf(name);
+    noted_[noted_count_++] = {name, lua_type(lua_, -1)};
   }
 }
 
-bool TableReader::Lacks(std::string_view field) {
-  if (noted_state_ == Noted::kNotYet) NoteFields();
-  if (noted_state_ == Noted::kTooMany) return false;
-  const auto end = noted_.begin() + static_cast<ptrdiff_t>(noted_count_);
-  return std::find(noted_.begin(), end, field) == end;
+const TableReader::Field* TableReader::Find(std::string_view field) const {
+  for (size_t i = 0; i < noted_count_; ++i) {
+    if (noted_[i].name == field) return &noted_[i];
+  }
+  return nullptr;
 }
 
-int TableReader::Push(const char* field) {
+int TableReader::Push(std::string_view field) {
   if (Lacks(field)) {
     lua_pushnil(lua_);
     return LUA_TNIL;
   }
   LuaState::Of(lua_).Charge(kStepsPerValue);
-  lua_pushstring(lua_, field);
+  lua_pushlstring(lua_, field.data(), field.size());
   return lua_rawget(lua_, index_);
 }
 
-bool TableReader::Has(const char* field) {
+bool TableReader::Has(std::string_view field) {
   if (Lacks(field)) return false;
+  // Only an object can be an absorber.
+  const Field* noted = noted_state_ == Noted::kAll ? Find(field) : nullptr;
+  if (noted != nullptr && noted->type != LUA_TUSERDATA) return true;
   const bool has = Push(field) != LUA_TNIL && !IsAbsorber(lua_, -1);
   lua_pop(lua_, 1);
   return has;
@@ -124,13 +133,15 @@ bool TableReader::Has(const char* field) {
 
 bool TableReader::HasOnly(const Words& names) {
   if (noted_state_ == Noted::kNotYet) NoteFields();
+  if (noted_state_ == Noted::kTooMany || has_more_) return false;
   const auto end = noted_.begin() + static_cast<ptrdiff_t>(noted_count_);
-  return noted_state_ == Noted::kAll && std::all_of(noted_.begin(), end, [&](auto field) {
-           return std::find(names.begin(), names.end(), field) != names.end();
-         });
+  return std::all_of(noted_.begin(), end, [&](const Field& field) {
+    return std::find(names.begin(), names.end(), field.name) != names.end();
+  });
 }
 
-std::optional<std::string> TableReader::String(const char* field) {
+std::optional<std::string> TableReader::String(std::string_view field) {
+  if (Lacks(field)) return std::nullopt;
   std::optional<std::string> value;
   if (Push(field) != LUA_TNIL) {
     value = ReadString(lua_, -1);
@@ -147,7 +158,8 @@ std::optional<std::string> TableReader::StringAt(lua_Integer position) {
   return value;
 }
 
-std::optional<bool> TableReader::Bool(const char* field) {
+std::optional<bool> TableReader::Bool(std::string_view field) {
+  if (Lacks(field)) return std::nullopt;
   std::optional<bool> value;
   if (Push(field) != LUA_TNIL) {
     if (lua_isboolean(lua_, -1)) {
@@ -160,8 +172,9 @@ std::optional<bool> TableReader::Bool(const char* field) {
   return value;
 }
 
-std::optional<lua_Integer> TableReader::Integer(const char* field, lua_Integer least,
+std::optional<lua_Integer> TableReader::Integer(std::string_view field, lua_Integer least,
                                                 lua_Integer most) {
+  if (Lacks(field)) return std::nullopt;
   std::optional<lua_Integer> value;
   if (Push(field) != LUA_TNIL) {
     int exact = 0;
@@ -178,7 +191,7 @@ std::optional<lua_Integer> TableReader::Integer(const char* field, lua_Integer l
   return value;
 }
 
-std::optional<std::string> TableReader::OneOf(const char* field, const Words& words) {
+std::optional<std::string> TableReader::OneOf(std::string_view field, const Words& words) {
   auto value = String(field);
   if (!value || std::find(words.begin(), words.end(), *value) != words.end()) return value;
   std::string choices;
@@ -190,7 +203,7 @@ std::optional<std::string> TableReader::OneOf(const char* field, const Words& wo
   return std::nullopt;
 }
 
-std::vector<std::string> TableReader::Strings(const char* field) {
+std::vector<std::string> TableReader::Strings(std::string_view field) {
   std::vector<std::string> values;
   ForEach(field, Tables::kLists, [&](int index) {
     if (auto value = ReadString(lua_, index)) {
@@ -202,33 +215,35 @@ std::vector<std::string> TableReader::Strings(const char* field) {
   return values;
 }
 
-bool TableReader::ForEach(const char* field, Tables tables, const std::function<void(int)>& visit) {
+bool TableReader::ForEachValue(std::string_view field, Tables tables,
+                               void (*visit)(void* to, int index), void* to) {
   const int type = Push(field);
   const int value = lua_gettop(lua_);
   const bool there = type != LUA_TNIL && !IsAbsorber(lua_, value);
-  if (there && type == LUA_TTABLE && (tables == Tables::kLists || IsList(lua_, value))) {
-    if (!IsList(lua_, value)) {
-      Error("'" + std::string(field) + "' must be one value or a list, as in { a, b }");
-    } else if (lua_rawlen(lua_, value) == 0) {
+  const bool is_list = there && type == LUA_TTABLE && IsList(lua_, value);
+  if (is_list) {
+    const auto count = static_cast<lua_Integer>(lua_rawlen(lua_, value));
+    if (count == 0) {
       Error("'" + std::string(field) + "' is an empty list; leave it out, or name something");
-    } else {
-      const auto count = static_cast<lua_Integer>(lua_rawlen(lua_, value));
-      for (lua_Integer i = 1; i <= count; ++i) {
-        LuaState::Of(lua_).Charge(kStepsPerValue);
-        lua_rawgeti(lua_, value, i);
-        visit(value + 1);
-        lua_settop(lua_, value);
-      }
     }
+    for (lua_Integer i = 1; i <= count; ++i) {
+      LuaState::Of(lua_).Charge(kStepsPerValue);
+      lua_rawgeti(lua_, value, i);
+      visit(to, value + 1);
+      lua_settop(lua_, value);
+    }
+  } else if (there && type == LUA_TTABLE && tables == Tables::kLists) {
+    Error("'" + std::string(field) + "' must be one value or a list, as in { a, b }");
   } else if (there) {
-    visit(value);
+    visit(to, value);
   }
   lua_settop(lua_, value - 1);
   return there;
 }
 
-bool TableReader::ForEachField(const char* field,
+bool TableReader::ForEachField(std::string_view field,
                                const std::function<void(const std::string&, int)>& visit) {
+  if (Lacks(field)) return false;
   const int type = Push(field);
   const int table = lua_gettop(lua_);
   const bool there = type != LUA_TNIL && !IsAbsorber(lua_, table);
@@ -257,24 +272,28 @@ bool TableReader::ForEachField(const char* field,
   return there;
 }
 
-std::optional<std::string> ReadString(lua_State* lua, int index) {
+std::optional<std::string_view> ViewString(lua_State* lua, int index) {
   if (lua_type(lua, index) != LUA_TSTRING) return std::nullopt;
-  size_t length = 0;
-  const char* text = lua_tolstring(lua, index, &length);
-  LuaState::Of(lua).ChargeLater(static_cast<int64_t>(length / 4));
-  return std::string(text, length);
+  const std::string_view text = StringView(lua, index);
+  LuaState::Of(lua).ChargeLater(static_cast<int64_t>(text.size() / 4));
+  return text;
+}
+
+std::optional<std::string> ReadString(lua_State* lua, int index) {
+  const auto text = ViewString(lua, index);
+  if (!text) return std::nullopt;
+  return std::string(*text);
 }
 
 bool IsList(lua_State* lua, int index) {
   if (lua_type(lua, index) != LUA_TTABLE) return false;
   index = lua_absindex(lua, index);
   const lua_Unsigned length = lua_rawlen(lua, index);
+  LuaState::Of(lua).Charge(static_cast<int64_t>(length));
   lua_Unsigned found = 0;
   for (lua_pushnil(lua); lua_next(lua, index) != 0; lua_pop(lua, 1)) {
-    LuaState::Of(lua).Charge(1);
-    const bool is_position = lua_isinteger(lua, -2) != 0 && lua_tointeger(lua, -2) >= 1 &&
-                             static_cast<lua_Unsigned>(lua_tointeger(lua, -2)) <= length;
-    if (!is_position) {
+    const lua_Integer position = lua_isinteger(lua, -2) != 0 ? lua_tointeger(lua, -2) : 0;
+    if (position < 1 || static_cast<lua_Unsigned>(position) > length) {
       lua_pop(lua, 2);
       return false;
     }
@@ -307,7 +326,8 @@ void PushAbsorber(lua_State* lua) {
 }
 
 bool IsAbsorber(lua_State* lua, int index) {
-  return luaL_testudata(lua, index, kAbsorberName) != nullptr;
+  return lua_type(lua, index) == LUA_TUSERDATA &&
+         luaL_testudata(lua, index, kAbsorberName) != nullptr;
 }
 
 std::string DescribeType(lua_State* lua, int index) {
