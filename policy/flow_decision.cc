@@ -57,7 +57,7 @@ FlowVerdict FlowDecision::After(HookRun::State state) {
 
 FlowVerdict FlowDecision::Accepted() {
   Call& call = run_.call();
-  const Rule& rule = *call.accepted;
+  Rule& rule = *call.accepted;
   FlowVerdict verdict;
   if (rule.kind != Rule::Kind::kHttp) {
     if (const auto seer = WhatSeesRequests(script_->declared, facts_)) {
@@ -79,10 +79,10 @@ FlowVerdict FlowDecision::Accepted() {
     verdict.http->rules = std::move(decision_.http);
     verdict.http->function = std::exchange(call.function, LUA_NOREF);
     verdict.http->target = rule.to;
-    verdict.http->accepted = std::make_unique<Rule>(rule);
-    verdict.http->accepted->id = run_.id();
     verdict.http->learns =
         MayLearnRequests(*script_, facts_, verdict.filter, rule.to.has_value());
+    verdict.http->accepted = std::make_unique<Rule>(std::move(rule));
+    verdict.http->accepted->id = run_.id();
   }
   return verdict;
 }

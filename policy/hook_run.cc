@@ -74,8 +74,7 @@ bool HookRun::RunOne(lua_State* lua) {
     case LuaState::Resumed::kFinished:
       break;
   }
-  thread_ = nullptr;
-  luaL_unref(lua, LUA_REGISTRYINDEX, std::exchange(thread_reference_, LUA_NOREF));
+  PutThreadAside(lua);
   if (call_.decision == Call::Decision::kNone && call_.fallback) {
     call_.accepted = std::move(call_.fallback);
     call_.decision = Call::Decision::kAccepted;
@@ -83,10 +82,34 @@ bool HookRun::RunOne(lua_State* lua) {
   return true;
 }
 
-void HookRun::Begin(lua_State* lua) {
+// A coroutine whose function returned is as good as a new one, and costs no garbage. One that failed,
+// was ended by a refusal or is left waiting is never used again.
+void HookRun::PutThreadAside(lua_State* lua) {
+  ScriptHost& host = *script_->host;
+  lua_State* thread = std::exchange(thread_, nullptr);
+  const int reference = std::exchange(thread_reference_, LUA_NOREF);
+  if (host.spare_thread == nullptr && lua_status(thread) == LUA_OK && lua_gettop(thread) == 0) {
+    host.spare_thread = thread;
+    host.spare_reference = reference;
+    return;
+  }
+  luaL_unref(lua, LUA_REGISTRYINDEX, reference);
+}
+
+void HookRun::TakeThread(lua_State* lua) {
+  ScriptHost& host = *script_->host;
+  if (host.spare_thread != nullptr) {
+    thread_ = std::exchange(host.spare_thread, nullptr);
+    thread_reference_ = std::exchange(host.spare_reference, LUA_NOREF);
+    return;
+  }
   lua_State* thread = lua_newthread(lua);
   thread_reference_ = luaL_ref(lua, LUA_REGISTRYINDEX);
   thread_ = thread;
+}
+
+void HookRun::Begin(lua_State* lua) {
+  TakeThread(lua);
   lua_rawgeti(lua, LUA_REGISTRYINDEX, functions_[next_].reference);
   switch (call_.kind) {
     case Call::Kind::kName:
@@ -100,7 +123,7 @@ void HookRun::Begin(lua_State* lua) {
       PushResponse(lua);
       break;
   }
-  lua_xmove(lua, thread, 2);
+  lua_xmove(lua, thread_, 2);
 }
 
 void HookRun::DropThread() {

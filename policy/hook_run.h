@@ -45,6 +45,8 @@ class HookRun {
   void RunFunctions(lua_State* lua);
   bool RunOne(lua_State* lua);
   void Begin(lua_State* lua);
+  void TakeThread(lua_State* lua);
+  void PutThreadAside(lua_State* lua);
   void DropThread();
   void Fail(const ScriptError& error);
 

@@ -50,14 +50,18 @@ std::optional<uint16_t> SplitPort(std::string& text) {
 
 // "host[:port]", "*.zone[:port]", "ip[:port]", "[v6]:port", "10.0.0.0/8[:port]".
 void ReadTextPattern(lua_State* lua, std::string text, Rule& rule) {
-  const bool bare_v6 = IpAddress::Parse(text).has_value() || Prefix::Parse(text).has_value();
+  // What begins with a letter or '*' and has one ':' at most is no address, which is the usual case.
+  const bool may_be_address = (!text.empty() && text.front() >= '0' && text.front() <= '9') ||
+                              text.find(':') != text.rfind(':');
+  const bool bare_v6 = may_be_address &&
+                       (IpAddress::Parse(text).has_value() || Prefix::Parse(text).has_value());
   if (const auto port = bare_v6 ? std::nullopt : SplitPort(text)) {
     rule.ports = PortSet();
     rule.ports.Add(*port, *port);
   }
   if (text.size() > 2 && text.front() == '[' && text.back() == ']')
     text = text.substr(1, text.size() - 2);
-  if (const auto prefix = Prefix::Parse(text)) {
+  if (const auto prefix = may_be_address ? Prefix::Parse(text) : std::nullopt) {
     rule.ip.emplace();
     rule.ip->classes = 0;
     rule.ip->prefixes.push_back(*prefix);

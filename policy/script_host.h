@@ -30,6 +30,8 @@ struct ScriptHost {
   Loader* loader = nullptr;  ///< While the file runs.
   Call* call = nullptr;      ///< While a callback runs.
   uint64_t generation = 0;   ///< Of the latest event whose callbacks were run.
+  lua_State* spare_thread = nullptr;  ///< A coroutine that came to its end, for the next callback,
+  int spare_reference = LUA_NOREF;    ///< and what keeps it in the registry.
   std::shared_ptr<Store> store = std::make_shared<Store>();
   LogSink log;                 ///< Takes what log.info and log.warn say.
   std::vector<LogLine> early;  ///< Said before there was a `log`.
