@@ -90,8 +90,9 @@ inline TestCertificate MakeTestCertificate(const TestCertificateOptions& options
     X509_add_ext(x, extension.get(), -1);
   };
   if (options.authority) extend(NID_basic_constraints, "critical,CA:TRUE");
-  if (!options.dns.empty()) extend(NID_subject_alt_name, "DNS:" + options.dns);
-  if (!options.ip.empty()) extend(NID_subject_alt_name, "IP:" + options.ip);
+  std::string names = options.dns.empty() ? "" : "DNS:" + options.dns;
+  if (!options.ip.empty()) names += (names.empty() ? "IP:" : ",IP:") + options.ip;
+  if (!names.empty()) extend(NID_subject_alt_name, names);
   EVP_PKEY* signer = options.issuer != nullptr ? options.issuer->key.get() : made.key.get();
   X509_sign(x, signer, EVP_sha256());
   return made;

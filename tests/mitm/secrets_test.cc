@@ -189,5 +189,96 @@ TEST_CASE("a message that would show a value shows its placeholder") {
   CHECK_FALSE(Contains(gate.LastRecord().detail, kValue));
 }
 
+// What must agree before a value goes out, where it is less than all five names: the table in
+// docs/policy-reference.md.
+
+TEST_CASE("sent elsewhere by `to`, a value goes only to a server that proves the asked name") {
+  const TestCertificate of_the_target = MakeTestCertificate(
+      {.name = "mirror.test", .dns = "mirror.test", .ip = "127.0.0.1", .issuer = &Roots()});
+  for (const TestCertificate* certificate : {&of_the_target, &ApiCertificate()}) {
+    for (const char* to : {"127.0.0.1:9999", "mirror.test:443"}) {
+      INFO(to);
+      SecretGate gate(Spec("api.test"), certificate);
+      HttpFlow flow = gate.Flow();
+      flow.verdict.to = *ParseAuthority(to);
+      auto guest = gate.Open({}, flow);
+      const std::string answer =
+          gate.Ask(*guest, Get("/", "Authorization: Bearer " + gate.placeholder + "\r\n"));
+      const bool proved = certificate == &ApiCertificate();
+      CHECK(StatusOf(answer) == (proved ? 200 : 502));
+      CHECK(Contains(answer, kValue) == proved);
+      CHECK(Contains(answer, "Host: api.test\r\n") == proved);
+      CHECK((gate.origin.received() > 0) == proved);
+    }
+  }
+}
+
+TEST_CASE("sent elsewhere by `to`, a value of the target's own name stays a placeholder") {
+  SecretGate gate(Spec("mirror.test"));
+  HttpFlow flow = gate.Flow();
+  flow.verdict.to = *ParseAuthority("mirror.test");
+  auto guest = gate.Open({}, flow);
+  const std::string answer =
+      gate.Ask(*guest, Get("/", "Authorization: Bearer " + gate.placeholder + "\r\n"));
+  CHECK(StatusOf(answer) == 403);
+  CHECK(gate.LastRecord().reason == Reason::kSecretWrongHost);
+  CHECK(gate.dialer.dialed.empty());
+}
+
+TEST_CASE("without TLS a value goes where it may, and only for the connection's own name") {
+  SecretSpec spec = Spec("api.test");
+  spec.hosts.push_back(*HostPattern::Parse("other.test"));
+  spec.plaintext = true;
+  SecretGate gate(spec, nullptr);
+  auto guest = gate.OpenPlain();
+  const std::string token = "Authorization: Bearer " + gate.placeholder + "\r\n";
+  CHECK(Contains(gate.Ask(*guest, Get("/", token)), std::string("Bearer ") + kValue));
+  const size_t received = gate.origin.received();
+  // Another host of the same secret is another host all the same.
+  const std::string other =
+      gate.Ask(*guest, "GET / HTTP/1.1\r\nHost: other.test\r\n" + token + "\r\n");
+  CHECK(StatusOf(other) == 421);
+  CHECK(gate.origin.received() == received);
+}
+
+TEST_CASE("without TLS and by `to` a value is for the asked name still") {
+  SecretSpec spec = Spec("api.test");
+  spec.plaintext = true;
+  SecretGate gate(spec, nullptr);
+  HttpFlow flow = gate.Flow("api.test", 80);
+  flow.verdict.to = *ParseAuthority("127.0.0.1:9999");
+  auto guest = gate.Open({.tls = false}, flow);
+  const std::string answer =
+      gate.Ask(*guest, Get("/", "Authorization: Bearer " + gate.placeholder + "\r\n"));
+  CHECK(Contains(answer, std::string("Bearer ") + kValue));
+  CHECK(Contains(answer, "Host: api.test\r\n"));
+}
+
+TEST_CASE("a client that sends no server name gets a value out for its connection's name alone") {
+  SecretGate gate;
+  auto guest = gate.Open({.sni = ""}, gate.Flow());
+  const std::string token = "Authorization: Bearer " + gate.placeholder + "\r\n";
+  CHECK(Contains(gate.Ask(*guest, Get("/", token)), std::string("Bearer ") + kValue));
+  CHECK(StatusOf(gate.Ask(*guest, "GET / HTTP/1.1\r\nHost: other.test\r\n" + token + "\r\n")) ==
+        421);
+}
+
+TEST_CASE("a connection to a literal address takes no value out, whatever its request names") {
+  const TestCertificate certificate = MakeTestCertificate(
+      {.name = "both", .dns = "api.test", .ip = "203.0.113.5", .issuer = &Roots()});
+  SecretSpec spec = Spec("api.test");
+  spec.plaintext = true;
+  SecretGate gate(spec, &certificate);
+  const std::string token = "Authorization: Bearer " + gate.placeholder + "\r\n";
+  auto guest = gate.Open({.sni = "", .verify = "203.0.113.5"}, gate.Flow(""));
+  CHECK(StatusOf(gate.Ask(*guest, "GET / HTTP/1.1\r\nHost: 203.0.113.5\r\n" + token + "\r\n")) ==
+        403);
+  CHECK(gate.LastRecord().reason == Reason::kSecretWrongHost);
+  CHECK(StatusOf(gate.Ask(*guest, Get("/", token))) == 421);
+  auto named = gate.Open({}, gate.Flow(""));
+  CHECK(StatusOf(gate.Ask(*named, Get("/", token))) == 421);
+  CHECK(gate.dialer.dialed.empty());
+}
+
 }  // namespace
 }  // namespace sallyport::mitm
