@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
-"""check_documents.py refuses trees in which a document and the program differ."""
+"""The checks of this folder refuse documents that differ from the program.
+
+    self_test.py ROOT SANDBOXCTL
+"""
 
 import pathlib
 import shutil
 import sys
 import tempfile
 
+import check_commands
 import check_editor
+import check_snippets
 from check_documents import check
 
 FILES = ["base/reason.cc", "base/reason.h", "docs/reason-codes.md", "docs/audit.md", "docs/audit.schema.json"]
@@ -52,5 +57,29 @@ for old, new, said in EDITOR_CASES:
         mistakes = check_editor.check(root)
         if not any(said in mistake for mistake in mistakes):
             print(f"editors/sallyport.lua with {new!r}: {mistakes}, not {said!r}")
+            failed += 1
+# Command lines, and what is said of them.
+COMMAND_CASES = [
+    ("sandboxctl policy chek policy.lua", "no command 'policy chek'"),
+    ("sandboxctl run --polcy policy.lua -- ls --no-such", "'run' has no option --polcy"),
+    ("sandboxctl flows -x", "'flows' has no option -x"),
+    ("sandboxctl run -f policy.lua -- curl -sS --compressed https://a.example/", ""),
+]
+for line, said in COMMAND_CASES:
+    mistake = check_commands.complaint(sys.argv[2], line)
+    if mistake != said:
+        print(f"{line}: {mistake!r}, not {said!r}")
+        failed += 1
+# Snippets, and a word of what is said of them.
+SNIPPET_CASES = [
+    ('allow.http { hots = "a.example" }\n', "hots"),
+    ('policy "policy.lua"\ntest("x", function() expect(dns "a.example"):resolves() end)\n', "snippet_test.lua:2"),
+    ('policy "policy.lua"\ntest("x", function() expect(dns "a.example"):refused() end)\n', ""),
+]
+for text, said in SNIPPET_CASES:
+    with tempfile.TemporaryDirectory() as folder:
+        mistake = check_snippets.complaint(sys.argv[2], text, pathlib.Path(folder))
+        if said not in mistake or bool(said) != bool(mistake):
+            print(f"{text!r}: {mistake!r}, not {said!r}")
             failed += 1
 sys.exit(1 if failed else 0)
