@@ -87,6 +87,43 @@ TEST_CASE("a leaf is for its host, under the authority") {
   CHECK(X509_cmp_time(X509_get0_notAfter(leaf.get()), nullptr) > 0);
 }
 
+TEST_CASE("a leaf lives for a month, and is there for guests whose clock is hours slow") {
+  const auto authority = Make();
+  const auto leaf = Parsed(authority->Leaf(Named("api.example.com")));
+  REQUIRE(leaf);
+  const ASN1_TIME* begins = X509_get0_notBefore(leaf.get());
+  const ASN1_TIME* ends = X509_get0_notAfter(leaf.get());
+  time_t slow = time(nullptr) - 12 * 3600;
+  CHECK(X509_cmp_time(begins, &slow) < 0);
+  time_t in_two_weeks = time(nullptr) + 14 * 86400;
+  CHECK(X509_cmp_time(ends, &in_two_weeks) > 0);
+  int days = 0;
+  int seconds = 0;
+  REQUIRE(ASN1_TIME_diff(&days, &seconds, begins, ends) == 1);
+  CHECK(days <= 99);  // What browsers will take from 2027 on is 100.
+}
+
+TEST_CASE("a leaf is for servers only, signs nothing, and has no common name that is too long") {
+  const auto authority = Make();
+  const std::string long_name = std::string(60, 'a') + "." + std::string(60, 'b') + ".example.com";
+  for (const std::string& name : {std::string("api.example.com"), long_name}) {
+    INFO(name);
+    const auto leaf = Parsed(authority->Leaf(Named(name)));
+    REQUIRE(leaf);
+    CHECK(X509_get_extended_key_usage(leaf.get()) == XKU_SSL_SERVER);
+    CHECK(X509_get_key_usage(leaf.get()) == KU_DIGITAL_SIGNATURE);
+    CHECK(X509_check_ca(leaf.get()) == 0);
+    char text[256];
+    const int size = X509_NAME_get_text_by_NID(X509_get_subject_name(leaf.get()), NID_commonName,
+                                               text, sizeof text);
+    CHECK(size <= 64);
+    CHECK(X509_check_host(leaf.get(), name.data(), name.size(), 0, nullptr) == 1);
+    const bssl::UniquePtr<EVP_PKEY> key(X509_get_pubkey(leaf.get()));
+    REQUIRE(EVP_PKEY_id(key.get()) == EVP_PKEY_EC);
+    CHECK(EVP_PKEY_bits(key.get()) == 256);
+  }
+}
+
 TEST_CASE("leaves are kept, and no two have the same serial") {
   const auto authority = Make();
   CRYPTO_BUFFER* first = authority->Leaf(Named("a.test"));
