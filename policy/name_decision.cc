@@ -29,6 +29,7 @@ bool TakeAnswer(const HookRun::State state, HookRun& run, NameVerdict& verdict) 
   if (call.decision == Call::Decision::kAccepted) {
     verdict.grantable = true;
     verdict.types = call.accepted->types;
+    verdict.answers = call.answers;
     Merge(call.accepted->resolves, verdict.filter);
   }
   if (call.interested) {

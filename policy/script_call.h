@@ -42,6 +42,7 @@ struct Call {
   // kFlow and kName.
   std::deque<Rule> matches;  ///< What match_http and its like matched; their objects hold indices.
   std::optional<Rule> accepted;  ///< For kAccepted.
+  std::optional<DnsOptions::Answers> answers;  ///< kName: given to accept.
   std::optional<Rule> fallback;  ///< Accepted if nothing else is: the user said yes to the flow.
   int function = LUA_NOREF;      ///< Given to accept, for each request.
   bool interested = false;  ///< kName: a match_http or the like could grant a flow to the name.

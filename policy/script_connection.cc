@@ -237,13 +237,19 @@ int MatchDns(lua_State* lua) {
 
 // ---- What match functions return.
 
-void ReadOptions(lua_State* lua, int index, Rule& rule) {
+std::optional<DnsOptions::Answers> ReadAnswers(TableReader& reader) {
+  const auto answers = reader.OneOf("answers", {"synthetic", "real"});
+  if (!answers) return std::nullopt;
+  return *answers == "real" ? DnsOptions::Answers::kReal : DnsOptions::Answers::kSynthetic;
+}
+
+void ReadOptions(lua_State* lua, int index, Rule& rule, Call& call) {
   Diagnostics diagnostics(HostOf(lua).file);
   TableReader reader(lua, index, diagnostics, "accept", CurrentLine(lua));
   if (rule.kind == Rule::Kind::kDns) {
     reader.Expect({"types", "resolves_to", "resolvers", "answers"});
     reader.Unavailable("resolvers");
-    reader.Unavailable("answers");
+    call.answers = ReadAnswers(reader);
     ReadTypes(reader, rule);
   } else {
     reader.Expect({"resolves_to", "to", "name"});
@@ -265,7 +271,7 @@ int AcceptMatch(lua_State* lua) {
   int function = LUA_NOREF;
   for (int i = 2; i <= count; ++i) {
     if (lua_type(lua, i) == LUA_TTABLE && i == 2) {
-      ReadOptions(lua, i, rule);
+      ReadOptions(lua, i, rule, call);
     } else if (lua_type(lua, i) == LUA_TFUNCTION && i == count && rule.kind == Rule::Kind::kHttp) {
       lua_pushvalue(lua, i);
       function = luaL_ref(lua, LUA_REGISTRYINDEX);

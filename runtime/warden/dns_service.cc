@@ -288,7 +288,7 @@ dns::Answer DnsService::Records(uint64_t flow, const dns::Query& query, const Ho
 dns::Answer DnsService::Granted(const dns::Query& query, const HostName& name,
                                 const policy::NameVerdict& verdict,
                                 const Result<ResolvedName>& resolved) {
-  if (engine_.dns().answers == policy::DnsOptions::Answers::kSynthetic) {
+  if (verdict.answers.value_or(engine_.dns().answers) == policy::DnsOptions::Answers::kSynthetic) {
     return Synthetic(query, name, NameTable::Kind::kGranted);
   }
   const auto real = RealAddresses(verdict, resolved);

@@ -231,6 +231,23 @@ TEST_CASE("accept takes options") {
   }
 }
 
+TEST_CASE("a callback says which kind of answer a name has, or leaves it to the dns block") {
+  Policy policy(R"(on.connect(function(conn)
+    local q = conn:match_dns()
+    if not q then return end
+    if q.name == "real.example" then return q:accept { answers = "real" } end
+    if q.name == "own.example" then return q:accept { answers = "synthetic" } end
+    if q.name == "odd.example" then return q:accept { answers = "raal" } end
+    q:accept()
+  end))");
+  CHECK(policy.engine().DecideName(Name("real.example")).answers == DnsOptions::Answers::kReal);
+  CHECK(policy.engine().DecideName(Name("own.example")).answers == DnsOptions::Answers::kSynthetic);
+  CHECK_FALSE(policy.engine().DecideName(Name("other.example")).answers);
+  const auto odd = policy.engine().DecideName(Name("odd.example"));
+  CHECK_FALSE(odd.grantable);
+  CHECK(odd.refusal.detail.find("\"real\"") != std::string::npos);
+}
+
 TEST_CASE("names that no rule covers are asked about as DNS queries") {
   Policy policy(R"(on.connect(function(conn)
     local q = conn:match_dns "asked.example"

@@ -608,6 +608,37 @@ TEST_CASE("real answers are the addresses that the policy admits, and no other")
   CHECK(synthetic.Contains(fixture.AddressOf("evil.example")));
 }
 
+TEST_CASE("a callback that grants a name says which kind of answer it has") {
+  const std::string callback = R"(on.connect(function(conn)
+    local q = conn:match_dns "*.real.example"
+    if q then return q:accept { answers = "real" } end
+    q = conn:match_dns "*.own.example"
+    if q then return q:accept { answers = "synthetic" } end
+    q = conn:match_dns "*.other.example"
+    if q then return q:accept() end
+    if conn.transport == "tcp" and conn.host == "a.real.example" then conn:accept() end
+  end))";
+  const Prefix synthetic = *Prefix::Parse("198.18.0.0/15");
+  const IpAddress address = *IpAddress::Parse("11.0.0.80");
+  for (const bool real : {false, true}) {
+    INFO(real);
+    Fixture fixture((real ? "dns { answers = 'real' }\n" : "") + callback);
+    for (const char* name : {"a.real.example", "a.own.example", "a.other.example"}) {
+      fixture.resolver.Set(name, {address});
+    }
+    CHECK(fixture.AddressOf("a.real.example") == address);
+    CHECK(synthetic.Contains(fixture.AddressOf("a.own.example")));
+    CHECK(synthetic.Contains(fixture.AddressOf("a.other.example")) == !real);
+    if (real) continue;
+    // The address belongs to the name that was told it, as with `dns { answers = "real" }`.
+    CHECK(std::holds_alternative<SpliceFlow>(
+        fixture.Decide(fixture.Flow(Transport::kTcp, address, 22))));
+    CHECK(fixture.Denied(fixture.Decide(
+              fixture.Flow(Transport::kTcp, *IpAddress::Parse("11.0.0.81"), 22))) ==
+          DenyFlow::As::kProhibited);
+  }
+}
+
 TEST_CASE("a name with IPv6 addresses alone stays within reach of a guest without") {
   Fixture fixture("dns { answers = 'real' }\nallow.http { host = 'six.example' }");
   fixture.resolver.Set("six.example", {*IpAddress::Parse("2600:11::80")});
