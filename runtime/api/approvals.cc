@@ -125,6 +125,7 @@ Result<std::vector<ApprovalQuestion>> OpenQuestions(std::string_view sandbox) {
   if (!running) return tl::unexpected(std::move(running).error());
   std::vector<ApprovalQuestion> all;
   for (const RunningSandbox& one : *running) {
+    if (one.starting) continue;
     auto questions = QuestionsOf(one.id);
     if (!questions) continue;  // Gone meanwhile.
     std::move(questions->begin(), questions->end(), std::back_inserter(all));

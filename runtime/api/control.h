@@ -15,12 +15,15 @@ namespace sallyport {
 /// One of this user's sandboxes that run now.
 struct RunningSandbox {
   std::string id;
+  /// It has its name, but does not answer yet: nothing else is known of it. So is one that was
+  /// stopped by a signal.
+  bool starting = false;
   std::string policy;   ///< The file's name.
   std::string backend;  ///< "namespace".
   std::string link;     ///< "tap", "packet", "none".
 };
 
-/// Those that answer, in the order of their ids.
+/// All of them, in the order of their ids. Waits for those that don't answer for 2 s, together.
 Result<std::vector<RunningSandbox>> ListSandboxes();
 
 /// The reply of SANDBOX, an id or the beginning of just one. An error of the sandbox is the result's.

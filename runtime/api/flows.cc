@@ -78,6 +78,7 @@ Result<std::vector<SandboxFlow>> OpenFlows(std::string_view sandbox) {
   auto running = ListSandboxes();
   if (!running) return tl::unexpected(std::move(running).error());
   for (const RunningSandbox& one : *running) {
+    if (one.starting) continue;
     auto added = AddFlows(one.id, flows);
     // Gone meanwhile.
     if (!added && added.error().code() != Code::kNotFound)

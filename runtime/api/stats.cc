@@ -100,6 +100,7 @@ Result<std::vector<SandboxStats>> StatsOf(std::string_view sandbox) {
   auto running = ListSandboxes();
   if (!running) return tl::unexpected(std::move(running).error());
   for (const RunningSandbox& one : *running) {
+    if (one.starting) continue;
     auto stats = Ask(one.id);
     if (stats) {
       all.push_back(*std::move(stats));

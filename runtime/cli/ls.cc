@@ -15,7 +15,11 @@ int List() {
   }
   std::vector<std::vector<std::string>> rows{{"SANDBOX", "POLICY", "BACKEND", "LINK"}};
   for (const RunningSandbox& sandbox : *running) {
-    rows.push_back({sandbox.id, sandbox.policy, sandbox.backend, sandbox.link});
+    if (sandbox.starting) {
+      rows.push_back({sandbox.id, "(starting)", "-", "-"});
+    } else {
+      rows.push_back({sandbox.id, sandbox.policy, sandbox.backend, sandbox.link});
+    }
   }
   PrintTable(rows);
   return 0;

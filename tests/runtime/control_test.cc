@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -6,6 +7,7 @@
 #include <array>
 #include <catch2/catch.hpp>
 #include <cerrno>
+#include <thread>
 
 #include "base/descriptor_message.h"
 #include "runtime/api/control.h"
@@ -47,7 +49,7 @@ struct Served {
     auto created = ControlServer::Create(
         *loop, *std::move(listener), owner,
         [this](const ControlRequest& request, UniqueFd attached) {
-          ++requests;
+          if (request.verb != "info") ++requests;  // Others list this user's sandboxes.
           return ControlReply{.done = attached.valid(), .text = request.verb, .rows = {}};
         });
     REQUIRE(created);
@@ -107,6 +109,62 @@ TEST_CASE("commands are served where no descriptor is left") {
   }
   REQUIRE(setrlimit(RLIMIT_NOFILE, &whole) == 0);
   CHECK(served.requests == 3);
+}
+
+/// Gives whoever connects to LISTENER what a sandbox called ID says of itself, until LISTENER is shut
+/// down. Others list this user's sandboxes at the same time, too.
+void TellOf(const UniqueFd& listener, const std::string& id) {
+  const ControlReply reply{.done = true, .text = {}, .rows = {{id, "p.lua", "namespace", "tap"}}};
+  for (;;) {
+    const UniqueFd socket(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (!socket.valid()) return;
+    if (!ReceiveControl(socket.get())) continue;
+    (void)SendControl(socket.get(), reply.Encode(), UniqueFd());
+  }
+}
+
+/// Connects to sandbox ID until its queue takes nobody any more.
+void Fill(uid_t owner, const std::string& id, std::vector<UniqueFd>& queue) {
+  const auto address = ControlAddressOf(owner, id);
+  REQUIRE(address);
+  for (;;) {
+    UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    REQUIRE(socket.valid());
+    if (connect(socket.get(), reinterpret_cast<const sockaddr*>(&address->name), address->size) != 0)
+      return;
+    queue.push_back(std::move(socket));
+  }
+}
+
+TEST_CASE("a sandbox that is still starting is listed as such, and hides none that answers") {
+  const std::string name = "test-" + std::to_string(getpid());
+  const auto silent = ListenForControl(geteuid(), name + "-a");
+  const auto full = ListenForControl(geteuid(), name + "-aa");
+  const auto listener = ListenForControl(geteuid(), name + "-b");
+  REQUIRE(silent);
+  REQUIRE(full);
+  REQUIRE(listener);
+  std::vector<UniqueFd> queue;
+  Fill(geteuid(), name + "-aa", queue);
+  REQUIRE(fcntl(listener->get(), F_SETFL, 0) == 0);
+  std::thread answering([&] { TellOf(*listener, name + "-b"); });
+  const auto running = ListSandboxes();
+  shutdown(listener->get(), SHUT_RDWR);
+  answering.join();
+  REQUIRE(running);
+  std::vector<RunningSandbox> ours;
+  for (const RunningSandbox& one : *running) {
+    if (one.id.starts_with(name)) ours.push_back(one);
+  }
+  REQUIRE(ours.size() == 3);
+  CHECK(ours[0].id == name + "-a");
+  CHECK(ours[0].starting);
+  CHECK(ours[1].id == name + "-aa");
+  CHECK(ours[1].starting);
+  CHECK(ours[2].id == name + "-b");
+  CHECK_FALSE(ours[2].starting);
+  CHECK(ours[2].policy == "p.lua");
+  CHECK(ours[2].link == "tap");
 }
 
 TEST_CASE("who asks a sandbox that ends meanwhile is told that it is gone") {
