@@ -1,4 +1,5 @@
 #include <poll.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -123,6 +124,8 @@ int Watch(const std::string& sandbox) {
     if (!questions) return Complain(questions.error());
     for (const ApprovalQuestion& question : *questions) {
       if (!seen.emplace(question.sandbox, question.id).second) continue;
+      // Keys that were pressed before a question is seen are no answer to it.
+      if (terminal) tcflush(STDIN_FILENO, TCIFLUSH);
       PrintQuestion(question);
       if (terminal && !AskHere(question)) return 0;
     }

@@ -2,9 +2,14 @@
 """What a policy asks the user: questions that flows and requests wait for; callbacks that wait, and see answers."""
 
 import json
+import os
+import pty
+import select
+import signal
 import subprocess
+import time
 
-from harness import ROOT, World, main, test
+from harness import ROOT, World, main, patience, test
 from harness.sandbox import poll
 
 ASK = """
@@ -131,6 +136,52 @@ def _(world):
         result.expect(expected)
         reasons = {record["reason"] for record in result.audit if record.get("transport") == "tcp"}
         assert reasons == ({"allowed"} if expected == 0 else {"approval_denied"}), result.audit
+
+
+class Watching:
+    """sandboxctl approvals --watch on a terminal."""
+
+    def __init__(self, world):
+        self.fd, theirs = pty.openpty()
+        self.process = subprocess.Popen([*world.as_user(ROOT), str(world.programs_for(ROOT) / "sandboxctl"), "approvals", "--watch"],
+                                        env=world.environment(ROOT), stdin=theirs, stdout=theirs)
+        os.close(theirs)
+
+    def until(self, wanted):
+        seen, deadline = b"", time.monotonic() + patience(30)
+        while wanted not in seen:
+            left = deadline - time.monotonic()
+            assert left > 0 and select.select([self.fd], [], [], left)[0], (wanted, seen)
+            seen += os.read(self.fd, 4096)
+
+    def press(self, keys):
+        os.write(self.fd, keys)
+
+    def end(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(patience(10))
+        os.close(self.fd)
+
+
+@test("keys that were pressed before a question is shown are no answer to it")
+def _(world):
+    world.origin.forget()
+    first = world.start(fetch("/pay/first"), LONG)
+    watching = Watching(world)
+    try:
+        watching.until(b"[l]ater? ")
+        watching.press(b"o\no\n")
+        watching.until(b"allowed: ")
+        first.finish().expect(0)
+        second = world.start(fetch("/pay/second"), LONG)
+        watching.until(b"[l]ater? ")
+        watching.press(b"d\n")
+        watching.until(b"denied: ")
+        result = second.finish()
+    finally:
+        watching.end()
+    assert result.out.endswith(b" 403") and b"approval_denied" in result.out, result
+    assert len(world.origin.requests) == 1, world.origin.requests
 
 
 @test("an answer to a question that is not there is an error, and another user's sandbox is not seen")
