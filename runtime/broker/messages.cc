@@ -106,7 +106,9 @@ CommandSource ReadCommand(CborSequence& in) {
   CommandSource source{.argv = in.Texts(), .folder = {}};
   source.folder = in.Text();
   source.lifetime = std::chrono::milliseconds(in.Int());
-  if (source.argv.empty() || source.lifetime.count() < 0) in.Refuse("not a command");
+  if (source.argv.empty() || source.lifetime.count() < 0 || source.lifetime > kMaxValueLifetime) {
+    in.Refuse("not a command");
+  }
   return source;
 }
 
@@ -428,6 +430,7 @@ Result<std::optional<BrokerAnswer>> BrokerAnswerReader::Next() {
   const auto secret = ReadNumber<uint16_t>(head + 2);
   if (kind > static_cast<uint8_t>(BrokerAnswer::Kind::kFlushed) || head[1] != 0 ||
       length > BrokerAnswer::kMaxBytes || lifetime < (is_approval ? 0 : -1) ||
+      (!is_approval && lifetime > kMaxValueLifetime.count()) ||
       (is_approval && secret > static_cast<uint16_t>(ApprovalAnswer::kDenySession))) {
     return Fail(Code::kInvalid, "the broker broke its protocol");
   }

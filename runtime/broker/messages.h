@@ -26,6 +26,10 @@
 
 namespace sallyport::runtime {
 
+/// How long a value may be good: as long as a policy may say, and a token is believed. Far below
+/// what the clocks count.
+constexpr std::chrono::milliseconds kMaxValueLifetime = std::chrono::hours(365 * 24);
+
 /// What a broker is born to know.
 struct BrokerLaunch {
   struct Item {

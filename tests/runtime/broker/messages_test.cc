@@ -166,6 +166,23 @@ TEST_CASE("answers cut at any two places are read the same") {
   }
 }
 
+TEST_CASE("a lifetime that no clock could count is refused on both ways") {
+  constexpr int64_t kLongest = kMaxValueLifetime.count();
+  for (const int64_t lifetime : {kLongest + 1, INT64_MAX / 1'000'000, INT64_MAX - 1, INT64_MAX}) {
+    CAPTURE(lifetime);
+    BrokerAnswerReader reader;
+    CHECK(Read(reader, Encoded(BrokerAnswer::Kind::kValue, 1, "v", lifetime)) ==
+          std::vector<std::string>{"error"});
+    BrokerLaunch launch = Full();
+    std::get<CommandSource>(launch.secrets[2].source).lifetime =
+        std::chrono::milliseconds(lifetime);
+    CHECK_FALSE(BrokerLaunch::Decode(launch.Encode()));
+  }
+  BrokerAnswerReader reader;
+  CHECK(Read(reader, Encoded(BrokerAnswer::Kind::kValue, 1, "v", kLongest)) ==
+        std::vector<std::string>{"1 v " + std::to_string(kLongest)});
+}
+
 TEST_CASE("the largest answers fit, one behind the other") {
   const std::string value(BrokerAnswer::kMaxBytes, 'x');
   std::string bytes;
