@@ -78,6 +78,18 @@ bool IsInnerPath(std::string_view path) {
   return walled.find("/../") == walled.npos && walled.find("/./") == walled.npos;
 }
 
+// PATH, an IsInnerPath, in the one spelling that can be compared: without empty parts, and without
+// a '/' at the end.
+std::string Plain(std::string_view path) {
+  std::string plain;
+  for (size_t start = 1; start < path.size();) {
+    const size_t end = std::min(path.find('/', start), path.size());
+    if (end > start) plain.append("/").append(path.substr(start, end - start));
+    start = end + 1;
+  }
+  return plain.empty() ? "/" : plain;
+}
+
 std::optional<SandboxOptions::Mount> ReadMount(TableReader& reader, const std::string& folder) {
   reader.Expect({"mode", "template"}, 2);
   const auto source = reader.StringAt(1);
@@ -91,12 +103,13 @@ std::optional<SandboxOptions::Mount> ReadMount(TableReader& reader, const std::s
     reader.Error("a mount is written { \"./source\", \"/target\", mode = \"ro\" }");
     return std::nullopt;
   }
-  if (!IsInnerPath(*target) || *target == "/") {
+  if (!IsInnerPath(*target) || Plain(*target) == "/") {
     reader.Error("the target '" + Printable(*target, 100) +
-                 "' must be an absolute path below '/', without '..'");
+                 "' must be an absolute path below '/', without '.' or '..'");
     return std::nullopt;
   }
-  return SandboxOptions::Mount{AbsolutePath(folder, *source), *target, mode == "rw", is_template};
+  return SandboxOptions::Mount{AbsolutePath(folder, *source), Plain(*target), mode == "rw",
+                               is_template};
 }
 
 void ReadMounts(TableReader& reader, Loader& loader, SandboxOptions& options) {
