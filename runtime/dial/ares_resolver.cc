@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "policy/dns_message.h"
+#include "runtime/dial/answer_ttl.h"
 #include "runtime/dial/ares_channel.h"
 #include "runtime/dial/record_questions.h"
 
@@ -27,9 +28,6 @@ namespace dns = policy::dns;
 namespace {
 
 constexpr auto kPatience = 50ms;
-constexpr auto kLeastTtl = 1s;
-constexpr auto kMostTtl = 300s;
-constexpr auto kNegativeTtl = 2s;
 constexpr auto kStaleFor = 1h;   // An old address is better than none while no resolver answers (RFC 8767).
 constexpr auto kStaleTtl = 30s;  // Then it is asked for again; RFC 8767, section 5.
 constexpr size_t kMaxCached = 4096;
@@ -193,8 +191,7 @@ Result<ResolvedName> AresResolver::Outcome(Question& question, Clock::time_point
       if (i < question.v4.size()) resolved.addresses.push_back(question.v4[i]);
       if (i < question.v6.size()) resolved.addresses.push_back(question.v6[i]);
     }
-    const auto ttl = std::clamp<Clock::duration>(std::chrono::seconds(question.ttl), kLeastTtl, kMostTtl);
-    resolved.expires = now + ttl;
+    resolved.expires = GoodUntil(question.ttl, now);
     return resolved;
   }
   if (!question.name_exists) return Fail(Code::kNotFound, question.name.text() + " does not exist");

@@ -1,20 +1,15 @@
 #include "runtime/dial/record_questions.h"
 
-#include <algorithm>
-#include <chrono>
 
 #include "policy/dns_records.h"
+#include "runtime/dial/answer_ttl.h"
 
 namespace sallyport::runtime {
 
-using namespace std::chrono_literals;
 namespace dns = policy::dns;
 
 namespace {
 
-constexpr auto kLeastTtl = 1s;
-constexpr auto kMostTtl = 300s;
-constexpr auto kNegativeTtl = 2s;
 constexpr size_t kMaxUnderWay = 64;      // Each has a query at c-ares, and an answer of 16 KiB.
 constexpr size_t kMaxKept = 512;         // Questions; and of their answers
 constexpr size_t kMaxKeptBytes = 1 << 20;  // so much.
@@ -37,8 +32,7 @@ Result<ResolvedRecords> Read(const HostName& name, uint16_t type, int status,
   ResolvedRecords records;
   records.data = std::move(answer->data);
   records.chain = std::move(answer->chain);
-  const Clock::duration ttl = records.data.empty() ? kNegativeTtl : std::chrono::seconds(answer->ttl);
-  records.expires = now + std::clamp<Clock::duration>(ttl, kLeastTtl, kMostTtl);
+  records.expires = records.data.empty() ? now + kNegativeTtl : GoodUntil(answer->ttl, now);
   return records;
 }
 
