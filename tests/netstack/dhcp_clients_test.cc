@@ -91,18 +91,7 @@ int RunUnconfigured(const std::function<int()>& job) {
   options.configure_guest = true;
   auto stack = Stack::Create(**loop, std::move(*link), decider, options);
   REQUIRE(stack);
-  int status = -1;
-  const auto limit = Clock::now() + std::chrono::seconds(60);
-  while (waitpid(guest->pid, &status, WNOHANG) == 0) {
-    if (Clock::now() > limit) {
-      kill(guest->pid, SIGKILL);
-      waitpid(guest->pid, &status, 0);
-      return -1;
-    }
-    const Loop::Handle guard = (*loop)->After(std::chrono::milliseconds(20), [] {});
-    REQUIRE((*loop)->RunOnce());
-  }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return WaitForGuest(**loop, guest->pid);
 }
 
 constexpr const char* kUseV4 =

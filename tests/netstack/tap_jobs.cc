@@ -4,7 +4,11 @@
 #include <linux/rtnetlink.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <csignal>
 #include <string>
 #include <vector>
 
@@ -52,6 +56,22 @@ int AskOverUdpOnceConfigured() {
     if (recv(news.get(), message.data(), message.size(), 0) < 0) return 11;
   }
   return AskOverUdp(Ip::kV6, 100);
+}
+
+int WaitForGuest(Loop& loop, pid_t guest, const std::function<void()>& after_turn) {
+  int status = -1;
+  const auto limit = Clock::now() + std::chrono::seconds(60);
+  while (waitpid(guest, &status, WNOHANG) == 0) {
+    if (Clock::now() > limit) {
+      kill(guest, SIGKILL);
+      waitpid(guest, &status, 0);
+      return -1;
+    }
+    const Loop::Handle guard = loop.After(std::chrono::milliseconds(20), [] {});
+    REQUIRE(loop.RunOnce());
+    after_turn();
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 }  // namespace sallyport::netstack

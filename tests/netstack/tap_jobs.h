@@ -1,7 +1,11 @@
 #pragma once
 
-#include <cstdint>
+#include <sys/types.h>
 
+#include <cstdint>
+#include <functional>
+
+#include "base/loop.h"
 #include "base/unique_fd.h"
 #include "guest.h"
 #include "netstack/flow_decider.h"
@@ -21,6 +25,10 @@ int AskOverUdp(Ip ip, size_t size);
 
 /// The same over IPv6, once the kernel has an address and a route.
 int AskOverUdpOnceConfigured();
+
+/// Turns LOOP until the process GUEST has ended, with AFTER_TURN after each turn. Returns its exit
+/// status; -1 when it was killed, or had to be because it did not end within a minute.
+int WaitForGuest(Loop& loop, pid_t guest, const std::function<void()>& after_turn = [] {});
 
 /// Answers each datagram with itself.
 struct Parrot final : DatagramService {

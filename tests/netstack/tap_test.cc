@@ -235,22 +235,13 @@ int RunGuest(const std::function<int()>& job, const Circumstances& when = {}) {
                     decider, OptionsFor(when.setup));
   REQUIRE(stack);
 
-  int status = -1;
-  const auto limit = Clock::now() + std::chrono::seconds(60);
-  for (int turn = 0; waitpid(guest->pid, &status, WNOHANG) == 0; ++turn) {
-    if (Clock::now() > limit) {
-      kill(guest->pid, SIGKILL);
-      waitpid(guest->pid, &status, 0);
-      return -1;
-    }
-    const Loop::Handle guard = (*loop)->After(std::chrono::milliseconds(20), [] {});
-    REQUIRE((*loop)->RunOnce());
-    StopOrContinue(guest->pid, when.pace, turn);
-  }
+  int turn = 0;
+  const int status =
+      WaitForGuest(**loop, guest->pid, [&] { StopOrContinue(guest->pid, when.pace, turn++); });
   CHECK((*stack)->stats().dropped(Drop::kLinkFull) == 0);
   CHECK((*stack)->stats().dropped(Drop::kMemoryLimit) == 0);
   CHECK((*stack)->stats().dropped(Drop::kChecksum) == 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return status;
 }
 
 TEST_CASE("a kernel's bulk upload and download arrive whole, spliced") {
