@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 
 namespace sallyport::guest {
 namespace {
@@ -34,8 +35,8 @@ SocketAddress ToSocketAddress(std::string_view address, uint16_t port) {
   return result;
 }
 
-}  // namespace
-
+// A socket of TYPE that connects, without waiting, to PORT of ADDRESS (as Dial has it). Not valid
+// when that has failed already.
 UniqueFd BeginConnecting(std::string_view address, uint16_t port, int type) {
   const SocketAddress target = ToSocketAddress(address, port);
   UniqueFd connecting(socket(target.storage.ss_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -43,6 +44,35 @@ UniqueFd BeginConnecting(std::string_view address, uint16_t port, int type) {
   const auto* where = reinterpret_cast<const sockaddr*>(&target.storage);
   if (connect(connecting.get(), where, target.size) != 0 && errno != EINPROGRESS) return {};
   return connecting;
+}
+
+}  // namespace
+
+bool Attempts::Next(const std::function<void()>& on_ready) {
+  while (next_ < dial_.addresses.size()) {
+    if (Try(dial_.addresses[next_++], on_ready)) return true;
+  }
+  return false;
+}
+
+bool Attempts::Try(std::string_view address, const std::function<void()>& on_ready) {
+  End();
+  socket_ = BeginConnecting(address, dial_.port, type_);
+  if (!socket_.valid()) return false;
+  auto watch = loop_.Watch(socket_.get(), events_, [on_ready](uint32_t) { on_ready(); });
+  if (!watch) return false;
+  watch_ = *std::move(watch);
+  return true;
+}
+
+UniqueFd Attempts::Take() {
+  watch_ = {};
+  return std::move(socket_);
+}
+
+void Attempts::End() {
+  watch_ = {};
+  socket_.reset();
 }
 
 }  // namespace sallyport::guest

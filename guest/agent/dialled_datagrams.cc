@@ -16,11 +16,10 @@ constexpr int kDatagramsATurn = 64;  // So that a busy server leaves others thei
 
 DialledDatagrams::DialledDatagrams(Loop& loop, HostConnection& host, uint32_t stream, Dial dial,
                                    std::function<void()> on_finished)
-    : loop_(loop),
-      host_(host),
+    : host_(host),
       stream_(stream),
-      dial_(std::move(dial)),
-      on_finished_(std::move(on_finished)) {}
+      on_finished_(std::move(on_finished)),
+      attempts_(loop, std::move(dial), SOCK_DGRAM, EPOLLIN) {}
 
 void DialledDatagrams::Start() {
   TryNext();
@@ -28,22 +27,10 @@ void DialledDatagrams::Start() {
 }
 
 void DialledDatagrams::TryNext() {
-  while (next_ < dial_.addresses.size()) {
-    if (Try(dial_.addresses[next_++])) return;
-  }
+  if (attempts_.Next([this] { OnReady(); })) return;
   host_.Send(FrameType::kError, stream_,
              ErrorMessage{.exit_code = 1, .message = "no server takes datagrams there"}.Encode());
   Finish();
-}
-
-bool DialledDatagrams::Try(const std::string& address) {
-  watch_ = {};
-  socket_ = BeginConnecting(address, dial_.port, SOCK_DGRAM);
-  if (!socket_.valid()) return false;
-  auto watch = loop_.Watch(socket_.get(), EPOLLIN, [this](uint32_t) { OnReady(); });
-  if (!watch) return false;
-  watch_ = *std::move(watch);
-  return true;
 }
 
 Status DialledDatagrams::OnFrame(const Frame& frame) {
@@ -63,7 +50,7 @@ Status DialledDatagrams::OnFrame(const Frame& frame) {
 
 void DialledDatagrams::SendToServer() {
   const auto send_once = [this] {
-    return send(socket_.get(), last_.data(), last_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    return send(attempts_.socket(), last_.data(), last_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
   };
   if (send_once() >= 0 || errno != ECONNREFUSED) return;  // A full socket loses it, as a wire does.
   // What was refused is an earlier one; this one has not been sent.
@@ -78,7 +65,7 @@ void DialledDatagrams::OnRefused() {
 void DialledDatagrams::OnReady() {
   std::array<char, kMaxPayload> buffer;
   for (int i = 0; i < kDatagramsATurn; ++i) {
-    const ssize_t got = recv(socket_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    const ssize_t got = recv(attempts_.socket(), buffer.data(), buffer.size(), MSG_DONTWAIT);
     if (got < 0 && errno == ECONNREFUSED && !answered_) return OnRefused();
     if (got < 0) return;
     answered_ = true;
@@ -89,8 +76,7 @@ void DialledDatagrams::OnReady() {
 }
 
 void DialledDatagrams::Finish() {
-  watch_ = {};
-  socket_.reset();
+  attempts_.End();
   if (!std::exchange(finished_, true)) on_finished_();
 }
 

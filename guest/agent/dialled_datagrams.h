@@ -5,7 +5,6 @@
 #include <string>
 
 #include "base/loop.h"
-#include "base/unique_fd.h"
 #include "guest/agent/dialled.h"
 #include "guest/agent/host_connection.h"
 #include "guest/protocol/messages.h"
@@ -30,23 +29,18 @@ class DialledDatagrams final : public Dialled {
 
  private:
   void TryNext();
-  bool Try(const std::string& address);
   void SendToServer();
   void OnReady();
   void OnRefused();
   void Finish();
 
-  Loop& loop_;
   HostConnection& host_;
   const uint32_t stream_;
-  const Dial dial_;
   std::function<void()> on_finished_;
-  size_t next_ = 0;  // Of dial_.addresses.
-  UniqueFd socket_;
+  Attempts attempts_;
   std::string last_;
   bool answered_ = false;
   bool finished_ = false;
-  Loop::Handle watch_;
 };
 
 }  // namespace sallyport::guest

@@ -38,8 +38,8 @@ DialledStream::DialledStream(Loop& loop, HostConnection& host, uint32_t stream, 
     : loop_(loop),
       host_(host),
       stream_(stream),
-      dial_(std::move(dial)),
-      on_finished_(std::move(on_finished)) {}
+      on_finished_(std::move(on_finished)),
+      attempts_(loop, std::move(dial), SOCK_STREAM, EPOLLOUT) {}
 
 void DialledStream::Start() {
   deadline_ = loop_.After(kDialDeadline, [this] { Refuse(); });
@@ -47,32 +47,17 @@ void DialledStream::Start() {
 }
 
 void DialledStream::TryNext() {
-  while (next_ < dial_.addresses.size()) {
-    if (Try(dial_.addresses[next_++])) return;
-  }
-  Refuse();
-}
-
-/// False when ADDRESS has failed already.
-bool DialledStream::Try(std::string_view address) {
-  watch_ = {};
-  connecting_ = BeginConnecting(address, dial_.port, SOCK_STREAM);
-  if (!connecting_.valid()) return false;
-  auto watch = loop_.Watch(connecting_.get(), EPOLLOUT, [this](uint32_t) { OnConnecting(); });
-  if (!watch) return false;
-  watch_ = *std::move(watch);
-  return true;
+  if (!attempts_.Next([this] { OnConnecting(); })) Refuse();
 }
 
 void DialledStream::OnConnecting() {
-  if (HasFailed(connecting_.get()) || IsConnectedToItself(connecting_.get())) return TryNext();
+  if (HasFailed(attempts_.socket()) || IsConnectedToItself(attempts_.socket())) return TryNext();
   OnConnected();
 }
 
 void DialledStream::OnConnected() {
-  watch_ = {};
   deadline_ = {};
-  auto relay = SocketRelay::Start(loop_, std::move(connecting_), *this);
+  auto relay = SocketRelay::Start(loop_, attempts_.Take(), *this);
   if (!relay) return Refuse();
   relay_ = *std::move(relay);
   host_.Send(FrameType::kStarted, stream_);
@@ -85,9 +70,8 @@ void DialledStream::Refuse() {
 }
 
 void DialledStream::Finish() {
-  watch_ = {};
   deadline_ = {};
-  connecting_.reset();
+  attempts_.End();
   if (!std::exchange(finished_, true)) on_finished_();
 }
 

@@ -6,7 +6,6 @@
 #include <string_view>
 
 #include "base/loop.h"
-#include "base/unique_fd.h"
 #include "guest/agent/dialled.h"
 #include "guest/agent/host_connection.h"
 #include "guest/protocol/messages.h"
@@ -34,7 +33,6 @@ class DialledStream final : public Dialled, SocketRelay::Frames {
 
  private:
   void TryNext();
-  bool Try(std::string_view address);
   void OnConnecting();
   void OnConnected();
   void Refuse();
@@ -47,13 +45,10 @@ class DialledStream final : public Dialled, SocketRelay::Frames {
   Loop& loop_;
   HostConnection& host_;
   const uint32_t stream_;
-  const Dial dial_;
   std::function<void()> on_finished_;
-  size_t next_ = 0;  // Of dial_.addresses.
-  UniqueFd connecting_;
+  Attempts attempts_;
   std::unique_ptr<SocketRelay> relay_;
   bool finished_ = false;
-  Loop::Handle watch_;
   Loop::Handle deadline_;
 };
 
