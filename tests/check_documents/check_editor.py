@@ -21,7 +21,7 @@ CLASSES = {
     "SecretFields": [("declare_secrets.cc", r'reader\.Expect\(\{("from".*?)\}\)')],
     "OAuth2Fields": [("declare_sources.cc", r'reader\.Expect\(\{("token_url".*?)\}\)')],
     "GitHubAppFields": [("declare_sources.cc", r'reader\.Expect\(\{("app_id".*?)\}\)')],
-    "Rule": [("declare_rules.cc", r"Words FieldsOf\(.*?\{(.*?)\n\}")],
+    "Rule": [("declare_rules.cc", r"Words MakeFieldsOf\(.*?\{(.*?)\n\}")],
     "Events": [("declare_hooks.cc", r"const Words kEvents = \{(.*?)\};")],
     "Store": [("script_store.cc", r"kFunctions\[\] = \{(.*?)nullptr")],
     "Endpoint": [("script_endpoint.cc", r"kEndpointFunctions\[\] = \{(.*?)nullptr"),

@@ -217,7 +217,8 @@ TEST_CASE("a callback that grants a name says which kind of answer it has") {
   const IpAddress address = *IpAddress::Parse("11.0.0.80");
   for (const bool real : {false, true}) {
     INFO(real);
-    GateFixture fixture((real ? "dns { answers = 'real' }\n" : "") + callback);
+    const std::string policy = (real ? "dns { answers = 'real' }\n" : "") + callback;
+    GateFixture fixture(policy.c_str());
     for (const char* name : {"a.real.example", "a.own.example", "a.other.example"}) {
       fixture.resolver.Set(name, {address});
     }
