@@ -1,6 +1,7 @@
 #include "runtime/api/files.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,22 +16,50 @@
 #include "base/unique_fd.h"
 
 namespace sallyport {
+namespace {
 
-Result<std::string> ReadFile(const std::string& path, size_t most, FileKind kind) {
-  // A FIFO without a writer is opened at once so; its reads would not wait, but it is refused before.
-  const int wait = kind == FileKind::kRegular ? O_NONBLOCK : 0;
+/// Until PIPE has bytes, or the last of its writers is gone. Before there was one a read would say that
+/// it is over, but it is not over.
+Status WaitForPipe(int pipe, const std::string& path, std::chrono::steady_clock::time_point end) {
+  for (;;) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        end - std::chrono::steady_clock::now());
+    if (left.count() <= 0) {
+      return Fail(Code::kTimeout, path + " is a pipe, and its end did not come in time");
+    }
+    pollfd waits{.fd = pipe, .events = POLLIN, .revents = 0};
+    const int ready = poll(&waits, 1, static_cast<int>(left.count()));
+    if (ready < 0 && errno != EINTR) return tl::unexpected(Error::FromErrno(path));
+    if (ready > 0) return {};
+  }
+}
+
+}  // namespace
+
+Result<std::string> ReadFile(const std::string& path, size_t most, FileKind kind,
+                             std::chrono::milliseconds pipe_time) {
+  // A FIFO without a writer is opened at once so; its reads would not wait, but it is refused before,
+  // or waited for with a deadline.
+  const int wait = kind == FileKind::kAny ? 0 : O_NONBLOCK;
   const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | wait));
   if (!file.valid()) return tl::unexpected(Error::FromErrno(path));
   struct stat info {};
   if (fstat(file.get(), &info) != 0) return tl::unexpected(Error::FromErrno(path));
-  if (kind == FileKind::kRegular && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) {
+  const bool is_pipe = kind == FileKind::kRegularOrPipe && S_ISFIFO(info.st_mode);
+  if (kind != FileKind::kAny && !is_pipe && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) {
     return Fail(Code::kInvalid, path + " is no regular file");
   }
+  const auto end = std::chrono::steady_clock::now() + pipe_time;
   std::string text;
   std::array<char, 64 * 1024> piece;
   for (;;) {
+    if (is_pipe) {
+      if (auto ready = WaitForPipe(file.get(), path, end); !ready) {
+        return tl::unexpected(std::move(ready).error());
+      }
+    }
     const ssize_t count = read(file.get(), piece.data(), piece.size());
-    if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && (errno == EINTR || (is_pipe && errno == EAGAIN))) continue;
     if (count < 0) return tl::unexpected(Error::FromErrno(path));
     if (count == 0) return text;
     text.append(piece.data(), static_cast<size_t>(count));
@@ -38,6 +67,11 @@ Result<std::string> ReadFile(const std::string& path, size_t most, FileKind kind
       return Fail(Code::kLimit, path + " is larger than " + std::to_string(most >> 20) + " MiB");
     }
   }
+}
+
+bool IsPipe(const std::string& path) {
+  struct stat info {};
+  return stat(path.c_str(), &info) == 0 && S_ISFIFO(info.st_mode);
 }
 
 Result<std::string> ResolvePath(const std::string& path) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,12 +11,22 @@ namespace sallyport {
 
 enum class FileKind {
   kRegular,  ///< What else it is (a FIFO, a device) is refused at once: reading it could take forever.
+  /// Also a FIFO, such as a shell's <(...): for what the user names himself. It is read until nobody
+  /// writes to it any more.
+  kRegularOrPipe,
   kAny,
 };
-/// The whole of PATH. kLimit past MOST bytes; kInvalid for what is no regular file; kSystem names the
-/// file and the reason.
+/// A program that writes a policy has this long. Who types it by hand into a FIFO uses a file instead.
+inline constexpr std::chrono::milliseconds kMostPipeTime{10'000};
+
+/// The whole of PATH. kLimit past MOST bytes; kInvalid for what is no regular file; kTimeout for a FIFO
+/// whose end does not come within PIPE_TIME; kSystem names the file and the reason.
 Result<std::string> ReadFile(const std::string& path, size_t most,
-                             FileKind kind = FileKind::kRegular);
+                             FileKind kind = FileKind::kRegular,
+                             std::chrono::milliseconds pipe_time = kMostPipeTime);
+
+/// Whether PATH is a FIFO, or leads to one: it can be read once.
+bool IsPipe(const std::string& path);
 
 /// PATH with every symbolic link followed; it must exist.
 Result<std::string> ResolvePath(const std::string& path);

@@ -22,6 +22,18 @@ Result<policy::Engine::Source> ReadPolicySource(const std::string& file) {
                                 .folder = std::filesystem::path(*path).parent_path()};
 }
 
+Result<policy::Engine::Source> ReadGivenPolicy(const std::string& file) {
+  if (!IsPipe(file)) return ReadPolicySource(file);
+  auto text = ReadFile(file, kMaxPolicy, FileKind::kRegularOrPipe);
+  if (!text) return tl::unexpected(std::move(text).error());
+  // What a shell makes leads to no path: "/proc/1234/fd/pipe:[5678]".
+  const bool named = ResolvePath(file).has_value();
+  return policy::Engine::Source{
+      .text = *std::move(text),
+      .name = named ? std::filesystem::path(file).filename().string() : kPipeName,
+      .folder = std::filesystem::current_path()};
+}
+
 Result<std::unique_ptr<policy::Engine>> LoadForQuestions(const policy::Engine::Source& source) {
   auto loaded = policy::Engine::Load(source);
   if (loaded.engine == nullptr) {

@@ -42,6 +42,13 @@ Result<ReloadReport> ReloadPolicy(std::string_view sandbox,
   const auto runs_on = AskWhatItRunsOn(sandbox);
   if (!runs_on) return tl::unexpected(runs_on.error());
   const std::string path = file.value_or(runs_on->file);
+  if (IsPipe(path) || (!file && std::filesystem::path(path).filename() == kPipeName)) {
+    const std::string what = file ? path + " is a pipe" : "the sandbox's policy came through a pipe";
+    return Fail(Code::kInvalid, "nothing was changed: " + what +
+                                    ", which can't be read again; name a file, as in sandboxctl policy "
+                                    "reload " +
+                                    std::string(sandbox) + " policy.lua");
+  }
   if (std::error_code error; !file && !std::filesystem::exists(path, error)) {
     return Fail(Code::kNotFound,
                 "nothing was changed: the policy that the sandbox runs on is no file (" + path +

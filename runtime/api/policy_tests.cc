@@ -49,7 +49,7 @@ class Tester {
   }
 
   bool ReadOverride() {
-    auto source = ReadPolicySource(*plan_.policy);
+    auto source = ReadGivenPolicy(*plan_.policy);
     if (!source) {
       Mistake(source.error().message());
       return false;
@@ -117,7 +117,7 @@ int Rank(const policy::Answer& answer) {
 }
 
 Result<std::unique_ptr<policy::Engine>> LoadFile(const std::string& file) {
-  const auto source = ReadPolicySource(file);
+  const auto source = ReadGivenPolicy(file);
   if (!source) return tl::unexpected(source.error());
   auto engine = LoadForQuestions(*source);
   if (!engine) return tl::unexpected(std::move(engine).error().In(file));

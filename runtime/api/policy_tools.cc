@@ -31,7 +31,7 @@ std::string ToText(const policy::Engine::Source& source, const policy::Answer& a
 }  // namespace
 
 Result<PolicyReport> CheckPolicy(const std::string& file) {
-  const auto source = ReadPolicySource(file);
+  const auto source = ReadGivenPolicy(file);
   if (!source) return tl::unexpected(source.error());
   const auto loaded = policy::Engine::Load(*source);
   PolicyReport report;
@@ -48,7 +48,7 @@ Result<PolicyReport> CheckPolicy(const std::string& file) {
 Result<PolicyAnswer> ExplainPolicy(const std::string& file, const std::vector<std::string>& words) {
   auto question = policy::Question::Parse(words);
   if (!question) return tl::unexpected(std::move(question).error());
-  const auto source = ReadPolicySource(file);
+  const auto source = ReadGivenPolicy(file);
   if (!source) return tl::unexpected(source.error());
   const auto engine = LoadForQuestions(*source);
   if (!engine) return tl::unexpected(engine.error());

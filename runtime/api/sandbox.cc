@@ -26,6 +26,7 @@
 #include "runtime/api/host_paths.h"
 #include "runtime/api/host_resolvers.h"
 #include "runtime/api/outlets.h"
+#include "runtime/api/policy_file.h"
 #include "runtime/api/policy_tools.h"
 #include "runtime/api/ports.h"
 #include "runtime/warden/control_message.h"
@@ -38,7 +39,6 @@ namespace {
 using policy::Engine;
 using runtime::Launch;
 
-constexpr size_t kMaxPolicy = 4 * 1024 * 1024;  // Ten thousand rules take less than one.
 constexpr size_t kMaxRoots = 16 * 1024 * 1024;
 constexpr size_t kMaxTemplates = 1024 * 1024;  // All together: they go to the guest in one message.
 
@@ -76,13 +76,9 @@ Result<LoadedPolicy> LoadPolicy(const SandboxConfig& config) {
     }
   }
   if (config.policy_file) {
-    auto text = ReadFile(*config.policy_file, kMaxPolicy);
-    if (!text) return tl::unexpected(std::move(text).error());
-    auto path = ResolvePath(*config.policy_file);
-    if (!path) return tl::unexpected(std::move(path).error());
-    policy.source.text = *std::move(text);
-    policy.source.name = std::filesystem::path(*config.policy_file).filename();
-    policy.source.folder = std::filesystem::path(*path).parent_path();
+    auto source = ReadGivenPolicy(*config.policy_file);
+    if (!source) return tl::unexpected(std::move(source).error());
+    policy.source = *std::move(source);
   }
   auto loaded = Engine::Load(policy.source);
   std::string errors;

@@ -2,6 +2,7 @@
 """A mistake in a policy is found before anything starts, with its place and the word meant."""
 
 import os
+import subprocess
 
 from harness import World, main, test
 
@@ -121,14 +122,31 @@ def _(world):
     fifo = world.folder / "fifo"
     os.mkfifo(fifo)
     fifo.chmod(0o644)
-    for file in (fifo, "/dev/zero"):
-        for options, policy in ((["--policy", str(file)], None),
-                                ([], f'sandbox {{ mounts = {{ {{ "{file}", "/tmp/x", template = true }} }} }}')):
-            got = world.run("echo started", policy=policy, options=options, timeout=30)
-            assert got.code == 125 and "started" not in got.text, got
-            assert "no regular file" in got.errors, got
-        checked = world.sandboxctl("policy", "check", str(file))
-        assert checked.code != 0 and "no regular file" in checked.errors, checked
+    template = 'sandbox {{ mounts = {{ {{ "{}", "/tmp/x", template = true }} }} }}'
+    for options, policy in ((["--policy", "/dev/zero"], None), ([], template.format("/dev/zero")),
+                            ([], template.format(fifo))):
+        got = world.run("echo started", policy=policy, options=options, timeout=30)
+        assert got.code == 125 and "started" not in got.text, got
+        assert "no regular file" in got.errors, got
+    checked = world.sandboxctl("policy", "check", "/dev/zero")
+    assert checked.code != 0 and "no regular file" in checked.errors, checked
+
+
+def piped(world, *arguments, text):
+    """sandboxctl ARGUMENTS with TEXT in the pipe /dev/stdin, as a shell's <(...) is one."""
+    return subprocess.run([str(world.binaries / "sandboxctl"), *arguments], input=text, text=True,
+                          capture_output=True, timeout=60, cwd=world.folder)
+
+
+@test("a policy that the user gives through a pipe is read to its end")
+def _(world):
+    good = 'allow.http { host = "a.example.test" }\n'
+    got = piped(world, "policy", "explain", "/dev/stdin", "https://a.example.test/", text=good)
+    assert got.returncode == 0 and "(pipe):1" in got.stdout, got
+    got = piped(world, "policy", "check", "/dev/stdin", text='\nallow.http { hots = "a" }\n')
+    assert got.returncode != 0 and "(pipe):2" in got.stdout + got.stderr, got
+    got = piped(world, "run", "--policy", "/dev/stdin", "--", "echo", "started", text=good)
+    assert got.returncode == 0 and got.stdout == "started\n", got
 
 
 @test("nothing is left behind")

@@ -173,6 +173,34 @@ TEST_CASE("a function goes on after sleep, with its variables, through pcall and
   CHECK(*asked.head.headers.Find("x-second") == "yes");
 }
 
+TEST_CASE("what becomes of one callback is nothing to the next") {
+  Policy policy(R"(
+    on.connect(function(conn)
+      local mine = conn.host
+      if mine == "error.example" then local t = { mine }; error(t[1]) end
+      if mine == "asks.example" then conn:ask "now?" end
+      if mine == "deep.example" then
+        local function down(n) return n == 0 and 0 or 1 + down(n - 1) end
+        down(100)
+      end
+      if conn.host == mine then conn:accept() end
+    end))");
+  // Those that wait keep their coroutine while others run on theirs.
+  const auto first = policy.Flow(Policy::Named("asks.example", 22));
+  const auto second = policy.Flow(Policy::Named("asks.example", 23));
+  REQUIRE(first.action == FlowAction::kWait);
+  REQUIRE(second.action == FlowAction::kWait);
+  for (int i = 0; i < 3; ++i) {
+    CHECK(policy.Action(Policy::Named("plain.example", 22)) == "raw");
+    CHECK(policy.Flow(Policy::Named("error.example", 22)).refusal.reason == Reason::kPolicyError);
+    CHECK(policy.Action(Policy::Named("deep.example", 22)) == "raw");
+  }
+  CHECK(first.suspended->Resume(Approval::kApproved).action == FlowAction::kRaw);
+  CHECK(policy.Action(Policy::Named("plain.example", 22)) == "raw");
+  CHECK(second.suspended->Resume(Approval::kDenied).action == FlowAction::kDeny);
+  CHECK(policy.Action(Policy::Named("plain.example", 22)) == "raw");
+}
+
 TEST_CASE("an error after a wait denies, and says where") {
   Policy policy("allow.http { host = 'api.example' }\n"
                 "on.request(function(req)\n sleep '1ms'\n error 'boom'\nend)");
