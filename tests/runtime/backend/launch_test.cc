@@ -283,7 +283,7 @@ TEST_CASE("a sandbox does not pace what it sends to its gate, whatever the host 
           auto sandbox = Sandbox::Start(BasicSpec());
           return sandbox ? sandbox->Shell("cat /proc/sys/net/ipv4/tcp_congestion_control")
                          : sandbox.error().message();
-        }) == "reno\n");
+        }) == "reno");
 }
 
 TEST_CASE("sandboxes of root have different ids at the same time") {
