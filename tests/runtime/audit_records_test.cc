@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include <catch2/catch.hpp>
+#include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -14,6 +15,7 @@ namespace sallyport::runtime {
 namespace {
 
 using std::chrono::milliseconds;
+using std::chrono::seconds;
 
 TEST_CASE("a record is one line with its keys in order") {
   AuditDesk desk;
@@ -194,6 +196,72 @@ TEST_CASE("a line that was cut short is the last thing in the log") {
     ++whole;
   }
   CHECK(whole > 0);
+}
+
+/// A record with each field as long and as odd as it can come.
+AuditRecord Filled(Reason reason, bool allowed) {
+  const std::string odd = "a\n\x1b\"\\\xff\xe2\x82\xac\xf0\x9f\x99\x82";
+  std::string much;
+  while (much.size() < 5000) much += odd;
+  AuditRecord record = Allowance();
+  record.flow = UINT64_MAX / 2;
+  record.name = record.path = record.rule = record.detail = record.how_to_allow = much;
+  record.method = odd;
+  record.port = UINT16_MAX;
+  record.status = 599;
+  record.reason = reason;
+  record.allowed = allowed;
+  record.secrets.clear();
+  for (int i = 0; i < 100; ++i) record.secrets.push_back("SECRET_" + std::to_string(i));
+  return record;
+}
+
+// Not a test by itself: tests/check_documents/check_audit_lines.py holds what it prints to the schema.
+TEST_CASE("lines of every kind", "[.lines]") {
+  AuditDesk desk;
+  for (int i = 0; ToString(static_cast<Reason>(i)) != ToString(static_cast<Reason>(1000)); ++i) {
+    for (const bool allowed : {true, false}) {
+      for (const char* transport : {"tcp", "udp", "icmp", "dns", "http", "https", "control"}) {
+        AuditRecord record = Filled(static_cast<Reason>(i), allowed);
+        record.transport = transport;
+        desk.log().Write(record);
+        AuditRecord bare;
+        bare.transport = transport;
+        bare.reason = record.reason;
+        bare.allowed = allowed;
+        for (int times = 0; times < 3; ++times) desk.log().Write(bare);
+      }
+    }
+    desk.Advance(seconds(100));  // Whatever was counted has its line, and more may be told.
+    desk.Flush();
+  }
+  AuditRecord record = Filled(Reason::kAllowed, true);
+  record.direction = "in";
+  desk.log().Write(record);
+  record.direction.clear();
+  record.learnt = true;
+  desk.log().Write(record);
+  record.learnt = false;
+  record.by_policy = true;
+  desk.log().Write(record);
+  for (const char* level : {"info", "warn"}) {
+    const AuditLog::Message message{
+        .level = level, .text = record.detail, .place = record.rule, .flow = record.flow};
+    for (int times = 0; times < 3; ++times) desk.log().WriteMessage(message);
+  }
+  for (int i = 0; i < 1000; ++i) {
+    desk.log().WriteMessage(
+        {.level = "info", .text = std::to_string(i), .place = "p:1", .flow = 0});
+    record = Denial();
+    record.transport = "dns";
+    record.method = "TXT";
+    record.reason = Reason::kNameNotGranted;
+    record.name = "n" + std::to_string(i) + ".evil.example";
+    desk.log().Write(record);
+  }
+  desk.Advance(seconds(100));
+  desk.Flush();
+  std::cout << desk.Text();
 }
 
 }  // namespace
