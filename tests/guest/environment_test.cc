@@ -43,15 +43,24 @@ TEST_CASE("the exec's variables replace the defaults, and the last of a name cou
   CHECK(homes == 1);
 }
 
-TEST_CASE("variables that replace a program's roots name all roots") {
+TEST_CASE("every variable of docs/trust.md is set, and what replaces roots names all roots") {
   const Environment environment({.argv = {"x"}, .tty = true}, {}, GateCa::kInFiles);
-  for (const char* name : {"SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE",
-                           "GIT_SSL_CAINFO", "AWS_CA_BUNDLE"}) {
+  for (const char* name :
+       {"SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO",
+        "AWS_CA_BUNDLE", "CARGO_HTTP_CAINFO", "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",
+        "NIX_SSL_CERT_FILE", "NPM_CONFIG_CAFILE", "YARN_HTTPS_CA_FILE_PATH", "BUNDLE_SSL_CA_CERT",
+        "COMPOSER_CAFILE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "HEX_CACERTS_PATH",
+        "PERL_LWP_SSL_CA_FILE"}) {
+    INFO(name);
     CHECK(environment.Get(name) == "/run/sallyport/ca-bundle.pem");
   }
   for (const char* name : {"NODE_EXTRA_CA_CERTS", "DENO_CERT"}) {
     CHECK(environment.Get(name) == "/run/sallyport/ca.pem");
   }
+  CHECK(environment.Get("DENO_TLS_CA_STORE") == "system");
+  CHECK(environment.Get("SSL_CERT_DIR") == "/etc/ssl/certs");
+  CHECK(environment.Get("UV_NATIVE_TLS") == "true");
+  CHECK(environment.Get("UV_SYSTEM_CERTS") == "true");
   CHECK(environment.Get("TERM") == "xterm");
 }
 
