@@ -141,7 +141,8 @@ def piped(world, *arguments, text):
 @test("a policy that the user gives through a pipe is read to its end")
 def _(world):
     good = 'allow.http { host = "a.example.test" }\n'
-    got = piped(world, "policy", "explain", "/dev/stdin", "https://a.example.test/", text=good)
+    got = piped(world, "policy", "explain", "/dev/stdin", "http", "GET", "https://a.example.test/",
+                text=good)
     assert got.returncode == 0 and "(pipe):1" in got.stdout, got
     got = piped(world, "policy", "check", "/dev/stdin", text='\nallow.http { hots = "a" }\n')
     assert got.returncode != 0 and "(pipe):2" in got.stdout + got.stderr, got
