@@ -2,7 +2,7 @@
 """Holds lines of every kind that the audit log can have to docs/audit.schema.json: each reason with each
 transport and verdict, filled to their bounds and bare, counts, the policy's messages, what was suppressed.
 
-    check_audit_lines.py ROOT AUDIT_LOG_TEST
+    check_audit_lines.py ROOT AUDIT_RECORDS_TEST
 
 Prints what is wrong and exits with 1 if anything is. The lines of real sandboxes are held to it by
 tests/e2e/harness.
