@@ -6,8 +6,11 @@
 #include <utility>
 #include <vector>
 
+#include "policy/diagnostics.h"
 #include "policy/load.h"
 #include "policy/lua_lexer.h"
+#include "policy/lua_state.h"
+#include "policy/script_host.h"
 #include "policy/lua_spacing.h"
 
 // How a file is formatted:
@@ -350,6 +353,19 @@ Status CheckSame(const Tokens& before, const std::string& formatted) {
                          "formatting would change what the file says; it was left as it is");
 }
 
+/// Whether Lua takes TEXT; nothing of it is run.
+Status CheckSyntax(std::string_view text) {
+  LuaState state;
+  ScriptError error;
+  const auto compile = [text](lua_State* lua) {
+    if (luaL_loadbufferx(lua, text.data(), text.size(), kChunkName, "t") != LUA_OK) lua_error(lua);
+  };
+  if (state.Run(kLoadBudget, error, compile)) return {};
+  int line = error.line;
+  const std::string why = WithoutPlace(error.message, line);
+  return sallyport::Fail(Code::kInvalid, "line " + std::to_string(line) + ": " + Printable(why, 300));
+}
+
 Result<std::string> FormatOnce(std::string_view text) {
   auto read = ReadLuaTokens(text);
   if (!read) return tl::unexpected(std::move(read).error());
@@ -373,6 +389,7 @@ Result<std::string> FormatLua(std::string_view text) {
     return sallyport::Fail(Code::kLimit, "the file is longer than 1 MiB");
   auto formatted = FormatOnce(text);
   if (!formatted) return formatted;
+  if (auto lua = CheckSyntax(text); !lua) return tl::unexpected(std::move(lua).error());
   const auto again = FormatOnce(*formatted);
   if (again && *again == *formatted) return formatted;
   return sallyport::Fail(Code::kUnsupported,

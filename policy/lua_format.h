@@ -14,7 +14,8 @@ namespace sallyport::policy {
 ///
 /// Formatting twice is formatting once, and Lua reads the same (SameLuaTokens): both are checked
 /// here, and an Error if not. kInvalid, with the line, for what is no Lua: strings that don't end,
-/// brackets and `end`s that have no partner, more than 200 of them within each other. Does no I/O.
+/// brackets and `end`s that have no partner, more than 200 of them within each other, and whatever
+/// Lua doesn't compile. Does no I/O.
 Result<std::string> FormatLua(std::string_view text);
 
 }  // namespace sallyport::policy

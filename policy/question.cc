@@ -310,6 +310,8 @@ Result<Question> Question::Parse(const std::vector<std::string>& words) {
   if (kind == "udp" && words.size() == 2) question = ParseFlow(Transport::kUdp, words[1]);
   if (kind == "icmp" && words.size() == 2) question = ParseFlow(Transport::kIcmp, words[1]);
   if (kind == "http" && words.size() == 3) question = ParseRequest(words[1], words[2]);
+  const bool is_url = kind.starts_with("https://") || kind.starts_with("http://");
+  if (is_url && words.size() == 1) question = ParseRequest("GET", kind);
   return question;
 }
 

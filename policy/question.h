@@ -20,8 +20,8 @@ struct Question {
   uint16_t type = 1;    ///< For kName: a DNS record type; A where only the name is meant.
 
   /// WORDS are `dns NAME`, `dns NAME TYPE`, `tcp HOST:PORT`, `udp HOST:PORT`,
-  /// `icmp HOST`, or `http METHOD URL`. kInvalid says
-  /// what is wrong and shows the form.
+  /// `icmp HOST`, `http METHOD URL`, or a URL alone, for GET. kInvalid says what is wrong and shows
+  /// the form.
   static Result<Question> Parse(const std::vector<std::string>& words);
 };
 

@@ -144,7 +144,7 @@ void AddExplain(CLI::App& policy, Run& run) {
   auto words = std::make_shared<std::vector<std::string>>();
   explain->add_option("FILE", *file, "The policy")->required();
   explain
-      ->add_option("QUESTION", *words, "dns NAME [TYPE], tcp HOST:PORT, udp HOST:PORT, icmp HOST, or http METHOD URL")
+      ->add_option("QUESTION", *words, "dns NAME [TYPE], tcp HOST:PORT, udp HOST:PORT, icmp HOST, http METHOD URL, or a URL to GET")
       ->required()
       ->expected(1, 3);
   explain->callback(

@@ -30,13 +30,13 @@ TEST_CASE("spaces, quotes, newlines and indentation are those of all files") {
       {"local   x<const> =1+2 *-3", "local x <const> = 1 + 2 * -3\n"},
       {"x = a  ..b..'c' ", "x = a .. b .. \"c\"\n"},
       {"x=- - 1 y = not   a z=#t w = ~ ~1", "x = - -1 y = not a z = #t w = ~~1\n"},
-      {"f ( a ,b ) : g [1] . h { 1 }", "f(a, b):g[1].h { 1 }\n"},
+      {"f ( a ,b ) : g ( 1 ) [1] . h { 1 }", "f(a, b):g(1)[1].h { 1 }\n"},
       {"t={ ['a']=1 ;b=2, } t[ [[x]] ]=1", "t = { [\"a\"] = 1; b = 2 } t[ [[x]]] = 1\n"},
       {"f{ }", "f {}\n"},
       {"goto x ::x::", "goto x ::x::\n"},
       {"return(a)and(b)", "return (a) and (b)\n"},
       {"f\"x\" f[[x]] (g)(h)", "f \"x\" f [[x]](g)(h)\n"},
-      {"a\r\nb\r\n\r\n\r\nc   \r\n", "a\nb\n\nc\n"},
+      {"a()\r\nb()\r\n\r\n\r\nc()   \r\n", "a()\nb()\n\nc()\n"},
       {"-- one  \n\n\n\n--two\na() -- three\t\n-- four",
        "-- one\n\n--two\na()  -- three\n-- four\n"},
       {"a() --[[x]] b()", "a() --[[x]] b()\n"},
@@ -99,6 +99,8 @@ TEST_CASE("what is no Lua is refused with its line") {
   CHECK(Format("if x then else elseif y then end").starts_with("? line 1: 'elseif'"));
   CHECK(Format("repeat end").starts_with("? line 1: 'end'"));
   CHECK(Format("x = 'a").starts_with("? line 1: a string"));
+  CHECK(Format("x = 1\ny =").starts_with("? line 2: unexpected symbol near"));
+  CHECK(Format("allow http").starts_with("? line 1: syntax error near"));
   CHECK(Format(std::string(300, '(')).starts_with("? line 1: more than 200"));
   CHECK(Format(std::string((size_t{1} << 20) + 1, ' ')).starts_with("? the file is longer"));
 }

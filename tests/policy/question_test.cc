@@ -135,6 +135,12 @@ TEST_CASE("what the gate refuses before its policy is asked is refused here, too
   CHECK(ask({"http", "TRACE", "https://a.example/"}).reason == "bad_request");
   CHECK(ask({"http", "GET", "https://a.example/"}).allowed);
   CHECK_FALSE(Question::Parse({"http", "get", "https://a.example/"}));
+  const auto url = Question::Parse({"https://a.example/x?y"});
+  REQUIRE(url);
+  CHECK(url->request.method == "GET");
+  CHECK(url->request.path == "/x");
+  CHECK_FALSE(Question::Parse({"https://a.example/x", "GET"}));
+  CHECK_FALSE(Question::Parse({"ftp://a.example/x"}));
 }
 
 TEST_CASE("a URL may have a host in any script") {
