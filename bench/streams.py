@@ -55,7 +55,8 @@ CPU = [("up1", 0.26), ("down1", 0.20), ("down8", 0.20)]
 THOUSAND = "pingpong1000"
 RESIDENT = 12 << 20  # Of the gate's process at most, while 1,000 connections are busy.
 SETTINGS = ("echo reno > /proc/sys/net/ipv4/tcp_congestion_control\n"
-            "echo 1 > /proc/sys/net/ipv4/tcp_tw_reuse\n")
+            "echo 1 > /proc/sys/net/ipv4/tcp_tw_reuse\n"
+            "echo 16 > /proc/sys/net/ipv4/tcp_max_tw_buckets\n")
 
 
 class Client:
@@ -98,7 +99,9 @@ class Guest(Client):
         self.running.process.stdin.write(data)
         self.running.process.stdin.flush()
         self._until_end()
-        wardens = [p for p, n in descendants(self.running.pid) if n == "sandbox-warden"]
+        parts = descendants(self.running.pid)
+        settle(enter(next(p for p, n in parts if n == "bash")))
+        wardens = [p for p, n in parts if n == "sandbox-warden"]
         super().__init__(lambda: wardens)
         self._peaks = {}
 
