@@ -1,8 +1,8 @@
 """Who is measured: a sandbox with its gate, and clients outside of one, on their way to proxies.
 
 The client of each but the gate sits in a network namespace of its own and reaches it over veth, as
-the guest reaches the gate over its link; the proxies reach the server over loopback, as the gate
-does. proxies.py starts them.
+the guest reaches the gate over its link; the gate and the proxies all reach the server over one
+more veth. proxies.py starts them.
 """
 
 import ctypes
@@ -14,6 +14,7 @@ import subprocess
 import threading
 import time
 
+from harness import netns
 from harness.sandbox import descendants
 from loads import (BULK, CLIENT, HOLD, HOST, IDLE, SECONDS, WARM_SECONDS, command_of,
                    read_figures)
@@ -141,7 +142,7 @@ class Outside(Contender):
     def execute(self, command, look):
         environment = {"TOKEN": VALUE, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
                        "UP": str(self.network.upload)}
-        process = subprocess.Popen(self.network.inside(self.network.guest, self.hosts, command),
+        process = subprocess.Popen(self.network.in_guest(self.hosts, command),
                                    env=environment, stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         output = b"".join(lines_of(process, look))
@@ -190,37 +191,43 @@ class Process:
 
 
 class Network:
-    """Adds to the world's namespace: one for the clients, and one for squid, which stands in the
-    path to SQUID.
+    """Adds to the host's namespace, where the gate is, the addresses of the proxies; and namespaces:
+    one for the clients, and one for squid, which stands in the path to SQUID.
 
-        client 11.0.1.2 ── 11.0.1.1 world
-        client 11.0.3.2 ── 11.0.3.1 squid 11.0.2.2 ── 11.0.2.1 world
+        client 11.0.1.2 ── 11.0.1.1 host (proxies) 11.0.254.2 ── 11.0.254.1 world (servers)
+        client 11.0.3.2 ── 11.0.3.1 squid 11.0.2.2 ────────────── 11.0.2.1 world
+        client 11.0.4.2 ───────────────────────────────────────── 11.0.4.1 world (the direct way)
     """
 
     def __init__(self, world):
-        self.world, self._holders, self._hosts = world, [], {}
+        self.world, self._holders = world, []
         self.client = world.folder / "client.py"
         self.client.write_text(CLIENT)
         self.upload = world.nginx.root / "bulk"
         self.guest = self._namespace()
-        self._ip(None, f"link add toguest type veth peer name out netns {self.guest}",
-                 "addr add 11.0.1.1/30 dev toguest", "link set toguest up",
-                 *(f"addr add {a}/32 dev lo" for a in (NGINX, SQUID, MITMPROXY)))
-        self._ip(self.guest, "link set lo up", "addr add 11.0.1.2/30 dev out",
-                 "link set out up", "route add default via 11.0.1.1")
+        _ip(netns.in_host(), f"link add toguest type veth peer name out netns {self.guest}",
+            "addr add 11.0.1.1/30 dev toguest", "link set toguest up",
+            *(f"addr add {a}/32 dev lo" for a in (NGINX, MITMPROXY)))
+        _ip([], f"link add toguest type veth peer name direct netns {self.guest}",
+            "addr add 11.0.4.1/30 dev toguest", "link set toguest up",
+            f"addr add {SQUID}/32 dev lo")
+        _ip(_enter(self.guest), "link set lo up", "addr add 11.0.1.2/30 dev out",
+            "link set out up", "route add default via 11.0.1.1",
+            "addr add 11.0.4.2/30 dev direct", "link set direct up",
+            f"route add {SERVER}/32 via 11.0.4.1")
 
     def add_middle(self):
         """The namespace that clients cross on their way to SQUID."""
         middle = self._namespace()
-        self._ip(None, f"link add tomiddle type veth peer name out netns {middle}",
-                 "addr add 11.0.2.1/30 dev tomiddle", "link set tomiddle up",
-                 "route add 11.0.3.0/30 via 11.0.2.2")
-        self._ip(middle, "link set lo up", "addr add 11.0.2.2/30 dev out", "link set out up",
-                 "route add default via 11.0.2.1",
-                 f"link add toguest type veth peer name squid netns {self.guest}",
-                 "addr add 11.0.3.1/30 dev toguest", "link set toguest up")
-        self._ip(self.guest, "addr add 11.0.3.2/30 dev squid", "link set squid up",
-                 f"route add {SQUID}/32 via 11.0.3.1")
+        _ip([], f"link add tomiddle type veth peer name out netns {middle}",
+            "addr add 11.0.2.1/30 dev tomiddle", "link set tomiddle up",
+            "route add 11.0.3.0/30 via 11.0.2.2")
+        _ip(_enter(middle), "link set lo up", "addr add 11.0.2.2/30 dev out", "link set out up",
+            "route add default via 11.0.2.1",
+            f"link add toguest type veth peer name squid netns {self.guest}",
+            "addr add 11.0.3.1/30 dev toguest", "link set toguest up")
+        _ip(_enter(self.guest), "addr add 11.0.3.2/30 dev squid", "link set squid up",
+            f"route add {SQUID}/32 via 11.0.3.1")
         return middle
 
     def _namespace(self):
@@ -230,27 +237,32 @@ class Network:
         self._holders.append(holder)
         return holder.pid
 
-    @staticmethod
-    def _ip(namespace, *commands):
-        enter = ["nsenter", "-t", str(namespace), "-n"] if namespace else []
-        subprocess.run([*enter, "ip", "-batch", "-"], input="\n".join(commands).encode(),
-                       check=True)
-
     def hosts(self, address):
         """A hosts file in which HOST is ADDRESS."""
         path = self.world.folder / f"hosts-{address}"
         path.write_text(f"127.0.0.1 localhost\n{address} {HOST}\n")
         return path
 
-    @staticmethod
-    def inside(namespace, hosts, command):
-        """The command line that runs COMMAND there, with HOSTS."""
-        enter = ["nsenter", "-t", str(namespace), "-n"] if namespace else []
-        script = f"mount --bind {shlex.quote(str(hosts))} /etc/hosts && exec {command}"
-        return [*enter, "unshare", "-m", "sh", "-c", script]
+    def in_guest(self, hosts, command):
+        """The command line that runs COMMAND as a client, with HOSTS."""
+        return [*_enter(self.guest), *with_hosts(hosts, command)]
 
     def close(self):
         for holder in self._holders:
             holder.stdin.close()
             holder.stdout.close()
             holder.wait()
+
+
+def with_hosts(hosts, command):
+    """The command line that runs COMMAND with HOSTS as its hosts file."""
+    script = f"mount --bind {shlex.quote(str(hosts))} /etc/hosts && exec {command}"
+    return ["unshare", "-m", "sh", "-c", script]
+
+
+def _enter(namespace):
+    return ["nsenter", "-t", str(namespace), "-n"]
+
+
+def _ip(prefix, *commands):
+    subprocess.run([*prefix, "ip", "-batch", "-"], input="\n".join(commands).encode(), check=True)

@@ -11,8 +11,9 @@ import os
 import shutil
 import subprocess
 
-from contenders import MITMPROXY, NGINX, SERVER, SQUID, VALUE, Outside, Process
-from harness.nginx import Nginx
+from contenders import MITMPROXY, NGINX, SERVER, SQUID, VALUE, Outside, Process, with_hosts
+from harness import netns
+from harness.nginx import Nginx, configure
 from harness.sandbox import descendants
 from loads import BULK, HOST
 
@@ -26,8 +27,7 @@ def nginx(network):
     world = network.world
     folder = world.folder / "proxy"
     certificate = world.ca.folder / "api.pem", world.ca.folder / "api.key"
-    proxy = Nginx(folder, [(NGINX, 443, certificate)])
-    proxy.close()
+    command = configure(folder, [(NGINX, 443, certificate)])
     text = (folder / "nginx.conf").read_text()
     text = text.replace("worker_processes 2", "worker_processes 1")
     text = text.replace("  server {", f"""
@@ -42,9 +42,7 @@ def nginx(network):
       proxy_ssl_name {HOST}; proxy_ssl_server_name on; proxy_buffering off;
       proxy_request_buffering off; }}""")
     (folder / "nginx.conf").write_text(text)
-    program = shutil.which("nginx") or "/usr/sbin/nginx"
-    process = Process([program, "-p", str(folder), "-c", str(folder / "nginx.conf")],
-                      folder / "log")
+    process = Process([*netns.in_host(), *command], folder / "log")
     process.wait_for((folder / "nginx.pid").exists)
     worker = [pid for pid, _ in descendants(process.process.pid)]
     return Outside(network, NGINX, process, lambda: worker)
@@ -132,7 +130,8 @@ def mitmproxy(network):
     command = " ".join([program, f"--mode reverse:https://{HOST} --listen-host {MITMPROXY}",
                         f"--listen-port 443 --certs '*={both}' -s {folder / 'set_header.py'}",
                         *(f"--set {setting}" for setting in settings)])
-    process = Process(network.inside(None, network.hosts(SERVER), command), folder / "log")
+    process = Process([*netns.in_host(), *with_hosts(network.hosts(SERVER), command)],
+                      folder / "log")
     process.wait_for(lambda: f"{MITMPROXY}:443" in subprocess.run(
-        ["ss", "-Hltn"], capture_output=True, text=True, check=True).stdout)
+        [*netns.in_host(), "ss", "-Hltn"], capture_output=True, text=True, check=True).stdout)
     return Outside(network, MITMPROXY, process, process.tree)

@@ -4,7 +4,8 @@ connections that have exchanges, and a flood of datagrams (traffic.cc). Some of 
 four sandboxes at once, whose rates and costs are added up.
 
 Client and server are on one machine and share its CPUs. The CPU time is of the warden, or of the
-peer's process, alone: loopback has none.
+peer's process, alone: loopback has none. The server, the gate and the peers are in one namespace, so
+that each reaches the server over loopback.
 
 Two settings are the same in every namespace, so that neither the machine nor the mode before is
 measured: reno (a host's BBR paces also what goes over loopback), and ports of connections that ended
@@ -149,7 +150,7 @@ class Several:
                 "cpu": sum(one["cpu"] * one["units"] for one in each) / units}
 
 
-def settle(prefix=()):
+def settle(prefix):
     """SETTINGS in the network namespace that commands with PREFIX run in."""
     subprocess.run([*prefix, "sh", "-ec", SETTINGS], check=True)
 
@@ -160,11 +161,11 @@ def enter(pid):
 
 
 class Inside(Client):
-    """A client in the network namespace of process NAMESPACE (None: in the world's own)."""
+    """A client in the network namespace of process NAMESPACE (None: in the server's)."""
 
     def __init__(self, program, namespace, pids, *closing):
         super().__init__(pids, *closing)
-        self._command = [*(enter(namespace) if namespace else []), str(program)]
+        self._command = [*(enter(namespace) if namespace else netns.in_host()), str(program)]
 
     def execute(self, words):
         process = subprocess.Popen([*self._command, *words.split()], stdin=subprocess.DEVNULL,
@@ -201,7 +202,7 @@ class Namespace:
 def _behind(program, command, namespace, log):
     """A client in NAMESPACE, which the program COMMAND connects."""
     try:
-        process = Process(command, log)
+        process = Process([*netns.in_host(), *command], log)
         process.wait_for(namespace.routed)
     except RuntimeError:
         namespace.close()
@@ -216,10 +217,7 @@ def slirp4netns(world, program):
 
 
 def pasta(world, program):
-    """It copies the addresses of an interface that has a default route: the world gets one."""
-    commands = ("link add bench0 type veth peer bench1\naddr add 11.0.4.2/24 dev bench0\n"
-                "link set bench0 up\nlink set bench1 up\nroute add default via 11.0.4.1\n")
-    subprocess.run(["ip", "-batch", "-"], input=commands.encode(), check=True)
+    """It copies the addresses of the interface that has the host's default route."""
     namespace = Namespace()
     return _behind(program, ["pasta", "--foreground", "--quiet", "--runas", "0", "--config-net",
                              "--ipv4-only", "--mtu", "65520", "--tcp-ports", "none",
@@ -231,7 +229,9 @@ PEERS = {"pasta": (pasta, "passt"), "slirp4netns": (slirp4netns, "slirp4netns")}
 
 
 def _start(world, program, running):
-    server = Process([str(program), "serve", str(PORT)], world.folder / "server.log")
+    host = netns.in_host()
+    subprocess.run([*host, "ip", "address", "add", f"{SERVER}/32", "dev", "lo"], check=True)
+    server = Process([*host, str(program), "serve", str(PORT)], world.folder / "server.log")
     running.append(server)
     server.wait_for(lambda: "ready" in (world.folder / "server.log").read_text())
     found = {OURS: Guest(world, program), LOOPBACK: Inside(program, None, list)}
@@ -254,7 +254,6 @@ def collect(built, rounds):
     world = World()
     running, results = [], {}
     try:
-        settle()
         settle(netns.in_host())
         program = world.folder / "traffic"
         subprocess.run(["strip", "-o", str(program), str(built)], check=True)

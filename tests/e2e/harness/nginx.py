@@ -31,29 +31,35 @@ SERVER = """  server {{
 """
 
 
+def configure(folder, servers, more=""):
+    """Writes FOLDER/nginx.conf for Nginx's SERVERS and MORE; the command line that runs it."""
+    folder = pathlib.Path(folder)
+    root = folder / "www"
+    root.mkdir(parents=True, exist_ok=True)
+    blocks = []
+    for address, port, certificate in servers:
+        tls = ""
+        if certificate:
+            tls = f"ssl_certificate {certificate[0]}; ssl_certificate_key {certificate[1]};"
+        blocks.append(SERVER.format(
+            address=f"[{address}]" if ":" in address else address, port=port,
+            mode=" ssl http2" if certificate else "", tls=tls, root=root, kib="k" * 1024,
+            more=more))
+    user = "user root;" if os.geteuid() == 0 else ""
+    config = folder / "nginx.conf"
+    config.write_text(CONFIG.format(folder=folder, user=user, servers="".join(blocks)))
+    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    return [program, "-p", str(folder), "-c", str(config)]
+
+
 class Nginx:
     """SERVERS is a list of (address, port, (certificate, key) or None); MORE is for each of them."""
 
     def __init__(self, folder, servers, more=""):
         self.folder = pathlib.Path(folder)
         self.root = self.folder / "www"
-        self.root.mkdir(parents=True, exist_ok=True)
-        blocks = []
-        for address, port, certificate in servers:
-            tls = ""
-            if certificate:
-                tls = f"ssl_certificate {certificate[0]}; ssl_certificate_key {certificate[1]};"
-            blocks.append(SERVER.format(
-                address=f"[{address}]" if ":" in address else address, port=port,
-                mode=" ssl http2" if certificate else "", tls=tls, root=self.root,
-                kib="k" * 1024, more=more))
-        user = "user root;" if os.geteuid() == 0 else ""
-        config = self.folder / "nginx.conf"
-        config.write_text(CONFIG.format(folder=self.folder, user=user, servers="".join(blocks)))
-        program = shutil.which("nginx") or "/usr/sbin/nginx"
-        self.process = subprocess.Popen(
-            [program, "-p", str(self.folder), "-c", str(config)], stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self.process = subprocess.Popen(configure(folder, servers, more), stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self._wait()
 
     def _wait(self):
