@@ -25,10 +25,43 @@ bool CanCut(int socket) {
   return getsockopt(socket, SOL_UDP, UDP_SEGMENT, &size, &length) == 0;
 }
 
+// Where the kernel can't put datagrams together they come one by one.
+void TakeTogether(int socket) {
+  const int yes = 1;
+  setsockopt(socket, SOL_UDP, UDP_GRO, &yes, sizeof yes);
+}
+
+// How large each of the datagrams is that MESSAGE holds together; nothing where it is a single one.
+std::optional<size_t> SizeOfEach(msghdr& message) {
+  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {
+    if (part->cmsg_level != SOL_UDP || part->cmsg_type != UDP_GRO) continue;
+    int size = 0;
+    std::memcpy(&size, CMSG_DATA(part), sizeof size);
+    if (size > 0) return static_cast<size_t>(size);
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 DatagramSocket::DatagramSocket(UniqueFd socket) : socket_(std::move(socket)) {
-  if (socket_.valid() && CanCut(socket_.get())) most_ = kMaxBytes;
+  if (!socket_.valid() || !CanCut(socket_.get())) return;
+  most_ = kMaxBytes;
+  TakeTogether(socket_.get());
+}
+
+std::optional<DatagramSocket::Received> DatagramSocket::Receive(std::span<uint8_t> buffer) {
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+  iovec part{buffer.data(), buffer.size()};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  const ssize_t got = recvmsg(socket_.get(), &message, MSG_DONTWAIT);
+  if (got < 0) return std::nullopt;
+  const auto bytes = buffer.first(static_cast<size_t>(got));
+  return Received{bytes, SizeOfEach(message).value_or(bytes.size())};
 }
 
 size_t DatagramSocket::Together(std::span<const iovec> datagrams) const {

@@ -3,6 +3,8 @@
 #include <sys/uio.h>
 
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <span>
 
 #include "base/unique_fd.h"
@@ -10,12 +12,22 @@
 namespace sallyport::netstack {
 
 /// A connected datagram socket of the host's, which sends several datagrams by one system call
-/// where the kernel can cut them apart again (UDP_SEGMENT, Linux 4.18).
+/// where the kernel can cut them apart again (UDP_SEGMENT, Linux 4.18), and takes several that the
+/// kernel has put together (UDP_GRO, Linux 5.0).
 class DatagramSocket {
  public:
+  /// Datagrams that lie end to end: of `size` each, but for a smaller last one.
+  struct Received {
+    std::span<const uint8_t> bytes;
+    size_t size = 0;  ///< Of one datagram; 0 for one without bytes.
+  };
+
   explicit DatagramSocket(UniqueFd socket);
 
   int fd() const { return socket_.get(); }
+
+  /// Reads what comes next into BUFFER, which has room for the largest packet. Nothing with errno set.
+  std::optional<Received> Receive(std::span<uint8_t> buffer);
 
   /// How many of DATAGRAMS, which are not none, can leave together: all of one size, but for a
   /// smaller last one.

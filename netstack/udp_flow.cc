@@ -194,15 +194,23 @@ void UdpFlow::Serve(std::span<const uint8_t> payload) {
 
 void UdpFlow::OnReadable() {
   for (int reads = 0; reads < kReadsPerTurn; ++reads) {
-    const std::span<uint8_t> buffer = layer_.scratch();
-    const ssize_t got = recv(socket_->fd(), buffer.data(), buffer.size(), MSG_DONTWAIT);
-    if (got >= 0) {
-      if (!Meter(0, static_cast<size_t>(got))) return;
-      SendDown(buffer.first(static_cast<size_t>(got)));
+    if (const auto received = socket_->Receive(layer_.scratch())) {
+      if (!SendAllDown(*received)) return;
     } else if (errno == EAGAIN || !OnSocketError(errno)) {
       return;
     }
   }
+}
+
+// False when the flow is over.
+bool UdpFlow::SendAllDown(DatagramSocket::Received received) {
+  do {
+    const size_t size = std::min(received.size, received.bytes.size());
+    if (!Meter(0, size)) return false;
+    SendDown(received.bytes.first(size));
+    received.bytes = received.bytes.subspan(size);
+  } while (!received.bytes.empty());
+  return true;
 }
 
 // Whether the socket is still good for something.

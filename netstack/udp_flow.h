@@ -69,6 +69,7 @@ class UdpFlow {
   void CountLost(Drop why, size_t datagrams);
   void Serve(std::span<const uint8_t> payload);
   void OnReadable();
+  bool SendAllDown(DatagramSocket::Received received);
   bool OnSocketError(int error);
   bool Meter(uint64_t up, uint64_t down);
   void SendDown(std::span<const uint8_t> payload);

@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fixture.h"
@@ -70,6 +71,13 @@ struct Relay {
     for (size_t flow = 0; flow < hosts.size(); ++flow) {
       while (auto some = ReadSome(hosts[flow].get())) got[flow].push_back(*some);
     }
+  }
+  /// What the next COUNT frames to the guest carry.
+  Datagrams Answered(size_t count) {
+    CHECK(net.RunUntil([&] { return net.seen.size() >= count; }));
+    Datagrams datagrams;
+    for (const auto& seen : std::exchange(net.seen, {})) datagrams.push_back(seen.data);
+    return datagrams;
   }
   bool Arrive(size_t flow, size_t count) {
     return net.RunUntil([&] {
@@ -151,6 +159,35 @@ TEST_CASE("datagrams that waited for the verdict arrive one by one") {
   REQUIRE(relay.net.RunUntil([&] { return !relay.got.empty(); }));
   CHECK(relay.Arrive(0, sent.size()));
   CHECK(relay.got[0] == sent);
+}
+
+TEST_CASE("answers that come together arrive one by one, in order") {
+  for (const Ip ip : {Ip::kV4, Ip::kV6}) {
+    Relay relay;
+    relay.Begin(ip);
+    DatagramSocket host(UniqueFd(dup(relay.hosts[0].get())));
+    for (const std::vector<size_t>& sizes : std::vector<std::vector<size_t>>{
+             {64, 64, 64, 64}, {1000, 1000, 1}, {1400, 1400, 1400, 1399}, std::vector<size_t>(40, 3)}) {
+      Datagrams sent;
+      std::vector<iovec> parts;
+      for (const size_t size : sizes) sent.push_back(Numbered(sent.size(), size));
+      for (std::string& data : sent) parts.push_back({data.data(), data.size()});
+      REQUIRE(host.Together(parts) == parts.size());
+      REQUIRE(host.Send(parts));
+      CHECK(relay.Answered(sent.size()) == sent);
+    }
+  }
+}
+
+TEST_CASE("answers of many sizes keep their borders") {
+  Relay relay;
+  relay.Begin(Ip::kV4);
+  Datagrams sent;
+  for (const size_t size : {0U, 1U, 0U, 1472U, 1472U, 7U, 0U}) {
+    sent.push_back(Numbered(sent.size(), size));
+    REQUIRE(send(relay.hosts[0].get(), sent.back().data(), size, 0) == static_cast<ssize_t>(size));
+  }
+  CHECK(relay.Answered(sent.size()) == sent);
 }
 
 TEST_CASE("a route that can't cut datagrams apart gets them one by one") {
@@ -257,6 +294,21 @@ TEST_CASE("what came before a flow's allowance was spent is sent, and nothing af
   relay.ReadAll();
   CHECK(relay.got[0] == Datagrams(sent.begin(), sent.begin() + 3));
   CHECK(relay.net.decider.ended[0].second.bytes_up == 5 + 3 * 64);
+}
+
+TEST_CASE("of answers that come together only what the flow may carry goes on") {
+  Relay relay;
+  relay.meter = std::make_unique<Allowance>(5 + 3 * 64);  // "first" is a datagram, too.
+  relay.Begin(Ip::kV4);
+  DatagramSocket host(UniqueFd(dup(relay.hosts[0].get())));
+  Datagrams sent;
+  std::vector<iovec> parts;
+  for (size_t n = 0; n < 6; ++n) sent.push_back(Numbered(n, 64));
+  for (std::string& data : sent) parts.push_back({data.data(), data.size()});
+  REQUIRE(host.Send(parts));
+  CHECK(relay.net.RunUntil([&] { return !relay.net.decider.ended.empty(); }));
+  CHECK(relay.Answered(3) == Datagrams(sent.begin(), sent.begin() + 3));
+  CHECK(relay.net.decider.ended[0].second.bytes_down == 3 * 64);
 }
 
 TEST_CASE("a flow that is cut has sent what it is counted for") {
