@@ -217,7 +217,7 @@ err_t TcpFlow::OnReceived(void* arg, tcp_pcb*, pbuf* chain, err_t) noexcept {
   flow->stream_event_ = true;
   flow->Touch();
   if (chain == nullptr) {
-    flow->guest_finished_ = true;
+    flow->guest_finished_ = flow->end_unanswered_ = true;
     return ERR_OK;
   }
   flow->bytes_up_ += chain->tot_len;

@@ -130,6 +130,7 @@ class TcpFlow {
   void WriteToLwip(size_t limit);
   bool WorthWriting() const;
   void OpenWindow();
+  void LetEndWait();
   void AcknowledgeIfDue();
   void SplitForSmallWindow();
   void Reset();
@@ -163,6 +164,7 @@ class TcpFlow {
   bool granted_ = false;
   bool established_ = false;
   bool guest_finished_ = false;
+  bool end_unanswered_ = false;  // The guest's FIN has come in this turn.
   bool finish_wanted_ = false;
   bool finish_sent_ = false;
   bool reset_by_guest_ = false;

@@ -85,9 +85,20 @@ void TcpFlow::Push() {
     // which could overtake the last bytes in the guest.
     finish_sent_ = tcp_shutdown(pcb_, 0, 1) == ERR_OK;
   }
+  LetEndWait();
   tcp_output(pcb_);
   AcknowledgeIfDue();
   SplitForSmallWindow();
+}
+
+// Nobody waits for the acknowledgement of a lone FIN, and the host's own mostly follows at once: the
+// two are one frame then. Else lwIP's timer sends it, as RFC 9293 allows.
+void TcpFlow::LetEndWait() {
+  if (!std::exchange(end_unanswered_, false)) return;
+  if (pcb_->state != CLOSE_WAIT || unacknowledged_ > 0) return;
+  if ((pcb_->flags & TF_ACK_NOW) == 0) return;
+  tcp_clear_flags(pcb_, TF_ACK_NOW);
+  tcp_set_flags(pcb_, TF_ACK_DELAY);
 }
 
 bool TcpFlow::WorthWriting() const {
@@ -166,7 +177,8 @@ void TcpFlow::OpenWindow() {
 void TcpFlow::AcknowledgeIfDue() {
   if ((pcb_->flags & TF_ACK_DELAY) == 0) {
     unacknowledged_ = 0;
-  } else if (unacknowledged_ >= segment_size_ || quick_acknowledgements_ > 0) {
+  } else if (unacknowledged_ >= segment_size_ ||
+             (unacknowledged_ > 0 && quick_acknowledgements_ > 0)) {
     if (quick_acknowledgements_ > 0) --quick_acknowledgements_;
     unacknowledged_ = 0;
     tcp_ack_now(pcb_);

@@ -37,7 +37,7 @@ class TcpSplice {
   UniqueFd socket_;
   Loop::Handle watch_;
   // The socket is watched edge-triggered, once and for all: these remember what it last said.
-  bool readable_ = true;
+  bool readable_ = false;
   bool writable_ = true;
   bool peer_finished_ = false;  // An end was announced: short reads no longer mean "no more now".
   bool failed_ = false;

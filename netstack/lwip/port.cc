@@ -2,6 +2,7 @@
 
 #include <sys/random.h>
 
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -39,10 +40,15 @@ void sallyport_lwip_free(void* memory) {
   std::free(memory);
 }
 
+// Drawn in advance, as every connection needs one.
 uint32_t sallyport_lwip_random() {
-  uint32_t number;
-  SALLYPORT_CHECK(getrandom(&number, sizeof number, 0) == sizeof number);
-  return number;
+  static std::array<uint32_t, 64> numbers;  // getrandom() gives 256 bytes whole.
+  static size_t left = 0;
+  if (left == 0) {
+    SALLYPORT_CHECK(getrandom(numbers.data(), sizeof numbers, 0) == sizeof numbers);
+    left = numbers.size();
+  }
+  return numbers[--left];
 }
 
 uint32_t sallyport_lwip_initial_sequence() {

@@ -205,10 +205,12 @@ bool IsKept(const AuditRecord& record) {
   return record.allowed || record.sent || record.transport == "control";
 }
 
-// Of which there may be many in one turn, and of which nobody but the guest knows yet.
-bool IsAllowedRequest(const AuditRecord& record) {
-  return record.allowed && !record.method.empty() &&
-         (record.transport == "https" || record.transport == "http");
+// Of which there may be many in one turn: requests that were allowed, of which nobody but the guest
+// knows yet, and connections that are over.
+bool MayWait(const AuditRecord& record) {
+  if (!record.allowed) return false;
+  if (record.transport == "tcp") return record.sent;
+  return !record.method.empty() && (record.transport == "https" || record.transport == "http");
 }
 
 // Whether equal ones are counted. Each allowed connection and request is told by itself.
@@ -276,7 +278,7 @@ AuditLog::Kind AuditLog::KindOf(const AuditRecord& record, std::string body) con
   Kind occurrence;
   occurrence.body = std::move(body);
   occurrence.kept = IsKept(record);
-  occurrence.may_wait = options_.loop != nullptr && IsAllowedRequest(record);
+  occurrence.may_wait = options_.loop != nullptr && MayWait(record);
   occurrence.repeats = 1;
   occurrence.flow = record.flow;
   occurrence.time = options_.wall();

@@ -20,10 +20,11 @@
 namespace sallyport::runtime {
 
 /// The audit log: one JSON object a line, written whole by one write() (docs/audit.md has every
-/// key). With a loop, lines of requests that were allowed share one with those of the same turn, and
-/// are written before the loop waits; each other line is written at once. What was allowed, or may have left, always has its line, however much else there is:
-/// a log that does not keep up makes the gate wait (the write blocks), and one that fails makes it
-/// deny. Refusals cost a guest nothing, so they can't be let to fill the log, or the disk:
+/// key). With a loop, lines of requests that were allowed and of TCP connections that ended share one
+/// with those of the same turn, and are written before the loop waits; each other line is written at
+/// once. What was allowed, or may have left, always has its line, however much else there is: a log
+/// that does not keep up makes the gate wait (the write blocks), and one that fails makes it deny.
+/// Refusals cost a guest nothing, so they can't be let to fill the log, or the disk:
 ///
 /// - Equal denials within a window are told once at once, and then once more with their number. So are
 ///   equal answers to DNS questions, and messages of the policy's own.

@@ -5,13 +5,15 @@
 #include <string>
 
 #include "fixture.h"
+#include "tests/fakes/manual_clock.h"
 
 namespace sallyport::netstack {
 namespace {
 
 // A fixture whose connections go to one end of a TCP connection over loopback.
 struct Splicing {
-  explicit Splicing(const StackOptions& options = TestOptions()) : net(options) {
+  explicit Splicing(const StackOptions& options = TestOptions(), const TimeSource* time = nullptr)
+      : net(options, time) {
     SocketPair pair = TcpPair();
     // So that a host that doesn't read stops the stack soon.
     const int size = 128 * 1024;
@@ -114,6 +116,51 @@ TEST_CASE("the guest may finish first: the host still answers") {
   test.host.reset();
   REQUIRE(test.FlowEnds());
   CHECK(guest->finished);
+}
+
+TEST_CASE("the guest's end is acknowledged with the host's own, where that follows at once") {
+  ManualClock clock;
+  for (const Ip ip : {Ip::kV4, Ip::kV6}) {
+    Splicing test(TestOptions(), &clock);
+    auto guest = test.net.Connect(ip);
+    test.net.Settle();
+    const uint64_t before = test.net.stack->stats().frames_out;
+    guest->Fin();
+    REQUIRE(test.HostEnds());
+    test.host.reset();
+    REQUIRE(test.FlowEnds());
+    CHECK(guest->finished);
+    CHECK(guest->acknowledged == 2);
+    CHECK(test.net.stack->stats().frames_out == before + 1);
+  }
+}
+
+TEST_CASE("the guest's end alone is acknowledged soon, and at once when it comes again") {
+  ManualClock clock;
+  Splicing test(TestOptions(), &clock);
+  auto guest = test.net.Connect(Ip::kV4);
+  test.net.Settle();
+  guest->Fin();
+  REQUIRE(test.HostEnds());
+  test.net.Settle();
+  CHECK(guest->acknowledged == 1);
+  test.net.Pass(clock, std::chrono::milliseconds(100));
+  CHECK(guest->acknowledged == 2);
+  guest->acknowledged = 0;
+  guest->FinAt(0);
+  test.net.Settle();
+  CHECK(guest->acknowledged == 2);
+}
+
+TEST_CASE("the guest's end behind the host's is acknowledged at once") {
+  ManualClock clock;
+  Splicing test(TestOptions(), &clock);
+  auto guest = test.net.Connect(Ip::kV4);
+  shutdown(test.host.get(), SHUT_WR);
+  REQUIRE(test.net.RunUntil([&] { return guest->finished; }));
+  guest->Fin();
+  test.net.Settle();
+  CHECK(guest->acknowledged == 2);
 }
 
 TEST_CASE("the host may finish first: the guest still sends") {
