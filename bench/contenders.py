@@ -83,6 +83,7 @@ class Contender:
 def lines_of(process, look=None):
     """The lines of PROCESS, which is ended when it takes too long."""
     timer = threading.Timer(PATIENCE, process.kill)
+    timer.daemon = True
     timer.start()
     try:
         for line in process.stdout:

@@ -16,7 +16,7 @@ from contenders import FOUR_SECRETS, NO_SECRET, ONE_SECRET, Network, Sandbox
 from goals import Goal, ratio, tell
 from harness import World
 from loads import BULK, BULKS, IDLE, MODES, Unavailable, write_bulk
-from measure import interleave, medians, progress, table
+from measure import close_all, interleave, medians, progress, table
 
 OURS = "sallyport"
 NONE, FOUR = "sallyport, no secret", "sallyport, 4 secrets in bodies"
@@ -117,9 +117,7 @@ def collect(names, modes, rounds):
         for mode in BULKS if filters else ():
             results["filter-" + mode] = _one_mode(mode, filters, rounds)
     finally:
-        for part in reversed(running):
-            part.close()
-        world.close()
+        close_all(world, *running)
     return results
 
 

@@ -1,5 +1,6 @@
 """What all measurements share: interleaved rounds, medians, and the CPU time of processes."""
 
+import contextlib
 import os
 import pathlib
 import resource
@@ -29,6 +30,13 @@ def interleave(contenders, rounds, gap=0.05, drop=None):
         progress(f"round {i + 1} of {rounds}")
     progress("")
     return results
+
+
+def close_all(*parts):
+    """Closes each of PARTS, the last one first, also where closing another fails."""
+    with contextlib.ExitStack() as closing:
+        for part in parts:
+            closing.callback(part.close)
 
 
 def progress(words):

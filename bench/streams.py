@@ -24,7 +24,7 @@ from contenders import SERVER, Process, lines_of
 from goals import Goal, ratio, tell
 from harness import World, netns
 from harness.sandbox import descendants
-from measure import cpu_seconds, interleave, medians, table
+from measure import close_all, cpu_seconds, interleave, medians, table
 
 PORT = 5001
 SECONDS = 2
@@ -272,9 +272,7 @@ def collect(built, rounds):
         resident = {"resident": found[OURS].resident((THOUSAND,)),
                     "peak": found[OURS].resident()}
     finally:
-        for part in reversed(running):
-            part.close()
-        world.close()
+        close_all(world, *running)
     return results, resident
 
 

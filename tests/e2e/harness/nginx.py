@@ -60,7 +60,11 @@ class Nginx:
         self.root = self.folder / "www"
         self.process = subprocess.Popen(configure(folder, servers, more), stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        self._wait()
+        try:
+            self._wait()
+        except BaseException:
+            self.close()
+            raise
 
     def _wait(self):
         deadline = time.monotonic() + 20

@@ -67,7 +67,11 @@ class World:
         self._homes = {}
         self._closing = []
         self._audits = set()
-        self._build()
+        try:
+            self._build()
+        except BaseException:
+            self.close()
+            raise
         self._known_files = {folder: sandbox.files_below(folder) for folder in self.state_folders()}
         self._known_mounts = sandbox.mounts()
         self._known_processes = {pid for pid, _ in sandbox.descendants()}
