@@ -11,42 +11,12 @@
 
 namespace sallyport::secrets {
 
-/// The ways in which one character is written.
-inline std::vector<std::string> NaiveSpellings(const std::string& raw, long code, bool base64) {
-  std::vector<std::string> tried = {raw, "+", "\\" + raw};
-  std::array<char, 16> buffer{};
-  for (const char* format : {"&#%ld;", "&#x%lx;", "&#x%lX;", "\\u%04lx", "\\u%04lX"}) {
-    std::snprintf(buffer.data(), buffer.size(), format, code);
-    tried.emplace_back(buffer.data());
-  }
-  for (const char* format : {"%02x", "%02X"}) {
-    std::string percent;
-    for (const char c : raw) percent += "%" + NaiveHex({&c, 1}, format);
-    tried.push_back(percent);
-    const std::string units = format[3] == 'x' ? "\\u%04lx\\u%04lx" : "\\u%04lX\\u%04lX";
-    std::snprintf(buffer.data(), buffer.size(), units.c_str(), 0xd800 + (code - 0x10000) / 0x400,
-                  0xdc00 + (code - 0x10000) % 0x400);
-    tried.emplace_back(buffer.data());
-  }
-  for (const char* name : {"&amp;", "&lt;", "&gt;", "&quot;", "&apos;", "&#039;"}) {
-    tried.emplace_back(name);
-  }
-  std::erase_if(tried, [&](const std::string& text) { return !NaiveSpells(text, raw, code); });
-  if (base64 && raw == "+") tried.emplace_back("-");
-  if (base64 && raw == "/") tried.emplace_back("_");
-  return tried;
-}
-
 /// Of how many characters of PATTERN's row TEXT, which spells its beginning and not all of it, shows
 /// something; -1: it does not spell a beginning.
 inline long NaiveBegun(const NaivePattern& pattern, std::string_view text, size_t at = 0) {
   if (text.empty()) return static_cast<long>(at);
-  const auto& [raw, code] = pattern.row[at];
-  const bool base64 = pattern.kind == NaivePattern::Kind::kBase64;
-  const bool escape = std::string_view("%\\&+-_").find(text.front()) != std::string_view::npos;
-  if (!escape && text.front() != raw.front()) return -1;
   long most = -1;
-  for (const std::string& spelling : NaiveSpellings(raw, code, base64)) {
+  for (const std::string& spelling : pattern.spellings[at]) {
     if (text.size() < spelling.size() && spelling.starts_with(text)) {
       most = std::max(most, static_cast<long>(at) + 1);
     } else if (text.starts_with(spelling) && at + 1 < pattern.row.size()) {

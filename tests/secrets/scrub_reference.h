@@ -89,24 +89,26 @@ inline std::vector<std::pair<std::string, long>> NaiveCharacters(std::string_vie
   return characters;
 }
 
-/// Whether TEXT is one of the ways in which the character RAW, of number CODE, is written.
-inline bool NaiveSpells(const std::string& text, const std::string& raw, long code) {
-  if (text == raw) return true;
+/// The ways in which the character RAW, of number CODE, is written; in BASE64 also its other alphabet.
+inline std::vector<std::string> NaiveSpellings(const std::string& raw, long code, bool base64) {
+  std::vector<std::string> spellings = {raw};
   const auto in = [code](std::string_view set) {
     return code > 0 && code < 0x80 && set.find(static_cast<char>(code)) != std::string_view::npos;
   };
   if ((code >= '0' && code <= '9') || (code >= 'a' && code <= 'z') ||
       (code >= 'A' && code <= 'Z')) {
-    return false;
+    return spellings;
   }
   for (const char* format : {"%02x", "%02X"}) {
     std::string percent;
     for (const char c : raw) percent += "%" + NaiveHex({&c, 1}, format);
-    if (text == percent) return true;
+    spellings.push_back(percent);
   }
-  if (code == ' ' && text == "+") return true;
-  if (code < 0 || in("-_.~")) return false;
-  if (in("\"\\/") && text == "\\" + raw) return true;
+  if (code == ' ') spellings.emplace_back("+");
+  if (base64 && raw == "+") spellings.emplace_back("-");
+  if (base64 && raw == "/") spellings.emplace_back("_");
+  if (code < 0 || in("-_.~")) return spellings;
+  if (in("\"\\/")) spellings.push_back("\\" + raw);
   std::array<char, 16> buffer{};
   for (const char* format : {"\\u%04lx", "\\u%04lX"}) {
     std::string escaped;
@@ -118,40 +120,34 @@ inline bool NaiveSpells(const std::string& text, const std::string& raw, long co
       std::snprintf(buffer.data(), buffer.size(), format, unit);
       escaped += buffer.data();
     }
-    if (text == escaped) return true;
+    spellings.push_back(escaped);
   }
   for (const char* format : {"&#%ld;", "&#x%lx;", "&#x%lX;"}) {
     std::snprintf(buffer.data(), buffer.size(), format, code);
-    if (text == buffer.data()) return true;
+    spellings.emplace_back(buffer.data());
   }
   const std::pair<char, const char*> names[] = {{'&', "&amp;"},   {'<', "&lt;"},
                                                 {'>', "&gt;"},    {'"', "&quot;"},
                                                 {'\'', "&apos;"}, {'\'', "&#039;"}};
   for (const auto& [character, name] : names) {
-    if (code == character && text == name) return true;
+    if (code == character) spellings.emplace_back(name);
   }
-  return false;
+  return spellings;
 }
 
-/// The most bytes of the beginning of TEXT that spell ROW; 0: none do.
+/// The most bytes of the beginning of TEXT that spell a row of characters, each in one of its
+/// SPELLINGS; 0: none do.
 inline size_t NaiveLongest(std::string_view text,
-                           const std::vector<std::pair<std::string, long>>& row, bool base64,
-                           size_t at = 0) {
-  if (at == row.size()) return 0;
-  // Nothing else begins a spelling; without this it would take seconds.
-  const bool escape =
-      !text.empty() && std::string_view("%\\&+-_").find(text.front()) != std::string_view::npos;
-  if (text.empty() || (!escape && text.front() != row[at].first.front())) return 0;
+                           const std::vector<std::vector<std::string>>& spellings, size_t at = 0) {
+  if (at == spellings.size()) return 0;
   size_t longest = 0;
-  for (size_t size = 1; size <= 12 && size <= text.size(); ++size) {
-    const std::string piece(text.substr(0, size));
-    const bool url_safe = base64 && ((row[at].first == "+" && piece == "-") ||
-                                     (row[at].first == "/" && piece == "_"));
-    if (!url_safe && !NaiveSpells(piece, row[at].first, row[at].second)) continue;
-    if (at + 1 == row.size()) {
-      longest = std::max(longest, size);
-    } else if (const size_t rest = NaiveLongest(text.substr(size), row, base64, at + 1)) {
-      longest = std::max(longest, size + rest);
+  for (const std::string& spelling : spellings[at]) {
+    if (!text.starts_with(spelling)) continue;
+    if (at + 1 == spellings.size()) {
+      longest = std::max(longest, spelling.size());
+    } else if (const size_t rest =
+                   NaiveLongest(text.substr(spelling.size()), spellings, at + 1)) {
+      longest = std::max(longest, spelling.size() + rest);
     }
   }
   return longest;
@@ -164,6 +160,7 @@ struct NaivePattern {
   size_t before;  // In base64: so many other bytes come first.
   std::vector<std::pair<std::string, long>> row;
   std::string replacement;
+  std::vector<std::vector<std::string>> spellings;  // Of each character of the row.
 };
 
 /// SECRETS outlive what is returned.
@@ -172,10 +169,10 @@ inline std::vector<NaivePattern> NaivePatterns(const std::vector<NaiveSecret>& s
   std::vector<NaivePattern> patterns;
   for (const NaiveSecret& secret : secrets) {
     const auto& [value, placeholder] = secret;
-    patterns.push_back({&secret, Kind::kText, 0, NaiveCharacters(value), placeholder});
+    patterns.push_back({&secret, Kind::kText, 0, NaiveCharacters(value), placeholder, {}});
     for (const char* format : {"%02x", "%02X"}) {
       patterns.push_back({&secret, Kind::kHex, 0, NaiveCharacters(NaiveHex(value, format)),
-                          NaiveHex(placeholder, format)});
+                          NaiveHex(placeholder, format), {}});
     }
     std::string stretched;
     while (stretched.size() < value.size()) stretched += placeholder;
@@ -183,7 +180,12 @@ inline std::vector<NaivePattern> NaivePatterns(const std::vector<NaiveSecret>& s
     for (size_t before = 0; before < 3; ++before) {
       patterns.push_back({&secret, Kind::kBase64, before,
                           NaiveCharacters(NaiveBase64Middle(value, before)),
-                          NaiveBase64Middle(stretched, before)});
+                          NaiveBase64Middle(stretched, before), {}});
+    }
+  }
+  for (NaivePattern& pattern : patterns) {
+    for (const auto& [raw, code] : pattern.row) {
+      pattern.spellings.push_back(NaiveSpellings(raw, code, pattern.kind == Kind::kBase64));
     }
   }
   return patterns;
@@ -194,8 +196,7 @@ inline std::pair<const NaivePattern*, size_t> NaiveBest(const std::vector<NaiveP
                                                         std::string_view text) {
   std::pair<const NaivePattern*, size_t> best{nullptr, 0};
   for (const NaivePattern& pattern : patterns) {
-    const size_t size =
-        NaiveLongest(text, pattern.row, pattern.kind == NaivePattern::Kind::kBase64);
+    const size_t size = NaiveLongest(text, pattern.spellings);
     if (size > best.second) best = {&pattern, size};
   }
   return best;
@@ -203,8 +204,7 @@ inline std::pair<const NaivePattern*, size_t> NaiveBest(const std::vector<NaiveP
 
 /// What scrubbing must give, in the plainest way: at each place the longest rendering that stands
 /// there.
-inline std::string NaiveScrub(const std::vector<NaiveSecret>& secrets, std::string_view text) {
-  const std::vector<NaivePattern> patterns = NaivePatterns(secrets);
+inline std::string NaiveScrub(const std::vector<NaivePattern>& patterns, std::string_view text) {
   std::string out;
   while (!text.empty()) {
     const auto [best, size] = NaiveBest(patterns, text);
@@ -217,6 +217,10 @@ inline std::string NaiveScrub(const std::vector<NaiveSecret>& secrets, std::stri
     }
   }
   return out;
+}
+
+inline std::string NaiveScrub(const std::vector<NaiveSecret>& secrets, std::string_view text) {
+  return NaiveScrub(NaivePatterns(secrets), text);
 }
 
 }  // namespace sallyport::secrets
