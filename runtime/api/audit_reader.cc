@@ -137,15 +137,20 @@ Result<AuditLine> FindRefusal(const std::string& audit, const std::string& flow)
   return *last;
 }
 
-/// The line of LINE's rule, in POLICY or in the file that the sandbox runs on.
-std::string RuleLine(const AuditLine& line, const std::optional<std::string>& policy) {
-  std::string file = policy.value_or("");
-  if (!policy) {
-    const auto reply = AskSandbox(line.sandbox, {"policy file", {}});
-    if (reply) file = reply->text;
-  }
-  if (file.empty()) return "";
-  const auto source = ReadPolicySource(file);
+/// The line of RULE in FILE, which the user names. One without a name of its own is taken for the
+/// policy that the rule is from.
+Result<std::string> GivenRuleLine(const std::string& rule, const std::string& file) {
+  auto source = ReadGivenPolicy(file);
+  if (!source) return tl::unexpected(std::move(source).error());
+  if (source->name == kPipeName) source->name = rule.substr(0, rule.find(':'));
+  return policy::SourceLine(*source, rule);
+}
+
+/// The line of LINE's rule in the file that its sandbox runs on, while it runs.
+Result<std::string> RunningRuleLine(const AuditLine& line) {
+  const auto reply = AskSandbox(line.sandbox, {"policy file", {}});
+  if (!reply) return "";
+  const auto source = ReadPolicySource(reply->text);
   return source ? policy::SourceLine(*source, line.rule) : "";
 }
 
@@ -155,10 +160,13 @@ Result<std::string> ExplainFlow(const std::string& audit, const std::string& flo
                                 const std::optional<std::string>& policy) {
   const auto line = FindRefusal(audit, flow);
   if (!line) return tl::unexpected(line.error());
+  const auto rule_line =
+      policy ? GivenRuleLine(line->rule, *policy) : RunningRuleLine(*line);
+  if (!rule_line) return tl::unexpected(rule_line.error());
   std::string text = line->ToText() + "\n";
   if (!line->detail.empty()) text += line->detail + "\n";
   if (!line->rule.empty()) text += "rule " + line->rule + "\n";
-  if (const auto rule = RuleLine(*line, policy); !rule.empty()) text += "  | " + rule + "\n";
+  if (!rule_line->empty()) text += "  | " + *rule_line + "\n";
   if (!line->how_to_allow.empty()) text += "to allow it, add:\n  " + line->how_to_allow + "\n";
   return text;
 }

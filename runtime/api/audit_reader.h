@@ -56,7 +56,8 @@ class AuditReader {
 Result<std::string> DefaultAuditFile();
 
 /// What was refused on FLOW ("sp-h2k/7", or "7" for the latest sandbox that has it), the last of
-/// it, as the guest was told. With POLICY, or while the sandbox runs, the line of the rule, too.
+/// it, as the guest was told. With POLICY, a file or a pipe, or while the sandbox runs, the line of
+/// the rule, too. kNotFound where nothing was refused; an error, too, where POLICY can't be read.
 Result<std::string> ExplainFlow(const std::string& audit, const std::string& flow,
                                 const std::optional<std::string>& policy);
 

@@ -8,13 +8,16 @@ namespace sallyport {
 namespace {
 
 constexpr size_t kMaxPolicy = 4 * 1024 * 1024;
+constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 
 }  // namespace
 
 Result<bool> FormatPolicy(const std::string& file, FormatMode mode) {
   auto text = ReadFile(file, kMaxPolicy);
   if (!text) return tl::unexpected(std::move(text).error());
-  auto formatted = policy::FormatLua(*text);
+  // What some editors put before a text, and a policy is read without.
+  const bool marked = text->starts_with(kByteOrderMark);
+  auto formatted = policy::FormatLua(std::string_view(*text).substr(marked ? kByteOrderMark.size() : 0));
   if (!formatted) return tl::unexpected(std::move(formatted).error().In(file));
   if (*formatted == *text) return false;
   if (mode == FormatMode::kCheck) return true;

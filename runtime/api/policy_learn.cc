@@ -2,7 +2,6 @@
 
 #include <sys/stat.h>
 
-#include <filesystem>
 #include <map>
 #include <set>
 
@@ -76,8 +75,9 @@ class Learner {
 
   Result<LearntPolicy> Run() && {
     if (plan_.over) {
-      const auto source = ReadPolicySource(*plan_.over);
+      const auto source = ReadGivenPolicy(*plan_.over);
       if (!source) return tl::unexpected(source.error());
+      over_name_ = source->name;
       auto over = LoadForQuestions(*source);
       if (!over) return tl::unexpected(std::move(over).error().In(*plan_.over));
       over_ = *std::move(over);
@@ -125,8 +125,7 @@ class Learner {
         ": the rules that allow what audit logs say was done.\n"
         "-- Read them before you use them: nobody judged what was done.\n";
     if (plan_.over) {
-      text += "-- What " +
-              policy::Printable(std::filesystem::path(*plan_.over).filename().string(), 80) +
+      text += "-- What " + policy::Printable(over_name_, 80) +
               " allows is not repeated: these rules belong behind its own.\n";
     }
     for (const auto& what : rules_.unwritten()) text += "-- not written: " + what + "\n";
@@ -162,6 +161,7 @@ class Learner {
   const LearnPlan& plan_;
   AuditFilter filter_;
   std::unique_ptr<policy::Engine> over_;
+  std::string over_name_;
   std::map<std::string, bool> covered_;
   policy::LearntRules rules_;
   std::map<std::string, policy::Question> held_;  // By their words.

@@ -7,12 +7,12 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <filesystem>
 
 #include "base/loop.h"
 #include "base/unique_fd.h"
 #include "policy/engine.h"
 #include "runtime/api/files.h"
+#include "runtime/api/policy_file.h"
 #include "runtime/api/sandbox.h"
 #include "runtime/api/session.h"
 #include "runtime/api/trust_probes.h"
@@ -20,7 +20,6 @@
 namespace sallyport {
 namespace {
 
-constexpr size_t kMaxPolicy = 4 * 1024 * 1024;
 constexpr size_t kMaxOutput = 64 * 1024;  // Less than forty lines of less than 400 bytes.
 constexpr auto kMost = std::chrono::minutes(5);
 
@@ -31,13 +30,9 @@ Result<SandboxConfig> MakeConfig(const std::optional<std::string>& policy_file) 
   config.hostname = "trust-check";
   config.timeout = kMost;
   if (!policy_file) return config;
-  auto text = ReadFile(*policy_file, kMaxPolicy);
-  if (!text) return tl::unexpected(std::move(text).error());
-  auto path = ResolvePath(*policy_file);
-  if (!path) return tl::unexpected(std::move(path).error());
-  const std::filesystem::path file(*path);
-  const auto loaded = policy::Engine::Load(
-      {.text = *std::move(text), .name = file.filename(), .folder = file.parent_path()});
+  auto source = ReadGivenPolicy(*policy_file);
+  if (!source) return tl::unexpected(std::move(source).error());
+  const auto loaded = policy::Engine::Load(*std::move(source));
   if (!loaded.engine) {
     std::string errors = "the policy has mistakes:";
     for (const auto& diagnostic : loaded.diagnostics) errors += "\n" + diagnostic.ToString();

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/loop.h"
+#include "runtime/api/files.h"
 #include "runtime/api/policy_learn.h"
 #include "runtime/api/ports.h"
 #include "runtime/api/sandbox.h"
@@ -242,7 +243,8 @@ void FinishLearning(const RunOptions& options, const Sandbox& sandbox, const Rep
                  .sandbox = sandbox.id,
                  .take = LearnPlan::Take::kLearnt,
                  .over = {}};
-  if (!options.policy.empty()) plan.over = options.policy;
+  // What came through a pipe can't be read again; nothing that it covers was marked as learnt.
+  if (!options.policy.empty() && !IsPipe(options.policy)) plan.over = options.policy;
   const auto learnt = LearnPolicy(plan);
   if (!learnt) {
     Complain("nothing was written to " + file.path() + ": " + learnt.error().message());

@@ -102,6 +102,16 @@ def _(world):
     assert all("DELETE" != r.method for r in world.origin.requests), world.origin.requests
 
 
+@test("a run that learns beyond a policy from a pipe, which can't be read again, writes its rules")
+def _(world):
+    file = world.folder_for(0) / "piped.lua"
+    got = world.run("curl -s https://api.example.test/small; curl -s https://other.example.test/y",
+                    options=("--learn", str(file), "--policy", "/dev/stdin"),
+                    stdin=b'allow.http { host = "api.example.test" }\n').expect(0)
+    rules = file.read_text()
+    assert 'host = "other.example.test"' in rules and "api.example.test" not in rules, (rules, got)
+
+
 @test("learning opens no special address, and no rule's refusal")
 def _(world):
     world.dns.zone["private.example.test"] = ["10.0.0.80"]

@@ -148,6 +148,37 @@ def _(world):
     assert got.returncode != 0 and "(pipe):2" in got.stdout + got.stderr, got
     got = piped(world, "run", "--policy", "/dev/stdin", "--", "echo", "started", text=good)
     assert got.returncode == 0 and got.stdout == "started\n", got
+    got = piped(world, "doctor", "trust", "-f", "/dev/stdin", text='\nallow.http { hots = "a" }\n')
+    assert got.returncode == 125 and "(pipe):2" in got.stderr, got
+
+
+@test("what a policy in a pipe allows is not learnt again, and `why` shows its rule's line")
+def _(world):
+    got = world.run("curl -s https://api.example.test/x; curl -s https://other.example.test/y",
+                    policy='allow.http { host = "api.example.test", path = "/small" }\n'
+                           'allow.http { host = "other.example.test" }\n')
+    log, flow = str(got.audit_path), str(got.told(reason="not_granted")["flow"])
+    why = piped(world, "why", flow, "--audit", log, "--policy", "/dev/stdin",
+                text='allow.http { host = "api.example.test", path = "/small" } -- here\n')
+    assert why.returncode == 0 and '  | allow.http { host = "api.example.test"' in why.stdout, why
+    assert "-- here" in why.stdout, why
+    none = world.sandboxctl("why", flow, "--audit", log, "--policy", "/nonexistent.lua")
+    assert none.code == 1 and "/nonexistent.lua" in none.errors, none
+    learnt = piped(world, "policy", "learn", log, "--over", "/dev/stdin",
+                   text='allow.http { host = "other.example.test" }\n')
+    assert learnt.returncode == 0 and "-- What (pipe) allows is not repeated" in learnt.stdout, learnt
+    assert "allow.http {" not in learnt.stdout, learnt
+    again = piped(world, "policy", "learn", "/dev/stdin", text=got.audit_path.read_text())
+    assert again.returncode == 0 and 'host = "other.example.test"' in again.stdout, again
+
+
+@test("a policy with a byte order mark, as some editors write, is read and formatted without it")
+def _(world):
+    file = world.folder_for(0) / "marked.lua"
+    file.write_bytes(b'\xef\xbb\xbfallow.http { host="a.example" }\r\n')
+    assert world.sandboxctl("policy", "check", str(file)).code == 0
+    told = world.sandboxctl("policy", "fmt", str(file))
+    assert told.code == 0 and file.read_bytes() == b'allow.http { host = "a.example" }\n', told
 
 
 @test("nothing is left behind")
