@@ -62,7 +62,7 @@ Result<ReloadReport> ReloadPolicy(std::string_view sandbox,
     return tl::unexpected(std::move(status).error().In("nothing was changed"));
   }
   auto source = ReadPolicySource(path);
-  if (!source) return tl::unexpected(std::move(source).error());
+  if (!source) return tl::unexpected(std::move(source).error().In("nothing was changed"));
   const auto resolved = ResolvePath(path);
   if (!resolved) return tl::unexpected(resolved.error());
   auto loaded = policy::Engine::Load(*source);

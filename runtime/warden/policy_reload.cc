@@ -92,6 +92,16 @@ bool SameUpstream(const policy::UpstreamOptions& a, const policy::UpstreamOption
                     SameServer);
 }
 
+/// Why a reload brings no value from SOURCE.
+std::string WhyMissing(const SecretSource& source) {
+  if (const auto* env = std::get_if<EnvSource>(&source)) {
+    return "the variable " + env->variable + " is not set where the reload was asked for";
+  }
+  if (const auto* file = std::get_if<FileSource>(&source)) return file->path + " can't be read";
+  return "a source of this kind is read at the start only; take env, file, or `sandboxctl secret "
+         "add`";
+}
+
 ControlReply Refused(const Error& error) {
   return {.done = false, .text = "nothing was changed: " + error.message(), .rows = {}};
 }
@@ -201,12 +211,7 @@ Status PolicyReload::CheckSecrets(const ReloadMessage& message, Plan& plan) cons
                      [&spec](const auto& value) { return value.first == spec.name; });
     const std::string where = spec.declared_at + ": secret " + spec.name;
     if (given == message.values.end()) {
-      const bool plain = std::holds_alternative<EnvSource>(spec.source) ||
-                         std::holds_alternative<FileSource>(spec.source);
-      return Fail(Code::kNotFound,
-                  where + (plain ? ": its source can't be read"
-                                 : ": a source of this kind is read at the start only; take env, "
-                                   "file, or `sandboxctl secret add`"));
+      return Fail(Code::kNotFound, where + ": " + WhyMissing(spec.source));
     }
     auto value = Secret::Create(given->second);
     if (!value) return tl::unexpected(std::move(value).error().In(where));

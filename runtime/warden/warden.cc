@@ -184,7 +184,7 @@ void Warden::End(FrameType type, uint32_t stream, std::string payload) {
   gate_.reset();
   ports_.reset();
   capture_.reset();
-  if (audit_) audit_->Flush(Clock::time_point::max());
+  if (audit_) FlushAudit(Clock::time_point::max());
   FlushTelemetry();
   if (!owner_) return;
   if (payload.empty() && type == FrameType::kError) return;  // The owner is gone.

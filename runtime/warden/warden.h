@@ -89,6 +89,7 @@ class Warden {
   Status AwaitWorkload();
   void OpenCapture();
   void OnCaptureEnd(const std::string& why);
+  static void Warn(const std::string& what);
   Status OpenLink();
   Status ConnectAgent();
   Status PublishPorts();
@@ -107,6 +108,7 @@ class Warden {
   void MakeOutlets();
   void FlushTelemetry();
   void FlushAuditLater();
+  void FlushAudit(Clock::time_point now);
   /// Calls REPLACE, which replaces the policy, and cuts what the new one denies.
   size_t PutInForce(const std::function<void()>& replace);
   ControlReply ContinueAudit(UniqueFd file);
@@ -129,6 +131,7 @@ class Warden {
   std::unique_ptr<Loop> loop_;
   std::unique_ptr<TelemetryFeed> feed_;  // Before the log, which tells it each line to the end.
   std::unique_ptr<AuditLog> audit_;
+  bool audit_failed_ = false;  // And the owner was told.
   secrets::Store secrets_;
   std::vector<secrets::Secret> client_keys_;  // Of client certificates, on their way to the gate.
   std::vector<Wiped> proxy_values_;  // Of the parent proxy's sources, on their way to it.

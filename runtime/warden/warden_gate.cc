@@ -107,7 +107,7 @@ void Warden::RecordLearning() {
 
 void Warden::FlushAuditLater() {
   audit_timer_ = loop_->After(kAuditFlush, [this] {
-    audit_->Flush(loop_->now());
+    FlushAudit(loop_->now());
     FlushAuditLater();
   });
 }
@@ -131,11 +131,23 @@ void Warden::OnCaptureEnd(const std::string& why) {
   record.allowed = true;
   record.detail = "the capture (--pcap) has ended: " + why;
   audit_->Write(record);
-  const std::string line = "sandboxctl: " + record.detail + "\n";
-  // A pipe that is ready takes as much as this at once: nobody who reads slowly holds up the gate.
+  Warn(record.detail);
+}
+
+/// A line to the owner, unless nobody takes it at once. A pipe that is ready takes as much as this:
+/// nobody who reads slowly holds up the gate.
+void Warden::Warn(const std::string& what) {
+  const std::string line = "sandboxctl: " + what + "\n";
   pollfd owner{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
   if (poll(&owner, 1, 0) != 1 || (owner.revents & POLLOUT) == 0) return;
   [[maybe_unused]] const ssize_t told = write(STDERR_FILENO, line.data(), line.size());
+}
+
+/// Writes the counts that are due at NOW. The log itself can't say that it fails: its owner is told.
+void Warden::FlushAudit(Clock::time_point now) {
+  audit_->Flush(now);
+  if (audit_->healthy() || std::exchange(audit_failed_, true)) return;
+  Warn("the audit log can't be written, so nothing is allowed any more: " + audit_->failure());
 }
 
 Status Warden::OpenLink() {

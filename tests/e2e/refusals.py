@@ -447,6 +447,7 @@ def _(world):
                     policy=POLICY, audit="/dev/full")
     assert world.origin.requests == [], got
     assert got.code != 0 and got.seconds < patience(5), got
+    assert got.errors.count("sandboxctl: the audit log can't be written, so nothing is allowed any more: ") == 1, got
 
 
 @test("equal denials become one line with their number")
