@@ -127,6 +127,7 @@ int Watch(const std::string& sandbox) {
       // Keys that were pressed before a question is seen are no answer to it.
       if (terminal) tcflush(STDIN_FILENO, TCIFLUSH);
       PrintQuestion(question);
+      if (std::ferror(stdout) != 0) return 0;  // Nobody reads any more.
       if (terminal && !AskHere(question)) return 0;
     }
     poll(nullptr, 0, kPollMilliseconds);

@@ -24,6 +24,18 @@ void AddOthers(CLI::App& app, sallyport::cli::Run& run) {
   }
 }
 
+/// The word of ARGV that stands where a command must, and is none; null where all are.
+const char* UnknownCommand(CLI::App& app, int argc, char** argv) {
+  CLI::App* at = &app;
+  for (int i = 1; i < argc && at->get_require_subcommand_min() > 0; ++i) {
+    if (argv[i][0] == '-') return nullptr;
+    const auto named = at->get_subcommands([&](CLI::App* one) { return one->check_name(argv[i]); });
+    if (named.empty()) return argv[i];
+    at = named.front();
+  }
+  return nullptr;
+}
+
 constexpr int kUsageError = 125;  // What fails before the program runs is the sandbox's failure.
 
 }  // namespace
@@ -45,6 +57,9 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
+    if (const char* word = UnknownCommand(app, argc, argv)) {
+      std::fprintf(stderr, "sandboxctl: there is no command '%s'\n", word);
+    }
     return app.exit(error) == 0 ? 0 : kUsageError;
   }
   return run();

@@ -59,6 +59,14 @@ def _(world):
         assert got.code == 125 and got.err and "started" not in got.text, got
 
 
+@test("a command that does not exist is named")
+def _(world):
+    for words in (["bogus"], ["policy", "bogus"]):
+        got = world.sandboxctl(*words)
+        assert got.code == 125 and "there is no command 'bogus'" in got.errors, got
+    assert "no command" not in world.sandboxctl("policy").errors
+
+
 @test("doctor agrees with what a sandbox then uses")
 def _(world):
     for user in (ROOT, PLAIN):
