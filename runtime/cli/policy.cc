@@ -145,8 +145,7 @@ void AddExplain(CLI::App& policy, Run& run) {
   explain->add_option("FILE", *file, "The policy")->required();
   explain
       ->add_option("QUESTION", *words, "dns NAME [TYPE], tcp HOST:PORT, udp HOST:PORT, icmp HOST, http METHOD URL, or a URL to GET")
-      ->required()
-      ->expected(1, 3);
+      ->required();
   explain->callback(
       [&run, file, words] { run = [file, words] { return Explain(*file, *words); }; });
 }
