@@ -16,8 +16,9 @@ Result<bool> FormatPolicy(const std::string& file, FormatMode mode) {
   auto text = ReadFile(file, kMaxPolicy);
   if (!text) return tl::unexpected(std::move(text).error());
   // What some editors put before a text, and a policy is read without.
-  const bool marked = text->starts_with(kByteOrderMark);
-  auto formatted = policy::FormatLua(std::string_view(*text).substr(marked ? kByteOrderMark.size() : 0));
+  std::string_view unmarked = *text;
+  if (unmarked.starts_with(kByteOrderMark)) unmarked.remove_prefix(kByteOrderMark.size());
+  auto formatted = policy::FormatLua(unmarked);
   if (!formatted) return tl::unexpected(std::move(formatted).error().In(file));
   if (*formatted == *text) return false;
   if (mode == FormatMode::kCheck) return true;
