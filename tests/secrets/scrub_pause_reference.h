@@ -17,6 +17,7 @@ inline long NaiveBegun(const NaivePattern& pattern, std::string_view text, size_
   if (text.empty()) return static_cast<long>(at);
   long most = -1;
   for (const std::string& spelling : pattern.spellings[at]) {
+    if (text.front() != spelling.front()) continue;
     if (text.size() < spelling.size() && spelling.starts_with(text)) {
       most = std::max(most, static_cast<long>(at) + 1);
     } else if (text.starts_with(spelling) && at + 1 < pattern.row.size()) {

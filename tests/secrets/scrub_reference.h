@@ -142,7 +142,8 @@ inline size_t NaiveLongest(std::string_view text,
   if (at == spellings.size()) return 0;
   size_t longest = 0;
   for (const std::string& spelling : spellings[at]) {
-    if (!text.starts_with(spelling)) continue;
+    // Most differ here already; comparing all of each would take most of the time.
+    if (text.empty() || text.front() != spelling.front() || !text.starts_with(spelling)) continue;
     if (at + 1 == spellings.size()) {
       longest = std::max(longest, spelling.size());
     } else if (const size_t rest =
