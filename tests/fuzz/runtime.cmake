@@ -1,3 +1,5 @@
+sallyport_fuzz(runtime_audit_log runtime_audit_log_fuzz.cc sallyport::api sallyport::policy)
+sallyport_fuzz(runtime_control runtime_control_fuzz.cc sallyport::warden)
 sallyport_fuzz(runtime_approval_answer runtime_approval_answer_fuzz.cc sallyport::broker boringssl::ssl boringssl::crypto)
 sallyport_fuzz(runtime_broker_messages runtime_broker_messages_fuzz.cc sallyport::broker_link)
 sallyport_fuzz(runtime_broker_tokens runtime_broker_tokens_fuzz.cc sallyport::broker boringssl::ssl boringssl::crypto)
