@@ -388,8 +388,9 @@ Result<std::string> FormatLua(std::string_view text) {
   if (text.size() > kMaxPolicyText)
     return sallyport::Fail(Code::kLimit, "the file is longer than 1 MiB");
   auto formatted = FormatOnce(text);
-  if (!formatted) return formatted;
+  if (!formatted && formatted.error().code() == Code::kInvalid) return formatted;
   if (auto lua = CheckSyntax(text); !lua) return tl::unexpected(std::move(lua).error());
+  if (!formatted) return formatted;
   const auto again = FormatOnce(*formatted);
   if (again && *again == *formatted) return formatted;
   return sallyport::Fail(Code::kUnsupported,

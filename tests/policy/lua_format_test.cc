@@ -101,6 +101,7 @@ TEST_CASE("what is no Lua is refused with its line") {
   CHECK(Format("x = 'a").starts_with("? line 1: a string"));
   CHECK(Format("x = 1\ny =").starts_with("? line 2: unexpected symbol near"));
   CHECK(Format("allow http").starts_with("? line 1: syntax error near"));
+  CHECK(Format("x = { 1, ,}").starts_with("? line 1: unexpected symbol near ','"));
   CHECK(Format(std::string(300, '(')).starts_with("? line 1: more than 200"));
   CHECK(Format(std::string((size_t{1} << 20) + 1, ' ')).starts_with("? the file is longer"));
 }
