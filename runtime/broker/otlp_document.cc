@@ -49,6 +49,10 @@ json Scope() {
   return {{"name", "sallyport"}, {"version", versions::kSallyport}};
 }
 
+// The years that have all their nanoseconds since 1970 in 64 bits.
+constexpr int kFirstYear = 1970;
+constexpr int kLastYear = 2261;
+
 /// Nanoseconds since 1970 of an RFC 3339 time as the audit log has it; nothing for any other text.
 std::optional<std::string> ReadTime(std::string_view text) {
   if (text.size() != 24 || text[10] != 'T' || text[19] != '.' || text[23] != 'Z')
@@ -61,7 +65,7 @@ std::optional<std::string> ReadTime(std::string_view text) {
   const int year = number(0, 4);
   const int month = number(5, 2);
   const int day = number(8, 2);
-  if (year < 0 || month < 1 || day < 1) return std::nullopt;
+  if (year < kFirstYear || year > kLastYear || month < 1 || day < 1) return std::nullopt;
   using namespace std::chrono;
   const year_month_day date{std::chrono::year(year),
                             std::chrono::month(static_cast<unsigned>(month)),

@@ -90,6 +90,9 @@ TEST_CASE("what is no line is none, and odd values are left out") {
   const json record = RecordOf(
       R"({"time":"yesterday","flow":-1,"name":[1],"secrets":"A","verdict":"deny"})", metrics);
   CHECK(record["timeUnixNano"] == "1700000000000000000");
+  // Later than 64 bits of nanoseconds reach.
+  CHECK(RecordOf(R"({"time":"4052-11-21T20:00:00.123Z","verdict":"deny"})", metrics)["timeUnixNano"] ==
+        "1700000000000000000");
   CHECK(Attribute(record, "server.address") == nullptr);
 }
 
