@@ -43,7 +43,7 @@ Exchange::Exchange(FlowContext& flow, GuestSide& guest, Deadline& deadline, Requ
       began_(flow.gate().loop.now()) {
   record_.method = request_.head.method.substr(0, 32);
   record_.path = request_.head.path.substr(0, kMaxAuditPath);
-  record_.rule = flow.flow().verdict.rule;
+  record_.rule = flow.flow().verdict.rule();
   record_.bytes_up = request_.head.method.size() + request_.head.path.size() +
                      SizeOf(request_.head.headers) +
                      (request_.head.query ? request_.head.query->size() : 0);

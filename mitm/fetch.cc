@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "mitm/limits.h"
+#include "policy/rule.h"
 
 namespace sallyport::mitm {
 
@@ -18,7 +19,9 @@ HttpFlow Fetch::FlowFor(const policy::FetchWait& wanted, const policy::Facts& ca
     flow.facts.destination.address = std::get<IpAddress>(wanted.url.host);
   }
   flow.verdict.action = policy::FlowVerdict::Action::kHttp;
-  flow.verdict.rule = wanted.rule;
+  policy::Rule rule;
+  rule.id = wanted.rule;
+  flow.verdict.by = std::make_shared<policy::Rule>(std::move(rule));
   flow.by_policy = true;
   return flow;
 }

@@ -50,7 +50,7 @@ UpstreamTarget FlowContext::TargetFor(const std::optional<Authority>& to) const 
   }
   return {.destination = {.host = identity,
                           .port = facts().destination.port,
-                          .filter = flow_.verdict.filter,
+                          .filter = flow_.verdict.filter(),
                           .chosen_by_user = false},
           .tls = tls.encrypted,
           .identity = identity,
@@ -58,7 +58,7 @@ UpstreamTarget FlowContext::TargetFor(const std::optional<Authority>& to) const 
 }
 
 const UpstreamTarget& FlowContext::target() {
-  if (!target_) target_ = TargetFor(flow_.verdict.to);
+  if (!target_) target_ = TargetFor(flow_.verdict.to());
   return *target_;
 }
 

@@ -30,7 +30,7 @@ Passthrough::Passthrough(FlowContext& flow, std::unique_ptr<Stream> guest, std::
       deadline_(flow.gate().loop, [this] { OnDeadline(); }) {
   flow_.tls.encrypted = true;
   record_ = flow_.Record();
-  record_.rule = flow_.flow().verdict.rule;
+  record_.rule = flow_.flow().verdict.rule();
 }
 
 Passthrough::~Passthrough() {
@@ -115,8 +115,8 @@ void Passthrough::OnHello() {
 }
 
 void Passthrough::Dial() {
-  auto opened = policy::OpenUse(flow_.gate().budgets, flow_.flow().verdict.budget,
-                                flow_.gate().loop.now());
+  auto opened =
+      policy::OpenUse(flow_.gate().budgets, flow_.flow().verdict.budget(), flow_.gate().loop.now());
   if (opened.refusal) {
     return Refuse(Alert::kAccessDenied, opened.refusal->reason, opened.refusal->detail);
   }

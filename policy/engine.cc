@@ -59,7 +59,9 @@ class EngineImpl final : public Engine {
   const Declarations& declared() const { return script_->declared; }
   const RuleSet& rules() const { return script_->declared.rules; }
 
-  FlowVerdict FlowFromRules(RuleSet::FlowDecision decision, const Facts& facts);
+  FlowVerdict GrantHttp(RuleSet::FlowDecision decision, const Facts& facts);
+  std::shared_ptr<const Rule> Together(const RuleSet::FlowDecision& decision, bool has_name,
+                                       HttpGrant& grant) const;
   const Rule* Permit(const HttpGrant& grant, const Facts& facts, const RequestHead& request,
                      std::string_view path, RequestVerdict& verdict) const;
   bool MayDiffer(const HttpGrant& grant, bool has_functions) const;
@@ -100,38 +102,41 @@ void EngineImpl::SetLog(LogSink log) {
   for (const LogLine& line : std::exchange(host.early, {})) host.log(line);
 }
 
-FlowVerdict EngineImpl::FlowFromRules(RuleSet::FlowDecision decision, const Facts& facts) {
-  FlowVerdict verdict;
-  verdict.action = FlowVerdict::Action::kHttp;
-  verdict.http = std::make_shared<HttpGrant>(script_->state);
-  verdict.filter.classes = 0;
-  bool first = true;
-  bool same_target = true;
-  bool goes_elsewhere = false;
-  const AddressFilter* first_filter = nullptr;
-  for (const uint32_t number : decision.http) {
+// What the rules of DECISION say of the flow's addresses and its target, as one rule with the id of
+// the first.
+std::shared_ptr<const Rule> EngineImpl::Together(const RuleSet::FlowDecision& decision,
+                                                 bool has_name, HttpGrant& grant) const {
+  const Rule& first = *decision.grants;
+  if (decision.plain || decision.http.size() == 1) return Share(script_, &first);
+  auto together = std::make_shared<Rule>();
+  together->id = first.id;
+  together->to = first.to;
+  together->resolves.classes = 0;
+  for (const uint32_t number : decision.http.all()) {
     const Rule& rule = rules().rules()[number];
     if (!rule.allows()) continue;
-    const AddressFilter& filter = FilterOf(rule, facts.name.has_value());
-    if (first) {
-      verdict.rule = rule.id;
-      verdict.to = rule.to;
-      first_filter = &filter;
-    }
-    same_target &= SameTarget(verdict.to, rule.to);
-    goes_elsewhere |= rule.to.has_value();
-    verdict.http->filters_differ |= filter != *first_filter;
-    Merge(filter, verdict.filter);
-    first = false;
+    if (!SameTarget(first.to, rule.to)) together->to.reset();
+    grant.filters_differ |= rule.FilterFor(has_name) != first.FilterFor(has_name);
+    Merge(rule.FilterFor(has_name), together->resolves);
   }
-  if (!same_target) verdict.to.reset();
-  verdict.http->target = verdict.to;
-  verdict.http->learns = MayLearnRequests(*script_, facts, verdict.filter, goes_elsewhere);
-  // Alone: with another rule for its requests the flow must be seen.
-  verdict.passthrough = decision.http.size() == 1 &&
-                        rules().rules()[decision.http.front()].tls == Rule::Tls::kPassthrough;
-  if (verdict.passthrough) verdict.budget = rules().rules()[decision.http.front()].budget;
+  return together;
+}
+
+FlowVerdict EngineImpl::GrantHttp(RuleSet::FlowDecision decision, const Facts& facts) {
+  FlowVerdict verdict;
+  verdict.action = FlowVerdict::Action::kHttp;
+  verdict.has_name = facts.name.has_value();
+  verdict.passthrough = decision.passthrough;
+  verdict.http = std::make_shared<HttpGrant>(script_->state);
+  verdict.by = Together(decision, verdict.has_name, *verdict.http);
+  verdict.http->by = verdict.by;
   verdict.http->rules = std::move(decision.http);
+  if (!script_->learns) return verdict;
+  const auto numbers = verdict.http->rules.all();
+  const bool goes_elsewhere = std::any_of(numbers.begin(), numbers.end(), [this](uint32_t number) {
+    return rules().rules()[number].to.has_value();
+  });
+  verdict.http->learns = MayLearnRequests(*script_, facts, verdict.filter(), goes_elsewhere);
   return verdict;
 }
 
@@ -139,39 +144,35 @@ FlowVerdict EngineImpl::DecideFlow(const Facts& facts) {
   const HostName* name = facts.name ? &*facts.name : nullptr;
   RuleSet::FlowDecision decision =
       rules().DecideFlow(facts.transport, name, facts.destination.address, facts.destination.port);
-  FlowVerdict verdict;
-  if (decision.http_allowed) {
-    return FlowFromRules(std::move(decision), facts);
-  }
-  if (decision.rule != nullptr && decision.rule->allows()) {
-    const Rule& rule = *decision.rule;
+  if (decision.http_allowed) return GrantHttp(std::move(decision), facts);
+  if (decision.rule != nullptr && decision.effect != Rule::Effect::kDeny) {
+    FlowVerdict verdict;
     verdict.action = FlowVerdict::Action::kRaw;
-    verdict.rule = rule.id;
-    verdict.filter = FilterOf(rule, name != nullptr);
-    verdict.to = rule.to;
-    verdict.budget = rule.budget;
-    if (!rule.asks()) return verdict;
-    return Await(std::make_shared<FlowQuestion>(script_, rule, facts, std::move(verdict)));
+    verdict.has_name = name != nullptr;
+    verdict.by = Share(script_, decision.rule);
+    if (decision.effect != Rule::Effect::kAsk) return verdict;
+    return Await(
+        std::make_shared<FlowQuestion>(script_, *decision.rule, facts, std::move(verdict)));
   }
   if (decision.rule == nullptr && !declared().on_connect.empty()) {
     return std::make_shared<FlowDecision>(script_, std::move(decision), facts)->Begin();
   }
   if (auto learnt = LearnFlow(*script_, decision, facts)) return *std::move(learnt);
-  verdict.refusal = ExplainFlow(rules(), decision, facts);
-  verdict.rule = verdict.refusal.rule;
-  return verdict;
+  return DeniedByRules(script_, decision);
 }
 
 // The rule that grants REQUEST with PATH; null if none does. Fills what VERDICT says of it.
 const Rule* EngineImpl::Permit(const HttpGrant& grant, const Facts& facts,
                                const RequestHead& request, std::string_view path,
                                RequestVerdict& verdict) const {
-  const auto decision = rules().DecideRequest(grant.rules, request.method, path, request.headers);
+  const auto decision =
+      rules().DecideRequest(grant.rules.all(), request.method, path, request.headers);
   const Rule* rule = decision.rule;
   bool allowed = decision.allowed;
-  if (rule == nullptr && grant.accepted &&
-      grant.accepted->MatchesRequest(request.method, path, request.headers)) {
-    rule = &*grant.accepted;
+  const Rule* accepted = grant.accepted();
+  if (rule == nullptr && accepted != nullptr &&
+      accepted->MatchesRequest(request.method, path, request.headers)) {
+    rule = accepted;
     allowed = true;
   }
   if (rule == nullptr && grant.learns) {
@@ -180,21 +181,23 @@ const Rule* EngineImpl::Permit(const HttpGrant& grant, const Facts& facts,
     verdict.learnt = true;
   }
   if (rule == nullptr || !allowed) {
-    verdict.refusal = ExplainRequest(rules(), grant.rules, decision, facts, request);
+    verdict.refusal = ExplainRequest(rules(), grant.rules.all(), decision, facts, request);
     verdict.rule = verdict.refusal.rule;
     return nullptr;
   }
   verdict.action = RequestVerdict::Action::kForward;
   verdict.rule = rule->id;
   verdict.budget = rule->budget;
-  if (!SameTarget(rule->to, grant.target)) verdict.to = rule->to;
-  if (grant.filters_differ) verdict.filter = FilterOf(*rule, facts.name.has_value());
+  if (!SameTarget(rule->to, grant.by->to)) verdict.to = rule->to;
+  if (grant.filters_differ) verdict.filter = rule->FilterFor(facts.name.has_value());
   return rule;
 }
 
 bool LooksAtPaths(const RuleSet& rules, const HttpGrant& grant) {
-  return (grant.accepted && !grant.accepted->paths.empty()) ||
-         std::any_of(grant.rules.begin(), grant.rules.end(),
+  const Rule* accepted = grant.accepted();
+  const auto numbers = grant.rules.all();
+  return (accepted != nullptr && !accepted->paths.empty()) ||
+         std::any_of(numbers.begin(), numbers.end(),
                      [&rules](uint32_t number) { return !rules.rules()[number].paths.empty(); });
 }
 
@@ -215,8 +218,8 @@ RequestVerdict Denied(Refusal refusal) {
 // the reload, and what gets here is refused.
 std::optional<RequestVerdict> EngineImpl::Renew(HttpGrant& grant, const Facts& facts) {
   FlowVerdict flow = DecideFlow(facts);
-  if (flow.action == FlowVerdict::Action::kDeny) return Denied(std::move(flow.refusal));
-  if (!flow.http || flow.passthrough || !SameTarget(flow.to, grant.target)) {
+  if (flow.action == FlowVerdict::Action::kDeny) return Denied(flow.Explain(facts));
+  if (!flow.http || flow.passthrough || !SameTarget(flow.to(), grant.by->to)) {
     Refusal refusal;
     refusal.status = 421;
     refusal.detail = "the policy was reloaded, and this connection is not what it grants; open another";

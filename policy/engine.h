@@ -127,6 +127,7 @@ struct NameVerdict {
 class SuspendedFlow;
 class SuspendedRequest;
 class HttpGrant;  // Which requests a flow may carry; opaque outside this folder.
+struct Rule;      // policy/rule.h
 
 /// What grants what is learnt, in the place of a rule (Engine::Uncovered::kLearnt).
 inline constexpr char kLearnRule[] = "--learn";
@@ -140,18 +141,28 @@ struct FlowVerdict {
     kWait,  ///< Not decided yet: see `suspended`.
   };
   Action action = Action::kDeny;
-  Refusal refusal;            ///< For kDeny.
-  std::string rule;           ///< What granted it ("policy.lua:12" or the rule's name).
-  AddressFilter filter;       ///< What the address may be.
-  std::optional<Authority> to;  ///< The flow goes there instead; identity checks stay on the name.
-  std::shared_ptr<HttpGrant> http;
   /// For kHttp: TLS is relayed unread once its ClientHello names the flow's host (a rule with
   /// tls = "passthrough"). Plain HTTP on the flow is intercepted as ever.
   bool passthrough = false;
-  /// Of the rule that grants it, for kRaw and `passthrough`; requests have their own.
-  RuleBudgetPtr budget;
-  bool learnt = false;  ///< Nothing of the policy decides it (Engine::Uncovered::kLearnt).
+  bool learnt = false;    ///< Nothing of the policy decides it (Engine::Uncovered::kLearnt).
+  bool has_name = false;  ///< The flow's.
+  /// What grants or denies it: a rule, which keeps its policy alive, or what a callback accepted.
+  /// Null where nothing speaks of it. Read by the functions below, and not before somebody wants to
+  /// know.
+  std::shared_ptr<const Rule> by;
+  std::shared_ptr<const Refusal> said;  ///< For kDeny by a callback or the user: what is told.
+  std::shared_ptr<HttpGrant> http;
   std::shared_ptr<SuspendedFlow> suspended;  ///< For kWait.
+
+  /// What decided it ("policy.lua:12" or the rule's name); empty where nothing did.
+  const std::string& rule() const;
+  const AddressFilter& filter() const;  ///< What the address may be.
+  /// The flow goes there instead; identity checks stay on the name.
+  const std::optional<Authority>& to() const;
+  /// Of the rule that grants it, for kRaw and `passthrough`; requests have their own.
+  const RuleBudgetPtr& budget() const;
+  /// For kDeny: what is told of the flow, which has FACTS. The text is made here.
+  Refusal Explain(const Facts& facts) const;
 };
 
 /// A decision that waits. Whoever asked for it does what wait() says, and resumes it, or drops it.

@@ -88,7 +88,7 @@ std::string DescribeAllowed(const Rule& rule, const RequestHead& request) {
 }
 
 // The rule that comes nearest to allowing REQUEST: one whose path fits, or else the first.
-const Rule* NearestRule(const RuleSet& rules, const std::vector<uint32_t>& numbers,
+const Rule* NearestRule(const RuleSet& rules, std::span<const uint32_t> numbers,
                         const RequestHead& request) {
   const Rule* nearest = nullptr;
   for (const uint32_t number : numbers) {
@@ -130,20 +130,14 @@ std::string DescribeFlow(const Facts& facts) {
                  std::to_string(facts.destination.port)});
 }
 
-Refusal ExplainFlow(const RuleSet& rules, const RuleSet::FlowDecision& decision,
-                    const Facts& facts) {
+Refusal ExplainFlow(const Rule* denied_by, const Facts& facts) {
   Refusal refusal;
   const std::string what = DescribeFlow(facts);
-  const Rule* denied =
-      decision.rule != nullptr && !decision.rule->allows() ? decision.rule : nullptr;
-  for (const uint32_t number : decision.http) {
-    if (denied == nullptr && !rules.rules()[number].allows()) denied = &rules.rules()[number];
-  }
-  if (denied != nullptr) {
+  if (denied_by != nullptr) {
     refusal.reason = Reason::kDeniedByRule;
-    refusal.rule = denied->id;
-    const std::string_view colon = denied->reason.empty() ? "" : ": ";
-    refusal.detail = Concat({what, " is denied by the rule ", denied->id, colon, denied->reason});
+    refusal.rule = denied_by->id;
+    refusal.detail = Concat({what, " is denied by the rule ", denied_by->id,
+                             denied_by->reason.empty() ? "" : ": ", denied_by->reason});
     return refusal;
   }
   refusal.reason = Reason::kNotGranted;
@@ -178,7 +172,7 @@ Refusal ExplainName(const HostName& name, const Rule* denied_by) {
   return refusal;
 }
 
-Refusal ExplainRequest(const RuleSet& rules, const std::vector<uint32_t>& rules_of_flow,
+Refusal ExplainRequest(const RuleSet& rules, std::span<const uint32_t> rules_of_flow,
                        const RuleSet::RequestDecision& decision, const Facts& facts,
                        const RequestHead& request) {
   Refusal refusal;

@@ -7,9 +7,8 @@
 namespace sallyport::policy {
 
 /// What a guest, a person or a model is told of a denied flow: what happened, and the smallest rule
-/// that would allow it.
-Refusal ExplainFlow(const RuleSet& rules, const RuleSet::FlowDecision& decision,
-                    const Facts& facts);
+/// that would allow it. DENIED_BY is the rule that says so, or null.
+Refusal ExplainFlow(const Rule* denied_by, const Facts& facts);
 
 /// The same for NAME, which nothing grants; DENIED_BY is the rule that says so, or null.
 Refusal ExplainName(const HostName& name, const Rule* denied_by);
@@ -19,7 +18,7 @@ Refusal ExplainName(const HostName& name, const Rule* denied_by);
 std::string SuggestRule(const Facts& facts);
 
 /// The same for a request that the rules RULES_OF_FLOW decided as DECISION says.
-Refusal ExplainRequest(const RuleSet& rules, const std::vector<uint32_t>& rules_of_flow,
+Refusal ExplainRequest(const RuleSet& rules, std::span<const uint32_t> rules_of_flow,
                        const RuleSet::RequestDecision& decision, const Facts& facts,
                        const RequestHead& request);
 

@@ -17,6 +17,12 @@ Call CallAbout(const Facts& facts) {
   return call;
 }
 
+FlowVerdict Refuse(Refusal refusal) {
+  FlowVerdict verdict;
+  verdict.said = std::make_shared<Refusal>(std::move(refusal));
+  return verdict;
+}
+
 }  // namespace
 
 FlowDecision::FlowDecision(std::shared_ptr<LoadedScript> script, RuleSet::FlowDecision decision,
@@ -36,53 +42,41 @@ FlowVerdict FlowDecision::Resume(WaitResult result) {
 
 FlowVerdict FlowDecision::After(HookRun::State state) {
   if (state == HookRun::State::kWaiting) return Await(shared_from_this());
-  FlowVerdict verdict;
   const Call& call = run_.call();
-  if (state == HookRun::State::kFailed) {
-    verdict.refusal = ExplainFailure(run_.failure(), run_.id());
-  } else if (call.refused_by_user) {
-    verdict.refusal = ExplainApproval(call.approval, DescribeFlow(facts_), run_.id());
-  } else if (call.decision == Call::Decision::kDenied) {
-    verdict.refusal = ExplainHook(call.reason, run_.id());
-  } else if (call.decision == Call::Decision::kAccepted) {
-    return Accepted();
-  } else if (auto learnt = LearnFlow(*script_, decision_, facts_)) {
-    return *std::move(learnt);
-  } else {
-    verdict.refusal = ExplainFlow(script_->declared.rules, decision_, facts_);
-  }
-  verdict.rule = verdict.refusal.rule;
-  return verdict;
+  if (state == HookRun::State::kFailed) return Refuse(ExplainFailure(run_.failure(), run_.id()));
+  if (call.refused_by_user)
+    return Refuse(ExplainApproval(call.approval, DescribeFlow(facts_), run_.id()));
+  if (call.decision == Call::Decision::kDenied) return Refuse(ExplainHook(call.reason, run_.id()));
+  if (call.decision == Call::Decision::kAccepted) return Accepted();
+  if (auto learnt = LearnFlow(*script_, decision_, facts_)) return *std::move(learnt);
+  return DeniedByRules(script_, decision_);
 }
 
 FlowVerdict FlowDecision::Accepted() {
   Call& call = run_.call();
   Rule& rule = *call.accepted;
-  FlowVerdict verdict;
   if (rule.kind != Rule::Kind::kHttp) {
     if (const auto seer = WhatSeesRequests(script_->declared, facts_)) {
-      verdict.refusal = ExplainFailure(
-          rule.id + ": the bytes of " + DescribeFlow(facts_) + " would pass unseen, but " + *seer +
-              " must see its requests; accept it with conn:match_http",
-          run_.id());
-      verdict.rule = verdict.refusal.rule;
-      return verdict;
+      return Refuse(ExplainFailure(rule.id + ": the bytes of " + DescribeFlow(facts_) +
+                                       " would pass unseen, but " + *seer +
+                                       " must see its requests; accept it with conn:match_http",
+                                   run_.id()));
     }
   }
-  verdict.rule = run_.id();
-  verdict.filter = FilterOf(rule, facts_.name.has_value());
-  verdict.to = rule.to;
+  rule.id = run_.id();
+  FlowVerdict verdict;
   verdict.action = FlowVerdict::Action::kRaw;
-  if (rule.kind == Rule::Kind::kHttp) {
+  verdict.has_name = facts_.name.has_value();
+  verdict.by = std::make_shared<Rule>(std::move(rule));
+  if (verdict.by->kind == Rule::Kind::kHttp) {
     verdict.action = FlowVerdict::Action::kHttp;
     verdict.http = std::make_shared<HttpGrant>(script_->state);
     verdict.http->rules = std::move(decision_.http);
+    verdict.http->by = verdict.by;
+    verdict.http->by_callback = true;
     verdict.http->function = std::exchange(call.function, LUA_NOREF);
-    verdict.http->target = rule.to;
     verdict.http->learns =
-        MayLearnRequests(*script_, facts_, verdict.filter, rule.to.has_value());
-    verdict.http->accepted = std::make_unique<Rule>(std::move(rule));
-    verdict.http->accepted->id = run_.id();
+        MayLearnRequests(*script_, facts_, verdict.filter(), verdict.to().has_value());
   }
   return verdict;
 }
@@ -99,13 +93,9 @@ FlowVerdict FlowQuestion::Resume(WaitResult result) {
   const bool approved = answer != nullptr && *answer == Approval::kApproved;
   if (approved && !script_->replaced()) return std::move(granted_);
   const std::string& rule = std::get<AskWait>(wait_).rule;
-  FlowVerdict verdict;
   // A yes was to the question of a policy that decides no more.
-  verdict.refusal = approved ? ExplainFailure(kReplaced, rule)
-                             : ExplainApproval(answer != nullptr ? *answer : Approval::kPending,
-                                               what_, rule);
-  verdict.rule = verdict.refusal.rule;
-  return verdict;
+  if (approved) return Refuse(ExplainFailure(kReplaced, rule));
+  return Refuse(ExplainApproval(answer != nullptr ? *answer : Approval::kPending, what_, rule));
 }
 
 FlowVerdict Await(std::shared_ptr<SuspendedFlow> suspended) {
@@ -115,8 +105,15 @@ FlowVerdict Await(std::shared_ptr<SuspendedFlow> suspended) {
   return verdict;
 }
 
-const AddressFilter& FilterOf(const Rule& rule, bool has_name) {
-  return has_name || !rule.ip ? rule.resolves : *rule.ip;
+FlowVerdict DeniedByRules(const std::shared_ptr<LoadedScript>& script,
+                          const RuleSet::FlowDecision& decision) {
+  FlowVerdict verdict;
+  if (decision.refuses != nullptr) verdict.by = Share(script, decision.refuses);
+  return verdict;
+}
+
+std::shared_ptr<const Rule> Share(const std::shared_ptr<LoadedScript>& script, const Rule* rule) {
+  return {script, rule};
 }
 
 std::vector<HookRun::Function> ConnectFunctions(const LoadedScript& script,

@@ -47,8 +47,11 @@ class FlowQuestion final : public SuspendedFlow {
 /// The verdict that waits for SUSPENDED.
 FlowVerdict Await(std::shared_ptr<SuspendedFlow> suspended);
 
-/// What RULE says of the addresses of a flow: with a name its `resolves_to`, without one its `ip`.
-const AddressFilter& FilterOf(const Rule& rule, bool has_name);
+/// The denial of a flow that no callback decides, with DECISION of the rules of SCRIPT.
+FlowVerdict DeniedByRules(const std::shared_ptr<LoadedScript>& script,
+                          const RuleSet::FlowDecision& decision);
+/// RULE, which is one of SCRIPT's, with SCRIPT kept alive.
+std::shared_ptr<const Rule> Share(const std::shared_ptr<LoadedScript>& script, const Rule* rule);
 
 /// The on.connect functions that speak of a flow to NAME, or to no name.
 std::vector<HookRun::Function> ConnectFunctions(const LoadedScript& script,

@@ -52,14 +52,14 @@ void AddRule(const Rule& rule, Terms& terms) {
 std::string DescribeTerms(const FlowVerdict& flow, const RuleSet& rules) {
   Terms terms;
   terms.Add(static_cast<uint64_t>(flow.action));
-  terms.Add(flow.filter);
-  terms.Add(flow.to);
+  terms.Add(flow.filter());
+  terms.Add(flow.to());
   terms.Add(uint64_t{flow.passthrough});
   if (!flow.http) return terms.Take();
   terms.Add(uint64_t{flow.http->learns});
   terms.Add(flow.http->rules.size());
-  for (const uint32_t number : flow.http->rules) AddRule(rules.rules()[number], terms);
-  if (flow.http->accepted) AddRule(*flow.http->accepted, terms);
+  for (const uint32_t number : flow.http->rules.all()) AddRule(rules.rules()[number], terms);
+  if (const Rule* accepted = flow.http->accepted()) AddRule(*accepted, terms);
   return terms.Take();
 }
 

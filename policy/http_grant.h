@@ -1,14 +1,11 @@
 #pragma once
 
-#include <cstdint>
 #include <memory>
-#include <optional>
-#include <string>
 #include <utility>
-#include <vector>
 
 #include "policy/lua_state.h"
 #include "policy/rule.h"
+#include "policy/rule_numbers.h"
 
 namespace sallyport::policy {
 
@@ -28,18 +25,21 @@ class HttpGrant {
   /// Becomes what OTHER is; OTHER becomes what this was.
   void Swap(HttpGrant& other) {
     std::swap(rules, other.rules);
-    std::swap(accepted, other.accepted);
+    std::swap(by, other.by);
+    std::swap(by_callback, other.by_callback);
     std::swap(function, other.function);
-    std::swap(target, other.target);
     std::swap(learns, other.learns);
     std::swap(filters_differ, other.filters_differ);
     std::swap(state_, other.state_);
   }
 
-  std::vector<uint32_t> rules;
-  std::unique_ptr<Rule> accepted;   ///< By on.connect; asked after `rules`. Null where it was not asked.
-  int function = LUA_NOREF;         ///< Given to accept.
-  std::optional<Authority> target;  ///< The flow's `to`.
+  /// What on.connect accepted; asked after `rules`. Null where it was not asked.
+  const Rule* accepted() const { return by_callback ? by.get() : nullptr; }
+
+  RuleNumbers rules;
+  std::shared_ptr<const Rule> by;  ///< As the flow's verdict has it; its `to` is the flow's.
+  bool by_callback = false;
+  int function = LUA_NOREF;  ///< Given to accept.
   bool learns = false;  ///< Requests that nothing covers are granted, and marked.
   /// Rules that grant say different things of its addresses, so each request has its own rule's.
   bool filters_differ = false;

@@ -34,12 +34,14 @@ std::optional<FlowVerdict> LearnFlow(const LoadedScript& script, RuleSet::FlowDe
   if (facts.transport == Transport::kUdp && port == kQuicPort) return std::nullopt;
   FlowVerdict verdict;  // Its filter admits public addresses only.
   verdict.action = FlowVerdict::Action::kRaw;
-  verdict.rule = kLearnRule;
+  verdict.has_name = true;
+  verdict.by = {std::shared_ptr<void>(), &LearnRule()};
   verdict.learnt = true;
   if (facts.transport != Transport::kTcp) return verdict;
   if (!IsWebPort(port) && decision.http.empty() && !HasSecretFor(script, facts)) return verdict;
   verdict.action = FlowVerdict::Action::kHttp;
   verdict.http = std::make_shared<HttpGrant>(script.state);
+  verdict.http->by = verdict.by;
   verdict.http->rules = std::move(decision.http);  // Each refuses something.
   verdict.http->learns = true;
   return verdict;

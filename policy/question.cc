@@ -198,21 +198,21 @@ class Decision {
     const FlowVerdict verdict = engine_.DecideFlow(facts());
     answer_.allowed = false;
     if (verdict.action == FlowVerdict::Action::kDeny) {
-      Step("flow: denied" + By(verdict.rule));
-      return Deny(verdict.refusal);
+      Step("flow: denied" + By(verdict.rule()));
+      return Deny(verdict.Explain(facts()));
     }
     if (verdict.action == FlowVerdict::Action::kWait) {
-      Step("flow: waits" + By(verdict.rule));
-      return Wait(verdict.suspended->wait(), verdict.rule);
+      Step("flow: waits" + By(verdict.rule()));
+      return Wait(verdict.suspended->wait(), verdict.rule());
     }
-    if (verdict.to) Step("flow: goes to " + ToString(*verdict.to));
+    if (verdict.to()) Step("flow: goes to " + ToString(*verdict.to()));
     if (verdict.action == FlowVerdict::Action::kRaw || verdict.passthrough) {
       return GrantRaw(verdict);
     }
     if (IsNeverForwarded(question_.request.method)) return RefuseMethod();
-    Step("flow: intercepted as HTTP" + By(verdict.rule) + "; each request is decided");
+    Step("flow: intercepted as HTTP" + By(verdict.rule()) + "; each request is decided");
     if (question_.kind == Question::Kind::kFlow) {
-      return Allow(verdict.rule, "the flow is intercepted; requests that rules grant may pass");
+      return Allow(verdict.rule(), "the flow is intercepted; requests that rules grant may pass");
     }
     DecideRequest(*verdict.http);
   }
@@ -227,8 +227,8 @@ class Decision {
   }
 
   void GrantRaw(const FlowVerdict& verdict) {
-    Step("flow: relayed unread" + By(verdict.rule));
-    Allow(verdict.rule,
+    Step("flow: relayed unread" + By(verdict.rule()));
+    Allow(verdict.rule(),
           question_.kind == Question::Kind::kRequest
               ? "the flow is relayed unread: any request passes, and no secret is put in"
               : "the flow is relayed unread");

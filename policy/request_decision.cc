@@ -15,7 +15,7 @@ std::vector<HookRun::Function> RequestFunctions(const LoadedScript& script, cons
   for (const Hook& hook : script.declared.on_request) {
     if (hook.SpeaksOf(facts.name)) functions.push_back({hook.reference, hook.id});
   }
-  if (grant.function != LUA_NOREF) functions.push_back({grant.function, grant.accepted->id});
+  if (grant.function != LUA_NOREF) functions.push_back({grant.function, grant.accepted()->id});
   return functions;
 }
 
@@ -114,10 +114,11 @@ std::optional<RequestVerdict> RequestDecision::CheckChanged() const {
     paths.push_back(*std::move(normalized));
   }
   const RuleSet& rules = script_->declared.rules;
+  const auto numbers = grant_.rules.all();
   for (const std::string& path : paths) {
-    const auto decision = rules.DecideRequest(grant_.rules, changed_.method, path, changed_.headers);
+    const auto decision = rules.DecideRequest(numbers, changed_.method, path, changed_.headers);
     if (decision.rule == nullptr || decision.allowed) continue;
-    Refusal refusal = ExplainRequest(rules, grant_.rules, decision, facts_, changed_);
+    Refusal refusal = ExplainRequest(rules, numbers, decision, facts_, changed_);
     refusal.detail = "a callback made another request of it: " + refusal.detail;
     return Refuse(std::move(refusal));
   }

@@ -71,16 +71,15 @@ struct HeaderCondition {
 
 /// One `allow`, `deny` or `ask` of a policy, compiled.
 struct Rule {
-  enum class Kind { kHttp, kTcp, kUdp, kIcmp, kDns };
-  enum class Effect {
+  enum class Kind : uint8_t { kHttp, kTcp, kUdp, kIcmp, kDns };
+  enum class Effect : uint8_t {
     kAllow,
     kDeny,
     kAsk,  ///< Allowed if the user says so.
   };
   /// What becomes of TLS on its flows: ended here, so that requests are seen, or relayed unread.
-  enum class Tls { kIntercept, kPassthrough };
+  enum class Tls : uint8_t { kIntercept, kPassthrough };
 
-  // What the decision of a flow reads stands together: of thousands of rules it is in no cache.
   Kind kind = Kind::kTcp;
   Effect effect = Effect::kDeny;
   Tls tls = Tls::kIntercept;
@@ -106,6 +105,8 @@ struct Rule {
   /// Whether what it matches is granted, perhaps after a question.
   bool allows() const { return effect != Effect::kDeny; }
   bool asks() const { return effect == Effect::kAsk; }
+  /// What the addresses may be of flows with a name, or without one, that it grants.
+  const AddressFilter& FilterFor(bool has_name) const { return has_name || !ip ? resolves : *ip; }
   /// Whether it matches requests of any kind.
   bool matches_every_request() const { return methods.empty() && paths.empty() && headers.empty(); }
   /// Whether it speaks of flows to NAME. `any` in an `allow` is every public name: none of those that

@@ -1,24 +1,12 @@
 #include "policy/rule_set.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "policy/special_names.h"
 
 namespace sallyport::policy {
 namespace {
-
-// Whether rules of KIND speak of flows of TRANSPORT.
-bool SpeaksOf(Rule::Kind kind, Transport transport) {
-  switch (transport) {
-    case Transport::kTcp:
-      return kind == Rule::Kind::kTcp || kind == Rule::Kind::kHttp;
-    case Transport::kUdp:
-      return kind == Rule::Kind::kUdp;
-    case Transport::kIcmp:
-      return kind == Rule::Kind::kIcmp;
-  }
-  return false;
-}
 
 // A deny that leaves RULE, which stands after it, nothing to grant.
 bool TakesEverything(const Rule& deny, const Rule& rule) {
@@ -43,12 +31,57 @@ std::string_view ParentOf(std::string_view name) {
 constexpr size_t kManyRules = 512;
 constexpr size_t kRoomForMany = 16384;
 
+// Whether FILTER, of an `allow`, grants each address that its prefixes contain.
+bool GrantsAllItHas(const AddressFilter& filter) {
+  return std::all_of(filter.prefixes.begin(), filter.prefixes.end(), [](const Prefix& prefix) {
+    return prefix.address().is_v4() && std::has_single_bit(ClassesIn(prefix));
+  });
+}
+
 void Merge(const AddressFilter& from, AddressFilter& into) {
   into.classes = static_cast<uint16_t>(into.classes | from.classes);
   into.prefixes.insert(into.prefixes.end(), from.prefixes.begin(), from.prefixes.end());
 }
 
 }  // namespace
+
+RuleSet::Digest::Digest(const Rule& rule)
+    : kind(rule.kind),
+      effect(rule.effect),
+      every_request(rule.matches_every_request()),
+      has_otherwise(rule.otherwise.has_value()),
+      passthrough(rule.tls == Rule::Tls::kPassthrough),
+      plain(!rule.to && rule.resolves == AddressFilter()),
+      grants_all_of_ip(rule.ip && GrantsAllItHas(*rule.ip)),
+      has_more_ports(false) {
+  size_t count = 0;
+  if (rule.ports.is_all()) ports[count++] = {0, UINT16_MAX};
+  rule.ports.ForEachRange([&](uint16_t first, uint16_t last) {
+    if (count < ports.size()) {
+      ports[count++] = {first, last};
+    } else {
+      has_more_ports = true;
+    }
+  });
+}
+
+bool RuleSet::Digest::Speaks(Transport transport) const {
+  switch (transport) {
+    case Transport::kTcp:
+      return kind == Rule::Kind::kTcp || kind == Rule::Kind::kHttp;
+    case Transport::kUdp:
+      return kind == Rule::Kind::kUdp;
+    case Transport::kIcmp:
+      return kind == Rule::Kind::kIcmp;
+  }
+  return false;
+}
+
+bool RuleSet::Digest::ContainsInNear(uint16_t port) const {
+  return std::any_of(ports.begin(), ports.end(), [port](const Range& range) {
+    return range.first <= port && port <= range.last;
+  });
+}
 
 void RuleSet::Add(Rule&& rule) {
   const auto number = static_cast<uint32_t>(rules_.size());
@@ -68,25 +101,44 @@ void RuleSet::Add(Rule&& rule) {
                    rule.allows() ? AddressIndex::Widens::kNo : AddressIndex::Widens::kEmbedded,
                    number);
   }
+  digests_.emplace_back(rule);
   rules_.push_back(std::move(rule));
 }
 
-// Takes RULE, whose host or address matches, into account. False when the flow is decided.
-bool RuleSet::Consider(const Rule& rule, uint32_t number, Transport transport, uint16_t port,
+bool RuleSet::Consider(uint32_t number, Transport transport, uint16_t port,
                        FlowDecision& decision) const {
-  if (!SpeaksOf(rule.kind, transport) || !rule.ports.Contains(port)) return true;
-  if (rule.kind != Rule::Kind::kHttp) {
+  const Digest& digest = digests_[number];
+  if (!digest.Speaks(transport)) return true;
+  if (!digest.ContainsInNear(port) &&
+      !(digest.has_more_ports && rules_[number].ports.Contains(port))) {
+    return true;
+  }
+  const bool http = digest.kind == Rule::Kind::kHttp;
+  const bool denies = digest.effect == Rule::Effect::kDeny;
+  if (!http || (denies && digest.every_request)) {
     // With requests granted by an earlier rule the flow is HTTP already.
-    if (!decision.http_allowed) decision.rule = &rule;
-    return false;
+    if (!decision.http_allowed) {
+      decision.rule = &rules_[number];
+      decision.effect = digest.effect;
+      if (denies) decision.refuses = decision.rule;
+      return false;
+    }
+    if (!http) return false;
   }
-  if (!rule.allows() && rule.matches_every_request() && !decision.http_allowed) {
-    decision.rule = &rule;
-    return false;
+  AddHttp(number, digest, decision);
+  return !digest.every_request && !digest.has_otherwise;
+}
+
+void RuleSet::AddHttp(uint32_t number, const Digest& digest, FlowDecision& decision) const {
+  decision.http.Add(number);
+  decision.passthrough = digest.passthrough && decision.http.size() == 1;
+  if (digest.effect == Rule::Effect::kDeny) {
+    if (decision.refuses == nullptr) decision.refuses = &rules_[number];
+    return;
   }
-  decision.http.push_back(number);
-  decision.http_allowed |= rule.allows();
-  return !rule.matches_every_request() && !rule.otherwise;
+  decision.http_allowed = true;
+  if (decision.grants == nullptr) decision.grants = &rules_[number];
+  decision.plain = decision.plain && digest.plain;
 }
 
 RuleSet::FlowDecision RuleSet::DecideFlow(Transport transport, const HostName* name,
@@ -96,14 +148,19 @@ RuleSet::FlowDecision RuleSet::DecideFlow(Transport transport, const HostName* n
     const bool special = IsSpecialName(name->text());
     hosts_.ForEachMatch(name->text(), [&](uint32_t number) {
       if (special && !rules_[number].MatchesName(*name)) return true;
-      return Consider(rules_[number], number, transport, port, decision);
+      return Consider(number, transport, port, decision);
     });
     return decision;
   }
+  decision.plain = false;  // Each speaks of its own addresses.
   addresses_.ForEachMatch(address, [&](uint32_t number) {
     // The index has whole prefixes, of which an `allow` may mean less.
-    if (rules_[number].allows() && !rules_[number].MatchesAddress(address)) return true;
-    return Consider(rules_[number], number, transport, port, decision);
+    const Digest& digest = digests_[number];
+    if (digest.effect != Rule::Effect::kDeny && !digest.grants_all_of_ip &&
+        !rules_[number].MatchesAddress(address)) {
+      return true;
+    }
+    return Consider(number, transport, port, decision);
   });
   return decision;
 }
@@ -151,7 +208,7 @@ RuleSet::NameDecision RuleSet::DecideName(const HostName& name) const {
   return decision;
 }
 
-RuleSet::RequestDecision RuleSet::DecideRequest(const std::vector<uint32_t>& http,
+RuleSet::RequestDecision RuleSet::DecideRequest(std::span<const uint32_t> http,
                                                 std::string_view method, std::string_view path,
                                                 const Headers& headers) const {
   for (const uint32_t number : http) {

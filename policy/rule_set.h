@@ -1,6 +1,8 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +12,7 @@
 #include "policy/host_index.h"
 #include "policy/name_lists.h"
 #include "policy/rule.h"
+#include "policy/rule_numbers.h"
 
 namespace sallyport::policy {
 
@@ -18,8 +21,13 @@ class RuleSet {
  public:
   struct FlowDecision {
     const Rule* rule = nullptr;  ///< An allow of raw packets or a deny that decides the whole flow.
-    std::vector<uint32_t> http;  ///< Rules that decide its requests, in order.
-    bool http_allowed = false;   ///< One of them allows something.
+    Rule::Effect effect = Rule::Effect::kDeny;  ///< Of `rule`.
+    RuleNumbers http;                           ///< Rules that decide its requests, in order.
+    bool http_allowed = false;                  ///< One of them allows something,
+    const Rule* grants = nullptr;               ///< the first of those,
+    bool plain = true;              ///< and each leaves the flow its target, and public addresses.
+    bool passthrough = false;       ///< There is one of them, with Tls::kPassthrough.
+    const Rule* refuses = nullptr;  ///< Where nothing grants: the deny to be told, if there is one.
   };
 
   struct NameDecision {
@@ -52,14 +60,40 @@ class RuleSet {
                           uint16_t port) const;
   NameDecision DecideName(const HostName& name) const;
   /// Decides a request among the rules in HTTP, as a FlowDecision has them.
-  RequestDecision DecideRequest(const std::vector<uint32_t>& http, std::string_view method,
+  RequestDecision DecideRequest(std::span<const uint32_t> http, std::string_view method,
                                 std::string_view path, const Headers& headers) const;
 
  private:
-  bool Consider(const Rule& rule, uint32_t number, Transport transport, uint16_t port,
-                FlowDecision& decision) const;
+  // What the decision of a flow asks of a rule. Of thousands of rules none is in a cache, and their
+  // pages are in no TLB; these are 16 bytes each, and most flows are decided without the rule
+  // itself.
+  struct Digest {
+    struct Range {
+      uint16_t first = 1;
+      uint16_t last = 0;
+    };
+    explicit Digest(const Rule& rule);
+    bool Speaks(Transport transport) const;
+    bool ContainsInNear(uint16_t port) const;
+
+    Rule::Kind kind;
+    Rule::Effect effect;
+    bool every_request;
+    bool has_otherwise;
+    bool passthrough;
+    bool plain;             // It has no `to`, and of a name's addresses it grants the public ones.
+    bool grants_all_of_ip;  // No address that its `ip` has is special within a wider prefix.
+    bool has_more_ports;    // Than `ports`.
+    std::array<Range, 2> ports;
+  };
+
+  /// Takes rule NUMBER, whose host or address matches, into account. False when the flow is
+  /// decided.
+  bool Consider(uint32_t number, Transport transport, uint16_t port, FlowDecision& decision) const;
+  void AddHttp(uint32_t number, const Digest& digest, FlowDecision& decision) const;
 
   std::vector<Rule> rules_;
+  std::vector<Digest> digests_;
   HostIndex hosts_;
   AddressIndex addresses_;
   NameLists ancestors_;  // A set: their lists mean nothing.

@@ -74,12 +74,13 @@ Reason ReasonOf(Code code) {
 }
 
 Destination DialTarget(const policy::Facts& facts, const policy::FlowVerdict& verdict) {
-  Destination target{
-      .host = facts.destination.address, .port = facts.destination.port, .filter = verdict.filter};
+  Destination target{.host = facts.destination.address,
+                     .port = facts.destination.port,
+                     .filter = verdict.filter()};
   if (facts.name) target.host = *facts.name;
-  if (verdict.to) {
-    target.host = verdict.to->host;
-    target.port = verdict.to->port.value_or(facts.destination.port);
+  if (const auto& to = verdict.to()) {
+    target.host = to->host;
+    target.port = to->port.value_or(facts.destination.port);
     target.chosen_by_user = true;
   }
   return target;

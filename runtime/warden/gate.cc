@@ -209,16 +209,16 @@ FlowVerdict Gate::Judge(const FlowInfo& flow, const policy::Facts& facts, policy
       next.suspended = std::move(verdict.suspended);
       return DenyFlow{};
     case policy::FlowVerdict::Action::kDeny:
-      return Deny(flow, facts, verdict.refusal);
+      return Deny(flow, facts, verdict.Explain(facts));
     case policy::FlowVerdict::Action::kHttp:
-      Annotate(flow, "intercepted", verdict.rule);
+      Annotate(flow, "intercepted", verdict.rule());
       return Intercept(flow, {.facts = facts, .verdict = std::move(verdict), .refusal = {}});
     case policy::FlowVerdict::Action::kRaw:
       break;
   }
-  auto opened = policy::OpenUse(services_.budgets, verdict.budget, services_.loop.now());
+  auto opened = policy::OpenUse(services_.budgets, verdict.budget(), services_.loop.now());
   if (opened.refusal) return Deny(flow, facts, *opened.refusal);
-  Annotate(flow, "allowed", verdict.rule);
+  Annotate(flow, "allowed", verdict.rule());
   next.dial = DialTarget(facts, verdict);
   Open open;
   if (opened.spending.counts()) {
@@ -226,7 +226,7 @@ FlowVerdict Gate::Judge(const FlowInfo& flow, const policy::Facts& facts, policy
   }
   open.record = RecordOf(flow, facts);
   open.record.allowed = true;
-  open.record.rule = verdict.rule;
+  open.record.rule = verdict.rule();
   open.record.learnt = verdict.learnt;
   open.pinned = facts.name;
   open.decided.push_back(facts);
@@ -308,7 +308,7 @@ FlowVerdict Gate::Intercept(const FlowInfo& flow, mitm::HttpFlow http) {
   Open open;
   open.audited_elsewhere = true;
   open.record = RecordOf(flow, http.facts);  // Only to be looked at: see NoteOf().
-  open.record.rule = http.refusal ? http.refusal->rule : http.verdict.rule;
+  open.record.rule = http.refusal ? http.refusal->rule : http.verdict.rule();
   open.pinned = http.facts.name;
   open.refused = http.refusal.has_value();
   open.decided.push_back(http.facts);

@@ -127,7 +127,7 @@ class ProxyDecisions::Decision {
       case FlowVerdict::Action::kWait:
         return Await(std::move(verdict_.suspended));
       case FlowVerdict::Action::kDeny:
-        return Reject(verdict_.refusal);
+        return Reject(verdict_.Explain(facts_));
       case FlowVerdict::Action::kHttp:
         if (owner_.granted_) owner_.granted_(facts_);
         return Finish(
@@ -135,9 +135,9 @@ class ProxyDecisions::Decision {
       case FlowVerdict::Action::kRaw:
         break;
     }
-    if (form_ == ProxyQuestion::Form::kRequest) return Reject(NoRequests(facts_, verdict_.rule));
-    auto opened = policy::OpenUse(owner_.services_.budgets, verdict_.budget,
-                                  owner_.services_.loop.now());
+    if (form_ == ProxyQuestion::Form::kRequest) return Reject(NoRequests(facts_, verdict_.rule()));
+    auto opened =
+        policy::OpenUse(owner_.services_.budgets, verdict_.budget(), owner_.services_.loop.now());
     if (opened.refusal) return Reject(*std::move(opened.refusal));
     spending_ = std::move(opened.spending);
     dialing_ = owner_.services_.dialer.Dial(
@@ -158,7 +158,7 @@ class ProxyDecisions::Decision {
     if (facts_.name) record.name = facts_.name->text();
     record.address = dialed->peer.address;
     record.port = facts_.destination.port;
-    record.rule = verdict_.rule;
+    record.rule = verdict_.rule();
     record.learnt = verdict_.learnt;
     record.allowed = true;
     Finish(mitm::ProxyRaw{.socket = std::move(dialed->socket),
@@ -168,7 +168,7 @@ class ProxyDecisions::Decision {
 
   void Reject(Refusal refusal) {
     mitm::HttpFlow flow{.facts = facts_, .verdict = {}, .refusal = std::move(refusal)};
-    flow.verdict.rule = verdict_.rule;
+    flow.verdict.by = verdict_.by;
     Finish(std::move(flow));
   }
 

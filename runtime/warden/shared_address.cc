@@ -79,7 +79,7 @@ class SharedAddress::Connection final : public Stream::Listener {
       case policy::FlowVerdict::Action::kWait:
         return Await(std::move(verdict.suspended));
       case policy::FlowVerdict::Action::kDeny: {
-        Refusal refusal = std::move(verdict.refusal);
+        Refusal refusal = verdict.Explain(facts_);
         return Hand(
             {.facts = facts_, .verdict = std::move(verdict), .refusal = std::move(refusal)});
       }

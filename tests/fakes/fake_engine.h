@@ -7,8 +7,16 @@
 #include <vector>
 
 #include "policy/engine.h"
+#include "policy/rule.h"
 
 namespace sallyport::policy {
+
+/// What grants the flow of VERDICT, to be changed.
+inline Rule& RuleOf(FlowVerdict& verdict) {
+  auto rule = std::make_shared<Rule>(verdict.by != nullptr ? *verdict.by : Rule());
+  verdict.by = rule;
+  return *rule;
+}
 
 /// A policy whose decisions about requests are a function. Everything else is as in an empty file.
 class FakeEngine final : public Engine {

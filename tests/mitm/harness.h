@@ -102,7 +102,7 @@ struct TestGate : TestLoop {
     flow.facts.destination = {IpAddress::V4(203, 0, 113, 5), port};
     if (!name.empty()) flow.facts.name = *HostName::Parse(name);
     flow.verdict.action = policy::FlowVerdict::Action::kHttp;
-    flow.verdict.rule = "policy.lua:1";
+    policy::RuleOf(flow.verdict).id = "policy.lua:1";
     flow.verdict.http = policy::FakeEngine::Grant();
     return flow;
   }

@@ -15,8 +15,8 @@ class Learning {
     REQUIRE(engine_ != nullptr);
   }
 
-  FlowVerdict Flow(const Facts& facts) { return engine_->DecideFlow(facts); }
-  FlowVerdict Flow(std::string_view host, uint16_t port, Transport transport = Transport::kTcp) {
+  ReadVerdict Flow(const Facts& facts) { return {engine_->DecideFlow(facts), facts}; }
+  ReadVerdict Flow(std::string_view host, uint16_t port, Transport transport = Transport::kTcp) {
     return Flow(Policy::Named(host, port, transport));
   }
   RequestVerdict Request(std::string_view host, std::string_view method, std::string_view path) {
@@ -35,7 +35,7 @@ class Learning {
 };
 
 bool IsLearnt(const FlowVerdict& flow, FlowVerdict::Action action) {
-  return flow.action == action && flow.learnt && flow.rule == kLearnRule;
+  return flow.action == action && flow.learnt && flow.rule() == kLearnRule;
 }
 bool IsLearnt(const RequestVerdict& request) {
   return request.action == RequestVerdict::Action::kForward && request.learnt &&
@@ -71,7 +71,7 @@ TEST_CASE("without the flag nothing is learnt, and no policy can ask for it") {
 
 TEST_CASE("a learnt flow has no name but a public address's, and never HTTP/3") {
   Learning policy("");
-  const FlowVerdict flow = policy.Flow("a.example.com", 22);
+  const auto flow = policy.Flow("a.example.com", 22);
   CHECK(flow.filter.AdmitsForName(*IpAddress::Parse("11.0.0.1")));
   for (const char* closed : {"10.0.0.1", "127.0.0.1", "169.254.169.254", "192.0.2.1", "fd00::1"}) {
     INFO(closed);

@@ -29,6 +29,23 @@ inline HostName Name(std::string_view text) {
   return *HostName::Parse(text);
 }
 
+/// A verdict with all that is read of it, as values.
+struct ReadVerdict : FlowVerdict {
+  ReadVerdict(FlowVerdict verdict, const Facts& facts = {})
+      : FlowVerdict(std::move(verdict)),
+        rule(FlowVerdict::rule()),
+        filter(FlowVerdict::filter()),
+        to(FlowVerdict::to()),
+        budget(FlowVerdict::budget()) {
+    if (action == Action::kDeny) refusal = Explain(facts);
+  }
+  std::string rule;
+  AddressFilter filter;
+  std::optional<Authority> to;
+  RuleBudgetPtr budget;
+  Refusal refusal;
+};
+
 /// A policy that loads, and what it decides.
 class Policy {
  public:
@@ -60,7 +77,7 @@ class Policy {
     return facts;
   }
 
-  FlowVerdict Flow(const Facts& facts) { return engine_->DecideFlow(facts); }
+  ReadVerdict Flow(const Facts& facts) { return {engine_->DecideFlow(facts), facts}; }
 
   /// "raw", "http", "wait" or "deny".
   std::string Action(const Facts& facts) {
@@ -80,7 +97,7 @@ class Policy {
   /// Decides a request on a new flow to HOST.
   RequestVerdict Request(std::string_view host, RequestHead& request, uint16_t port = 443) {
     const Facts facts = Named(host, port);
-    const FlowVerdict flow = Flow(facts);
+    const ReadVerdict flow = Flow(facts);
     RequestVerdict verdict;
     verdict.refusal.detail = "the flow is not HTTP: " + flow.refusal.detail;
     if (flow.action != FlowVerdict::Action::kHttp) return verdict;

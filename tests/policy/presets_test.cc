@@ -151,7 +151,7 @@ TEST_CASE("all presets together load") {
 
 TEST_CASE("a rule of a preset is known by the line that uses it and its own") {
   Policy policy("allow.http { host = 'a.example' }\nuse 'npm'");
-  const FlowVerdict verdict = policy.Flow(Policy::Named("registry.npmjs.org", 443));
+  const auto verdict = policy.Flow(Policy::Named("registry.npmjs.org", 443));
   CHECK(verdict.rule == "policy.lua:2(npm:3)");
 }
 

@@ -164,7 +164,7 @@ std::pair<const Rule*, bool> ReadRequest(const std::vector<const Rule*>& rules,
   return {nullptr, false};
 }
 
-std::vector<const Rule*> Pointers(const RuleSet& set, const std::vector<uint32_t>& numbers) {
+std::vector<const Rule*> Pointers(const RuleSet& set, std::span<const uint32_t> numbers) {
   std::vector<const Rule*> rules;
   for (const uint32_t number : numbers) rules.push_back(&set.rules()[number]);
   return rules;
@@ -180,13 +180,13 @@ void Compare(const RuleSet& set, const Flow& flow, Dice& dice) {
     REQUIRE(decision.rule == wanted.rule);
     return;
   }
-  REQUIRE(Pointers(set, decision.http) == wanted.requests);
+  REQUIRE(Pointers(set, decision.http.all()) == wanted.requests);
   for (int i = 0; i < 10; ++i) {
     Headers headers;
     if (dice.Chance(50)) headers.Add("X-A", dice.Chance(50) ? "1" : "2");
     const auto& method = dice.Of(kMethods);
     const auto& path = dice.Of(kPaths);
-    const auto request = set.DecideRequest(decision.http, method, path, headers);
+    const auto request = set.DecideRequest(decision.http.all(), method, path, headers);
     REQUIRE(std::pair(request.rule, request.allowed) ==
             ReadRequest(wanted.requests, method, path, headers));
   }

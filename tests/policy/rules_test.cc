@@ -337,7 +337,7 @@ TEST_CASE("a callback can't pass a flow through") {
       "on.connect(function(conn)\n"
       "  local m = conn:match_http { host = 'a.example', tls = 'passthrough' }\n"
       "  if m then m:accept() end\nend)");
-  const FlowVerdict verdict = policy.Flow(Policy::Named("a.example", 443));
+  const auto verdict = policy.Flow(Policy::Named("a.example", 443));
   CHECK(verdict.action == FlowVerdict::Action::kDeny);
   CHECK(Contains(verdict.refusal.detail, "belongs to allow.http in the file"));
 }

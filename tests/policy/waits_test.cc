@@ -32,7 +32,7 @@ struct Asked {
 
   RequestHead head;
   Facts facts;
-  FlowVerdict flow;
+  ReadVerdict flow;
   TlsFacts tls;
   RequestVerdict verdict;
 };
@@ -72,11 +72,11 @@ TEST_CASE("a raw flow of an ask rule waits for the user") {
   const auto waits = policy.Flow(Policy::Named("db.example", 5432));
   REQUIRE(waits.action == FlowAction::kWait);
   CHECK(waits.suspended->wait() == Wait(AskWait{"", "policy.lua:1", kAskLimit, "policy.lua:1"}));
-  const auto refused = waits.suspended->Resume(Approval::kDenied);
+  const ReadVerdict refused = waits.suspended->Resume(Approval::kDenied);
   CHECK(refused.action == FlowAction::kDeny);
   CHECK(refused.refusal.reason == Reason::kApprovalDenied);
   const auto again = policy.Flow(Policy::Named("db.example", 5432));
-  const auto granted = again.suspended->Resume(Approval::kApproved);
+  const ReadVerdict granted = again.suspended->Resume(Approval::kApproved);
   CHECK(granted.action == FlowAction::kRaw);
   CHECK(granted.rule == "policy.lua:1");
   CHECK(granted.filter.Admits(*IpAddress::Parse("10.1.2.3")));
@@ -120,14 +120,14 @@ TEST_CASE("conn:ask waits, and a yes accepts the flow if nothing else does") {
   }
   SECTION("no") {
     const auto waits = policy.Flow(Policy::Named("plain.example", 22));
-    const auto refused = waits.suspended->Resume(Approval::kDenied);
+    const ReadVerdict refused = waits.suspended->Resume(Approval::kDenied);
     CHECK(refused.refusal.reason == Reason::kApprovalDenied);
     CHECK(refused.refusal.rule == "policy.lua:2");
   }
   SECTION("HTTP") {
     const auto waits = policy.Flow(Policy::Named("web.example", 443));
     REQUIRE(waits.action == FlowAction::kWait);
-    const auto granted = waits.suspended->Resume(Approval::kApproved);
+    const ReadVerdict granted = waits.suspended->Resume(Approval::kApproved);
     CHECK(granted.action == FlowAction::kHttp);
     CHECK(granted.rule == "policy.lua:3");
   }
@@ -149,7 +149,7 @@ TEST_CASE("a refused question can't be caught") {
     end))");
   const auto waits = policy.Flow(Policy::Named("a.example", 22));
   REQUIRE(waits.action == FlowAction::kWait);
-  const auto verdict = waits.suspended->Resume(Approval::kDenied);
+  const ReadVerdict verdict = waits.suspended->Resume(Approval::kDenied);
   CHECK(verdict.action == FlowAction::kDeny);
 }
 
@@ -339,7 +339,7 @@ TEST_CASE("a yes to the question of a policy that is gone grants nothing") {
   asked->Resume(Approval::kApproved);
   CHECK(asked->verdict.action == RequestAction::kDeny);
   CHECK(asked->verdict.refusal.reason == Reason::kPolicyError);
-  const auto verdict = flow.suspended->Resume(Approval::kApproved);
+  const ReadVerdict verdict = flow.suspended->Resume(Approval::kApproved);
   CHECK(verdict.action == FlowAction::kDeny);
   CHECK(verdict.refusal.reason == Reason::kPolicyError);
 }

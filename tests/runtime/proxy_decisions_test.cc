@@ -114,7 +114,7 @@ TEST_CASE("a name whose uses all go elsewhere is not resolved") {
   Fixture fixture;
   const auto flow = fixture.Http("local.example", 443);
   CHECK_FALSE(flow.refusal);
-  REQUIRE(flow.verdict.to);
+  REQUIRE(flow.verdict.to());
   CHECK(fixture.resolver.asked.empty());
 }
 

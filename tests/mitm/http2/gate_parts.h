@@ -41,7 +41,7 @@ struct GateParts : TestLoop {
     flow.facts.destination = {IpAddress::V4(203, 0, 113, 5), port};
     flow.facts.name = *HostName::Parse("api.test");
     flow.verdict.action = policy::FlowVerdict::Action::kHttp;
-    flow.verdict.rule = "policy.lua:1";
+    policy::RuleOf(flow.verdict).id = "policy.lua:1";
     flow.verdict.http = policy::FakeEngine::Grant();
     return flow;
   }
