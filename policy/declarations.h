@@ -40,8 +40,9 @@ struct Declarations {
 
 /// What a file is loaded into. The functions that the file calls find it through ScriptHost.
 struct Loader {
-  Loader(std::string file, std::string folder_path)
-      : diagnostics(std::move(file)), folder(std::move(folder_path)) {}
+  /// TEXT is the file's, and outlives this.
+  Loader(std::string file, std::string folder_path, std::string_view text = {})
+      : diagnostics(std::move(file), text), folder(std::move(folder_path)) {}
 
   Diagnostics diagnostics;
   std::string folder;

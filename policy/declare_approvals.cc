@@ -71,7 +71,7 @@ void ReadApprovals(TableReader& sandbox, Loader& loader) {
     lua_pop(lua, 1);
     return;
   }
-  TableReader reader(lua, -1, loader.diagnostics, "sandbox approvals", sandbox.line());
+  TableReader reader(sandbox, -1, "approvals");
   reader.Expect({"webhook", "key", "private", "command", "timeout"});
   ApprovalSpec approvals;
   ReadWebhook(reader, approvals);

@@ -119,7 +119,7 @@ void ReadMounts(TableReader& reader, Loader& loader, SandboxOptions& options) {
       return reader.TypeError(
           "mounts", "a list of mounts, as in { { \"./work\", \"/work\", mode = \"rw\" } }", index);
     }
-    TableReader mount_reader(lua, index, loader.diagnostics, "sandbox mounts", reader.line());
+    TableReader mount_reader(reader, index, "mounts");
     auto mount = ReadMount(mount_reader, loader.folder);
     if (!mount) return;
     const auto same = [&mount](const auto& other) { return other.target == mount->target; };

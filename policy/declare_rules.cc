@@ -90,7 +90,7 @@ void ReadPortValue(TableReader& reader, int index, PortSet& ports) {
   if (IsList(lua, index)) {
     return reader.Error("'port': a range is written { from = 8000, to = 8010 }");
   }
-  TableReader range(lua, index, reader.diagnostics(), reader.what() + " port", reader.line());
+  TableReader range(reader, index, "port");
   range.Expect({"from", "to"});
   const auto from = range.Integer("from", 1, 65535);
   const auto to = range.Integer("to", 1, 65535);
@@ -118,10 +118,9 @@ void WarnOfRange(TableReader& reader, const PortSet& ports) {
   if (singles.size() != 2 || !LooksLikeRange(singles[0], singles[1])) return;
   const std::string first = std::to_string(singles[0]);
   const std::string last = std::to_string(singles[1]);
-  reader.diagnostics().Warning(
-      reader.line(), reader.what() + ": 'port' names two ports, " + first + " and " + last +
-                         "; for all from the one to the other write { from = " + first +
-                         ", to = " + last + " }");
+  reader.Warning("'port' names two ports, " + first + " and " + last +
+                 "; for all from the one to the other write { from = " + first + ", to = " + last +
+                 " }");
 }
 
 PortSet ReadPorts(TableReader& reader, Kind kind) {
@@ -204,11 +203,9 @@ void WarnOfLeftOut(TableReader& reader, const char* field, const AddressFilter& 
   for (const Prefix& prefix : filter.prefixes) {
     const uint16_t classes = ClassesIn(prefix);
     if ((classes & kPublic) == 0 || (classes & kInner & ~filter.classes) == 0) continue;
-    reader.diagnostics().Warning(
-        reader.line(),
-        reader.what() + ": '" + std::string(field) + "': " + prefix.ToString() +
-            " grants the public addresses in it and no special ones; for others write "
-            "a group such as \"private\", or their own prefix");
+    reader.Warning("'" + std::string(field) + "': " + prefix.ToString() +
+                   " grants the public addresses in it and no special ones; for others write "
+                   "a group such as \"private\", or their own prefix");
   }
 }
 

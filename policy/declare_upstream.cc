@@ -87,8 +87,7 @@ void ReadClientCertificate(TableReader& outer, const std::string& folder,
   outer.ForEach("client_cert", TableReader::Tables::kListsAndValues, [&](int index) {
     lua_State* lua = outer.lua();
     if (lua_type(lua, index) != LUA_TTABLE) return outer.TypeError("client_cert", kForm, index);
-    TableReader reader(lua, index, outer.diagnostics(), outer.what() + " client_cert",
-                       outer.line());
+    TableReader reader(outer, index, "client_cert");
     reader.Expect({"cert", "key"});
     const auto cert = reader.String("cert");
     const auto source = ReadSource(reader, "key");

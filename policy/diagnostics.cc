@@ -45,6 +45,11 @@ void Diagnostics::Warning(int line, std::string message) {
   Add(Diagnostic::Severity::kWarning, line, std::move(message));
 }
 
+int Diagnostics::LineOf(int call_line, std::span<const std::string> path) {
+  if (path.empty() || found_.size() >= kMaxDiagnostics) return call_line;
+  return fields_.Find(call_line, path);
+}
+
 void Diagnostics::Add(Diagnostic::Severity severity, int line, std::string message) {
   if (found_.size() < kMaxDiagnostics - 1)
     return found_.push_back({severity, file_, line, std::move(message)});

@@ -1,18 +1,22 @@
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "policy/engine.h"
+#include "policy/field_lines.h"
 
 namespace sallyport::policy {
 
 /// Collects what is wrong with one policy file, so that a user sees all of it at once.
 class Diagnostics {
  public:
-  explicit Diagnostics(std::string file) : file_(std::move(file)) {}
+  /// TEXT is what the file says, for the lines of fields; it outlives this.
+  explicit Diagnostics(std::string file, std::string_view text = {})
+      : file_(std::move(file)), fields_(text) {}
 
   void Error(int line, std::string message);
   void Warning(int line, std::string message);
@@ -20,6 +24,8 @@ class Diagnostics {
   bool has_errors() const { return errors_ > 0; }
   size_t error_count() const { return errors_; }
   const std::string& file() const { return file_; }
+  /// As FieldLines::Find. CALL_LINE also where there are mistakes enough.
+  int LineOf(int call_line, std::span<const std::string> path);
   /// "policy.lua:12".
   std::string At(int line) const { return file_ + ":" + std::to_string(line); }
 
@@ -30,6 +36,7 @@ class Diagnostics {
   void Add(Diagnostic::Severity severity, int line, std::string message);
 
   std::string file_;
+  FieldLines fields_;
   std::vector<Diagnostic> found_;
   size_t errors_ = 0;
 };

@@ -83,7 +83,8 @@ void CheckDeclarations(Loader& loader) {
 
 std::unique_ptr<LoadedScript> LoadScript(const Engine::Source& source, const Budget& budget,
                                          std::vector<Diagnostic>& diagnostics) {
-  Loader loader(source.name, source.folder);
+  const std::string_view text = WithoutPreamble(source.text);
+  Loader loader(source.name, source.folder, text);
   auto loaded = std::make_unique<LoadedScript>();
   loaded->host = std::make_unique<ScriptHost>();
   loaded->host->file = source.name;
@@ -94,8 +95,8 @@ std::unique_ptr<LoadedScript> LoadScript(const Engine::Source& source, const Bud
     loader.diagnostics.Error(0, "the file is longer than 1 MiB");
   } else {
     ScriptError error;
-    const bool ran = loaded->state->Run(
-        budget, error, [&source](lua_State* lua) { RunFile(lua, WithoutPreamble(source.text)); });
+    const bool ran =
+        loaded->state->Run(budget, error, [text](lua_State* lua) { RunFile(lua, text); });
     if (!ran) ReportFailure(error, loader);
     // A file that stopped half-way would only show the shadow of what is missing.
     if (ran) CheckDeclarations(loader);

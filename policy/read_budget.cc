@@ -64,11 +64,11 @@ void ReadBytes(TableReader& reader, RuleBudget& budget) {
   if (lua_type(lua, -1) != LUA_TTABLE) {
     reader.TypeError("bytes", kForm, -1);
   } else {
-    TableReader bytes(lua, -1, reader.diagnostics(), reader.what() + " bytes", reader.line());
+    TableReader bytes(reader, -1, "bytes");
     bytes.Expect({"up", "down"});
     budget.bytes_up = ReadSize(bytes, "up");
     budget.bytes_down = ReadSize(bytes, "down");
-    if (!bytes.Has("up") && !bytes.Has("down")) bytes.Error(std::string("is written ") + kForm);
+    if (!bytes.Has("up") && !bytes.Has("down")) bytes.Error("is written " + std::string(kForm));
   }
   lua_pop(lua, 1);
 }

@@ -38,10 +38,29 @@ std::string_view StringView(lua_State* lua, int index) {
   return {text, length};
 }
 
+// "host" of "'host' must be a string".
+std::string_view QuotedFirst(std::string_view message) {
+  if (!message.starts_with('\'')) return {};
+  message.remove_prefix(1);
+  return message.substr(0, message.find('\''));
+}
+
 }  // namespace
 
+int TableReader::LineOf(std::string_view field) {
+  auto path = path_;
+  if (!field.empty()) path.emplace_back(field);
+  return diagnostics_.LineOf(line_, path);
+}
+
 void TableReader::Error(std::string message) {
-  diagnostics_.Error(line_, what_ + ": " + std::move(message));
+  const int line = LineOf(QuotedFirst(message));
+  diagnostics_.Error(line, what_ + ": " + std::move(message));
+}
+
+void TableReader::Warning(std::string message) {
+  const int line = LineOf(QuotedFirst(message));
+  diagnostics_.Warning(line, what_ + ": " + std::move(message));
 }
 
 void TableReader::TypeError(std::string_view field, std::string_view wanted, int index) {
@@ -74,8 +93,8 @@ void TableReader::Expect(const Words& known, lua_Integer positional) {
     }
     const std::string_view name = StringView(lua_, -2);
     if (std::find(known.begin(), known.end(), name) != known.end()) continue;
-    diagnostics_.Error(line_, "unknown field '" + Printable(name, 60) + "' of " + what_ +
-                                  DidYouMean(name, known));
+    diagnostics_.Error(LineOf(name), "unknown field '" + Printable(name, 60) + "' of " + what_ +
+                                         DidYouMean(name, known));
   }
 }
 

@@ -29,6 +29,12 @@ class TableReader {
         diagnostics_(diagnostics),
         what_(std::move(what)),
         line_(line) {}
+  /// INDEX is a table in FIELD of OUTER, or in the list there.
+  TableReader(const TableReader& outer, int index, const std::string& field)
+      : TableReader(outer.lua_, index, outer.diagnostics_, outer.what_ + " " + field, outer.line_) {
+    path_ = outer.path_;
+    path_.push_back(field);
+  }
 
   /// Reports every field but KNOWN, and list elements beyond POSITIONAL of them.
   void Expect(const Words& known, lua_Integer positional = 0);
@@ -61,7 +67,10 @@ class TableReader {
   bool ForEachField(std::string_view field, const std::function<void(const std::string&, int)>& visit);
   /// Reports that FIELD must be WANTED, not what stands at INDEX.
   void TypeError(std::string_view field, std::string_view wanted, int index);
+  /// Reports MESSAGE, at the line of the field that it begins with in quotes, if it does.
   void Error(std::string message);
+  /// The same for what is only remarkable.
+  void Warning(std::string message);
 
   lua_State* lua() const { return lua_; }
   int index() const { return index_; }
@@ -75,6 +84,8 @@ class TableReader {
     int type = LUA_TNIL;    ///< Of its value.
   };
 
+  /// Where FIELD stands, or the table where it is empty or not found.
+  int LineOf(std::string_view field);
   int Push(std::string_view field);
   bool ForEachValue(std::string_view field, Tables tables, void (*visit)(void* to, int index),
                     void* to);
@@ -100,6 +111,7 @@ class TableReader {
   Diagnostics& diagnostics_;
   std::string what_;
   int line_;
+  std::vector<std::string> path_;  // From the table of the call to this one.
   std::array<Field, kMostNoted> noted_;
   size_t noted_count_ = 0;
   uint64_t marks_ = 0;     // Of those that are noted; all bits where there are too many.
