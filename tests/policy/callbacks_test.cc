@@ -238,6 +238,7 @@ TEST_CASE("a callback says which kind of answer a name has, or leaves it to the 
     if q.name == "real.example" then return q:accept { answers = "real" } end
     if q.name == "own.example" then return q:accept { answers = "synthetic" } end
     if q.name == "odd.example" then return q:accept { answers = "raal" } end
+    if q.name == "inner.example" then return q:accept { resolvers = { "10.0.0.53" } } end
     q:accept()
   end))");
   CHECK(policy.engine().DecideName(Name("real.example")).answers == DnsOptions::Answers::kReal);
@@ -246,6 +247,9 @@ TEST_CASE("a callback says which kind of answer a name has, or leaves it to the 
   const auto odd = policy.engine().DecideName(Name("odd.example"));
   CHECK_FALSE(odd.grantable);
   CHECK(odd.refusal.detail.find("\"real\"") != std::string::npos);
+  const auto inner = policy.engine().DecideName(Name("inner.example"));
+  CHECK_FALSE(inner.grantable);
+  CHECK(Contains(inner.refusal.detail, "dns { resolvers = { ... } }"));
 }
 
 TEST_CASE("names that no rule covers are asked about as DNS queries") {
