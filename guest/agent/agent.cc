@@ -8,6 +8,7 @@
 
 #include <utility>
 
+#include "guest/agent/browser_trust.h"
 #include "guest/agent/dialled_datagrams.h"
 #include "guest/agent/dialled_stream.h"
 #include "guest/agent/files.h"
@@ -122,10 +123,12 @@ Status Agent::OnTrust(const Frame& frame) {
       return tl::unexpected(std::move(installed).error().In("trusting the gate's CA"));
     const JavaTrust java = InstallJavaTrust(trust->ca_pem, kCaBundle);
     ca_ = java == JavaTrust::kNeedsVariable ? GateCa::kAlsoInJavaStore : GateCa::kInFiles;
-    kept_for_updates_ = trust->ca_pem;
+    ca_pem_ = trust->ca_pem;
   }
   state_ = State::kServes;
   host_.Send(FrameType::kTrust, 0);
+  // The host takes this long to send the first program, whose home it is, unless it has another.
+  if (ca_ != GateCa::kNone) ahead_ = loop_.Post([this] { PrepareHome(RootAccount().home); });
   return {};
 }
 
@@ -153,11 +156,28 @@ Status Agent::OnExec(const Frame& frame) {
   program =
       std::make_unique<Program>(loop_, host_, frame.stream, [this] { some_finished_ = true; });
   if (Status granted = program->OnOpened(frame.credit); !granted) return granted;
-  const Environment environment(*exec, RootAccount(), ca_);
-  program->Start(*std::move(exec), environment);
-  // Nobody needs this before a program of the distribution's has run: it holds up no start.
-  if (!kept_for_updates_.empty()) KeepTrustOnUpdates(std::exchange(kept_for_updates_, {}));
+  StartProgram(*program, *std::move(exec));
   return {};
+}
+
+bool Agent::PrepareHome(const std::string& home) {
+  if (ca_ == GateCa::kNone || !HasNss()) return false;
+  InstallNssTrust(ca_pem_, home);
+  return true;
+}
+
+void Agent::StartProgram(Program& program, Exec exec) {
+  const Environment environment(exec, RootAccount(), ca_);
+  const std::string home(environment.Get("HOME"));
+  const bool prepared = PrepareHome(home);
+  program.Start(std::move(exec), environment);
+  // The rest holds up no start: nobody needs it before a program of the distribution's has run, has
+  // installed a browser, or is one that has been starting for a tenth of a second, as Firefox does.
+  if (ca_ == GateCa::kNone) return;
+  if (!prepared) InstallNssTrust(ca_pem_, home);
+  if (std::exchange(trust_completed_, true)) return;
+  InstallFirefoxTrust();
+  KeepTrustOnUpdates(ca_pem_);
 }
 
 Status Agent::OnDial(const Frame& frame) {

@@ -44,6 +44,9 @@ class Agent {
   Status OnHello(const Frame& frame);
   Status OnTrust(const Frame& frame);
   Status OnExec(const Frame& frame);
+  /// Makes HOME trust the gate if there are programs that read it; false if there are none.
+  bool PrepareHome(const std::string& home);
+  void StartProgram(Program& program, Exec exec);
   Status OnDial(const Frame& frame);
   Status OnStreamFrame(const Frame& frame);
   bool InUse(uint32_t stream) const;
@@ -59,10 +62,12 @@ class Agent {
   HostConnection host_;
   State state_ = State::kExpectsHello;
   GateCa ca_ = GateCa::kNone;
-  std::string kept_for_updates_;  // The CA, until it lies where update tools look.
+  std::string ca_pem_;
+  bool trust_completed_ = false;  // Also where the first program does not need it yet.
   UniqueFd signals_;
   Loop::Handle signals_watch_;
   Loop::Handle more_children_;
+  Loop::Handle ahead_;
   Loop::Handle turn_end_;
   Loop::Handle room_;
   bool some_finished_ = false;

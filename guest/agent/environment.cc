@@ -3,6 +3,7 @@
 #include <array>
 #include <unordered_map>
 
+#include "guest/agent/browser_trust.h"
 #include "guest/agent/java_trust.h"
 #include "guest/agent/trust_store.h"
 
@@ -27,6 +28,7 @@ constexpr std::string_view kBundleVariables[] = {
 constexpr std::pair<std::string_view, std::string_view> kAddingVariables[] = {
     {"NODE_EXTRA_CA_CERTS", kCaFile},   {"DENO_CERT", kCaFile},    {"DENO_TLS_CA_STORE", "system"},
     {"SSL_CERT_DIR", kHashedDirectory}, {"UV_NATIVE_TLS", "true"}, {"UV_SYSTEM_CERTS", "true"},
+    {"PLAYWRIGHT_FIREFOX_POLICIES_JSON", kFirefoxPolicies},
 };
 
 /// Cuts what is before the next SEPARATOR off REST; all of it if there is none.

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <utility>
 
+#include "guest/agent/pem.h"
+
 namespace sallyport::guest {
 namespace {
 
@@ -20,9 +22,6 @@ constexpr std::string_view kAlias = "sallyport";
 // "changeit" in UTF-16, big endian.
 constexpr std::string_view kPassword("\0c\0h\0a\0n\0g\0e\0i\0t", 16);
 constexpr std::string_view kPhrase = "Mighty Aphrodite";
-
-constexpr std::string_view kBegin = "-----BEGIN CERTIFICATE-----";
-constexpr std::string_view kEnd = "-----END CERTIFICATE-----";
 
 void PutNumber(std::string& out, uint64_t value, int bytes) {
   for (int i = bytes - 1; i >= 0; --i) out.push_back(static_cast<char>(value >> (8 * i)));
@@ -75,50 +74,6 @@ bool EndsWith(const ReadStore& read, size_t end, std::string_view entry) {
   return read(end - entry.size(), last) && last == entry;
 }
 
-int SixBits(char c) {
-  if (c >= 'A' && c <= 'Z') return c - 'A';
-  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-  if (c >= '0' && c <= '9') return c - '0' + 52;
-  if (c == '+') return 62;
-  return c == '/' ? 63 : -1;
-}
-
-bool IsSpace(char c) {
-  return c == '\n' || c == '\r' || c == ' ' || c == '\t';
-}
-
-Result<std::string> DecodeBase64(std::string_view text) {
-  std::string bytes;
-  bytes.reserve(text.size() / 4 * 3);
-  uint32_t bits = 0;
-  int held = 0;
-  for (const char c : text) {
-    if (IsSpace(c)) continue;
-    if (c == '=') break;
-    const int value = SixBits(c);
-    if (value < 0) return Fail(Code::kInvalid, "a certificate that is not base64");
-    bits = (bits << 6 | static_cast<uint32_t>(value)) & 0xffffff;
-    held += 6;
-    if (held < 8) continue;
-    held -= 8;
-    bytes.push_back(static_cast<char>(bits >> held));
-  }
-  if (bytes.empty()) return Fail(Code::kInvalid, "an empty certificate");
-  return bytes;
-}
-
-/// Cuts the next certificate off PEM, in DER; empty if there is none.
-Result<std::string> CutCertificate(std::string_view& pem) {
-  const size_t begin = pem.find(kBegin);
-  if (begin == std::string_view::npos) return std::string();
-  pem.remove_prefix(begin + kBegin.size());
-  const size_t end = pem.find(kEnd);
-  if (end == std::string_view::npos) return Fail(Code::kInvalid, "a certificate without an end");
-  const std::string_view body = pem.substr(0, end);
-  pem.remove_prefix(end + kEnd.size());
-  return DecodeBase64(body);
-}
-
 }  // namespace
 
 Result<std::optional<JavaStoreChange>> ExtendJavaStore(const ReadStore& read, size_t size,
@@ -165,12 +120,6 @@ Result<std::string> MakeJavaStore(std::string_view pem) {
   Digest digest;
   digest.Add(store);
   return store.append(digest.Finish());
-}
-
-Result<std::string> FirstCertificate(std::string_view pem) {
-  auto der = CutCertificate(pem);
-  if (der && der->empty()) return Fail(Code::kInvalid, "no certificate");
-  return der;
 }
 
 }  // namespace sallyport::guest

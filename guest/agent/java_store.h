@@ -39,7 +39,4 @@ Result<std::optional<JavaStoreChange>> ExtendJavaStore(const ReadStore& read, si
 /// A JKS file of all certificates in PEM. kInvalid if there is none, or one that is not base64.
 Result<std::string> MakeJavaStore(std::string_view pem);
 
-/// The first certificate in PEM, in DER. kInvalid as above.
-Result<std::string> FirstCertificate(std::string_view pem);
-
 }  // namespace sallyport::guest

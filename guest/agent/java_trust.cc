@@ -11,6 +11,7 @@
 
 #include "guest/agent/files.h"
 #include "guest/agent/java_store.h"
+#include "guest/agent/pem.h"
 
 namespace sallyport::guest {
 namespace {

@@ -7,6 +7,11 @@ namespace {
 
 constexpr const char* kSystemRoots = "the system's roots";
 constexpr const char* kKeepVariables = "keep the sandbox's variables";
+constexpr const char* kNssDatabase = "the NSS database in $HOME/.pki/nssdb";
+// Where a database is, or the home is mounted, it stays as it is.
+constexpr const char* kNssFix =
+    "-e HOME=/root, or d=$HOME/.pki/nssdb; [ -e $d ] || d=$HOME/.local/share/pki/nssdb; "
+    "certutil -d sql:$d -A -n sallyport -t C,, -i /run/sallyport/ca.pem";
 
 constexpr auto kProbes = std::to_array<TrustProbe>({
     {"curl", "curl", R"(curl -sS -o /dev/null -w 'status %{http_code}\n' "$url")", "^status 403",
@@ -98,19 +103,39 @@ file_get_contents(getenv("url"), false, $c); echo $http_response_header[0] ?? ""
     {"aws", "aws", R"(aws s3 ls --endpoint-url "$url" --no-sign-request)", "403|Forbidden",
      "No module named", "AWS_CA_BUNDLE", "it reads its own roots: keep AWS_CA_BUNDLE"},
     {"gcloud", "gcloud", nullptr, nullptr, nullptr,
-     "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE, as it documents", ""},
+     "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE, as it documents",
+     "keep the sandbox's variables, or gcloud config set core/custom_ca_certs_file "
+     "/run/sallyport/ca-bundle.pem"},
     {"dotnet", "dotnet", nullptr, nullptr, nullptr,
-     "SSL_CERT_FILE and SSL_CERT_DIR, as it documents", ""},
+     "SSL_CERT_FILE and SSL_CERT_DIR, as it documents", kKeepVariables},
     {"docker", "docker", nullptr, nullptr, nullptr, "the roots of its daemon, which is elsewhere",
      "give the daemon /run/sallyport/ca.pem in /etc/docker/certs.d"},
     {"podman", "podman", nullptr, nullptr, nullptr,
-     "SSL_CERT_FILE, or the system's roots, as Go does", ""},
-    {"chromium", "chromium", nullptr, nullptr, nullptr, "an NSS database in $HOME/.pki/nssdb",
-     // Where that folder is, versions that have moved to another one use it as well.
-     R"(d=$HOME/.pki/nssdb; mkdir -p $d; [ -e $d/cert9.db ] || certutil -d sql:$d -N --empty-password; )"
-     R"(certutil -d sql:$d -A -n sallyport -t C,, -i /run/sallyport/ca.pem)"},
-    {"firefox", "firefox", nullptr, nullptr, nullptr, "an NSS database in each profile",
-     "certutil -d sql:PROFILE -A -n sallyport -t C,, -i /run/sallyport/ca.pem"},
+     "SSL_CERT_FILE, or the system's roots, as Go does",
+     "keep the sandbox's variables; a container needs /run/sallyport/ca.pem itself"},
+    {"chromium", "chromium",
+     R"(HOME=$home chromium --headless --no-sandbox --disable-gpu --user-data-dir="$PWD/profile" --dump-dom "$url")",
+     "urn:sallyport:", nullptr, kNssDatabase, kNssFix},
+    {"chrome", "google-chrome",
+     R"(HOME=$home google-chrome --headless --no-sandbox --disable-gpu --user-data-dir="$PWD/profile" --dump-dom "$url")",
+     "urn:sallyport:", nullptr, kNssDatabase, kNssFix},
+    // It prints no page, but logs the head of each answer, and stays for a while after that. What
+    // it asks for without TLS is off.
+    {"firefox", "firefox",
+     R"(mkdir profile && printf 'user_pref("network.%s-service.enabled", false);\n' captive-portal connectivity >profile/user.js
+MOZ_LOG=nsHttp:3 firefox --headless --profile "$PWD/profile" --screenshot "$PWD/page.png" "$url" >log 2>&1 &
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+  sleep 1
+  grep -a -m 1 -o 'HTTP/[0-9.]* 403' log && break
+done
+kill $!)",
+     "^HTTP/[0-9.]+ 403", nullptr, "/etc/firefox/policies/policies.json",
+     R"(add {"Certificates": {"Install": ["/run/sallyport/ca.pem"]}} to the policies that it has)"},
+    {"nss", "tstclnt", nullptr, nullptr, nullptr, kNssDatabase, "-d sql:$HOME/.pki/nssdb"},
+    {"playwright", "playwright", nullptr, nullptr, nullptr,
+     "Chromium: the NSS database in $HOME/.pki/nssdb; Firefox: PLAYWRIGHT_FIREFOX_POLICIES_JSON; "
+     "WebKit: the system's roots",
+     "keep the sandbox's variables, and the HOME that it starts with"},
 });
 
 // Both modes at once, each in a folder of its own: most of the time is a program's start. `env -i`
@@ -131,7 +156,8 @@ untried() { found "$2" && printf '%s\t?\t?\t\n' "$1"; }
 probe() {
   found "$2" || return 0
   (cd env && HOME=$d/env exec $limit sh -c "$3") >env.out 2>&1 </dev/null &
-  (cd bare && exec env -i PATH="$PATH" HOME=$d/bare url="$url" host="$host" $limit sh -c "$3") \
+  (cd bare && exec env -i PATH="$PATH" HOME=$d/bare home="$home" url="$url" host="$host" \
+    $limit sh -c "$3") \
     >bare.out 2>&1 </dev/null &
   wait
   with=$(verdict env "$4" "$5")
@@ -163,7 +189,8 @@ std::span<const TrustProbe> TrustProbes() {
 
 std::string TrustScript(std::span<const TrustProbe> probes) {
   const std::string host(kProbedHost);
-  std::string script = "export host=" + host + " url=https://" + host + "/" + kPrologue;
+  std::string script =
+      "export host=" + host + " url=https://" + host + "/ home=\"$HOME\"" + kPrologue;
   for (const TrustProbe& probe : probes) {
     const std::string names = " " + Quoted(probe.name) + " " + Quoted(probe.program);
     if (probe.command == nullptr) {

@@ -12,7 +12,8 @@ namespace sallyport {
 struct TrustProbe {
   const char* name;
   const char* program;  ///< Looked up in the sandbox's PATH.
-  const char* command;  ///< For sh, with $url and $host; null: it is known, but not tried.
+  const char* command;  ///< For sh, with $url, $host and $home, which is the sandbox's
+                        ///< HOME: its own is empty. Null: it is known, but not tried.
   const char* trusted;  ///< Extended regular expression: the output of one that trusts the gate.
   const char*
       cannot;       ///< The same: the program can't be tried as it is installed; null: always can.

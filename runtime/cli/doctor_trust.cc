@@ -65,6 +65,9 @@ void PrintText(const TrustReport& report) {
                 finding.fix.empty() ? untried : finding.fix.c_str());
     if (!finding.said.empty()) std::printf("  it said: %s\n", finding.said.c_str());
   }
+  std::printf(
+      "\nany other program: all roots are in /run/sallyport/ca-bundle.pem, the gate's alone is "
+      "/run/sallyport/ca.pem\n");
   std::printf(report.trusted ? "\nall that were tried trust the gate\n"
                              : "\nnot all trust the gate\n");
 }

@@ -178,7 +178,9 @@ def _(world):
 def _(world):
     private = world.folder_for(ROOT) / "private"
     private.write_text("private\n")
-    got = world.run(f"cat {private} /etc/shadow; find /root /home /tmp /srv /mnt /media -type f")
+    # Where a browser's library is, the agent makes the database of what it trusts.
+    got = world.run(f"cat {private} /etc/shadow; find /root /home /tmp /srv /mnt /media -type f "
+                    "! -path '/root/.pki/nssdb/*'")
     assert got.text == "", got
     got = world.run("cat /etc/shadow /etc/ssh/*key /etc/sudoers", user=PLAIN)
     assert got.text == "", got

@@ -1,6 +1,7 @@
 #include <catch2/catch.hpp>
 
 #include "tests/guest/agent_client.h"
+#include "tests/guest/test_certificate.h"
 #include "tests/guest/test_sandbox.h"
 
 namespace sallyport::guest {
@@ -149,6 +150,73 @@ TEST_CASE("a Java's store of another format is left, and a variable names one wi
         "-Djavax.net.ssl.trustStorePassword=changeit\n");
 }
 
+TEST_CASE("a home gets an NSS database that has the CA, once") {
+  if (!TestSandbox::Possible()) return;
+  Session session({});
+  session.client.Open({kTestCa, "0a1b2c3d"});
+  session.client.Run({"true"});
+  CHECK(session.client.Shell("cd ~/.pki; ls; ls nssdb; head -c 15 nssdb/*").out ==
+        "nssdb\ncert9.db\nkey4.db\n"
+        "==> nssdb/cert9.db <==\nSQLite format 3\n==> nssdb/key4.db <==\nSQLite format 3");
+  CHECK(session.Content("/root/.pki/nssdb/cert9.db").find("Test Gate") != std::string::npos);
+  session.client.Shell("rm ~/.pki/nssdb/*");
+  CHECK(session.client.Shell("ls ~/.pki/nssdb").out.empty());
+}
+
+TEST_CASE("the home of a program's own environment gets an NSS database") {
+  if (!TestSandbox::Possible()) return;
+  Session session({});
+  session.client.Open({kTestCa, "0a1b2c3d"});
+  session.client.RunExec({.argv = {"true"}, .env = {{"HOME", "/srv/new"}}});
+  CHECK(session.client.Shell("ls /srv/new/.pki/nssdb").out == "cert9.db\nkey4.db\n");
+}
+
+TEST_CASE("an NSS database that is there stays as it is, and is not put in the shade") {
+  if (!TestSandbox::Possible()) return;
+  for (const std::string folder : {"/root/.pki/nssdb", "/root/.local/share/pki/nssdb"}) {
+    Session session({.files = {{folder + "/cert9.db", "mine"}}});
+    session.client.Open({kTestCa, "0a1b2c3d"});
+    const std::vector<std::pair<std::string, std::string>> home = {{"HOME", "/root"}};
+    session.client.RunExec({.argv = {"true"}, .env = home});
+    CHECK(session.client.Shell("find /root -type f").out == folder + "/cert9.db\n");
+    CHECK(session.Content(folder + "/cert9.db") == "mine");
+  }
+}
+
+TEST_CASE("a home that is mounted, or can't be written, gets no NSS database") {
+  if (!TestSandbox::Possible()) return;
+  for (const TestSandbox::Options& options :
+       {TestSandbox::Options{.mounted = "/root"}, TestSandbox::Options{.read_only = "/root"}}) {
+    Session session(options);
+    session.client.Open({kTestCa, "0a1b2c3d"});
+    for (const char* home : {"/root", "/root/below/it", "relative", ""}) {
+      session.client.RunExec({.argv = {"true"}, .env = {{"HOME", home}}});
+    }
+    CHECK(session.client.Shell("find /root").out == "/root\n");
+  }
+}
+
+TEST_CASE("Firefox is told of the CA, unless the image has policies for it") {
+  if (!TestSandbox::Possible()) return;
+  constexpr const char* kPolicies = "/etc/firefox/policies/policies.json";
+  Session session({});
+  session.client.Open({kCa, "0a1b2c3d"});
+  session.client.Run({"true"});
+  CHECK(session.Content(kPolicies) ==
+        R"({"policies": {"Certificates": {"Install": ["/run/sallyport/ca.pem"]}}})"
+        "\n");
+  CHECK(session.client.Shell("cat $PLAYWRIGHT_FIREFOX_POLICIES_JSON").out ==
+        session.Content(kPolicies));
+  Session other({.files = {{kPolicies, "{}"}}});
+  other.client.Open({kCa, "0a1b2c3d"});
+  other.client.Run({"true"});
+  CHECK(other.Content(kPolicies) == "{}");
+  Session opt({.files = {{"/opt/firefox/distribution/policies.json", "{}"}}});
+  opt.client.Open({kCa, "0a1b2c3d"});
+  opt.client.Run({"true"});
+  CHECK(opt.Content(kPolicies).empty());
+}
+
 TEST_CASE("programs are told of the CA by their environment") {
   if (!TestSandbox::Possible()) return;
   Session session({.files = {{kDebian, kRoots}}});
@@ -167,7 +235,7 @@ TEST_CASE("without a gate's CA nothing is written and no variable set") {
   session.client.Open({});
   CHECK(session.Content(kDebian) == kRoots);
   CHECK(session.client.Run({"env"}).out.find("CERT") == std::string::npos);
-  CHECK(session.client.Run({"ls", "/run"}).out.empty());
+  CHECK(session.client.Shell("ls -A /run /root").out == "/root:\n\n/run:\n");
 }
 
 TEST_CASE("a bundle that can't be extended is an error") {

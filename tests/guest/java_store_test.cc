@@ -6,6 +6,8 @@
 #include <span>
 #include <string>
 
+#include "guest/agent/pem.h"
+
 namespace sallyport::guest {
 namespace {
 

@@ -92,6 +92,10 @@ void EnterRoot(const std::string& root, const TestSandbox::Options& options) {
     Must(mount(path.c_str(), path.c_str(), nullptr, MS_BIND, nullptr) == 0, path.c_str());
     Must(mount(nullptr, path.c_str(), nullptr, kReadOnly, nullptr) == 0, path.c_str());
   }
+  if (!options.mounted.empty()) {
+    const std::string path = root + options.mounted;
+    Must(mount(path.c_str(), path.c_str(), nullptr, MS_BIND, nullptr) == 0, path.c_str());
+  }
   if (!options.fifo.empty()) {
     MakeParents(root + options.fifo);
     Must(mkfifo((root + options.fifo).c_str(), 0644) == 0, "mkfifo");

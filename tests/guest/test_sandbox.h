@@ -18,6 +18,7 @@ class TestSandbox {
     std::map<std::string, std::string> files = {{"/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"}};
     std::map<std::string, std::string> links{};  ///< Symbolic ones, made after the files.
     std::string read_only{};                     ///< A folder that can't be written, if not empty.
+    std::string mounted{};                       ///< A folder that is a mount, if not empty.
     std::string fifo{};                          ///< Made where it stands, if not empty.
   };
 

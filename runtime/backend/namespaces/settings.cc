@@ -33,7 +33,8 @@ constexpr const char* kShown[] = {
     "ca-certificates", "ca-certificates.conf", "crypto-policies", "ssl/openssl.cnf", "ssl/cert.pem",
     "pki/tls/openssl.cnf", "pki/tls/cert.pem", "pki/java/cacerts",
     // Which of several programs a name means, and the settings of languages and common tools.
-    "alternatives", "mime.types", "magic", "magic.mime", "xml", "fonts", "perl", "R", "texmf"};
+    "alternatives", "mime.types", "magic", "magic.mime", "xml", "fonts", "perl", "R", "texmf",
+    "chromium.d"};
 // The same, with a version behind the name.
 constexpr const char* kShownFamilies[] = {"python3", "java", "ImageMagick-"};
 

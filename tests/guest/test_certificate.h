@@ -1,0 +1,19 @@
+#pragma once
+
+namespace sallyport::guest {
+
+/// An authority's certificate, CN=Test Gate, valid until 2126. Nobody has its key.
+constexpr const char* kTestCa = R"(-----BEGIN CERTIFICATE-----
+MIIBkDCCATWgAwIBAgIUao7vVmK0WwK7L9TNDYS+vAa4SWQwCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJVGVzdCBHYXRlMCAXDTI2MTEyMjA4MjMwOVoYDzIxMjYxMDI5
+MDgyMzA5WjAUMRIwEAYDVQQDDAlUZXN0IEdhdGUwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAAQHw+J824XX9TCmTHFCPiPk0iqxQb5UK6VN818nMIHu4C/zaKkYKWmh
+X1lxTXtTykZpEn4uKdEKmSpBjN7nx8+io2MwYTAdBgNVHQ4EFgQU8KCgB2K8i/PV
+LbIXKtOUAcK/f3IwHwYDVR0jBBgwFoAU8KCgB2K8i/PVLbIXKtOUAcK/f3IwDwYD
+VR0TAQH/BAUwAwEB/zAOBgNVHQ8BAf8EBAMCAQYwCgYIKoZIzj0EAwIDSQAwRgIh
+APv+2LKlBw/13b8iRorstnRhrPHdpSE/DQp23Due7gDcAiEA4vjUiBrbKb8mGcR3
+LRUJpjdqMwhqk/9J1dTSOWvOpWE=
+-----END CERTIFICATE-----
+)";
+
+}  // namespace sallyport::guest
