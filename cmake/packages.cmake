@@ -34,7 +34,22 @@ function(sallyport_prefer_static name)
 endfunction()
 
 sallyport_prefer_static(lua lua5.4-c++)
-sallyport_prefer_static(cares cares)
+
+# c-ares looks at files whenever servers are set up, also in a process that may open none any more. Its
+# fopen() is ours instead (runtime/dial/ares_channel.cc).
+find_library(sallyport_cares NAMES libcares.a HINTS ${cares_LIBRARY_DIRS} NO_CACHE)
+if(NOT sallyport_cares)
+  message(FATAL_ERROR "libcares.a is missing; Debian has it in libc-ares-dev")
+endif()
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${sallyport_cares}")
+file(MAKE_DIRECTORY "${CMAKE_BINARY_DIR}/lib")
+execute_process(
+  COMMAND "${CMAKE_OBJCOPY}" --redefine-sym fopen=sallyport_no_file_for_cares
+    "${sallyport_cares}" "${CMAKE_BINARY_DIR}/lib/libcares.a"
+  COMMAND_ERROR_IS_FATAL ANY)
+set_target_properties(PkgConfig::cares PROPERTIES
+  INTERFACE_LINK_LIBRARIES "${CMAKE_BINARY_DIR}/lib/libcares.a")
+
 sallyport_prefer_static(idn2 idn2 unistring)
 sallyport_prefer_static(psl psl idn2 unistring)
 sallyport_prefer_static(seccomp seccomp)

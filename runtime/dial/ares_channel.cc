@@ -6,6 +6,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdio>
 #include <memory>
 #include <string>
 #include <utility>
@@ -13,6 +15,14 @@
 #include "base/check.h"
 #include "policy/dns_message.h"
 #include "runtime/dial/outward.h"
+
+/// c-ares calls this instead of fopen() (cmake/packages.cmake). It looks for the host's
+/// configuration, which is ours to read, and for a seed of query numbers, which are ours, too; a
+/// channel that is made in a confined process could not have either.
+extern "C" FILE* sallyport_no_file_for_cares(const char*, const char*) {
+  errno = ENOENT;
+  return nullptr;
+}
 
 namespace sallyport::runtime {
 namespace {
