@@ -101,6 +101,10 @@ void ReadResolvesTo(TableReader& reader, Rule& rule);
 void ReadTo(TableReader& reader, Rule& rule);
 void ReadTypes(TableReader& reader, Rule& rule);
 
+/// The addresses in `resolvers`, kMaxResolvers at most.
+inline constexpr size_t kMaxResolvers = 8;  ///< Each is waited for in its turn.
+std::vector<Endpoint> ReadResolvers(TableReader& reader);
+
 /// The source that FIELD names. Nothing when it is missing, or after a diagnostic.
 std::optional<SecretSource> ReadSource(TableReader& reader, const char* field);
 /// Whether a source stands in FIELD, whatever kind it is.

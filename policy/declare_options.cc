@@ -215,16 +215,7 @@ int DeclareDns(lua_State* lua) {
   TableReader reader(lua, 1, loader.diagnostics, "dns", CurrentLine(lua));
   reader.Expect({"resolvers", "families", "unlisted", "answers"});
   DnsOptions& options = loader.declared.dns;
-  for (const std::string& text : reader.Strings("resolvers")) {
-    const auto resolver = Endpoint::Parse(text, 53);
-    if (resolver) {
-      WarnOfFake(*resolver, reader);
-      options.resolvers.push_back(*resolver);
-    } else {
-      reader.Error("'resolvers': '" + Printable(text, 60) +
-                   "' is not an address, as in \"1.1.1.1\" or \"[2001:db8::1]:53\"");
-    }
-  }
+  options.resolvers = ReadResolvers(reader);
   options.synthesize_v6 = reader.OneOf("families", {"v4", "both"}) == "both";
   if (reader.OneOf("unlisted", {"explain", "nxdomain"}) == "nxdomain")
     options.unlisted = DnsOptions::Unlisted::kNxdomain;
@@ -234,6 +225,25 @@ int DeclareDns(lua_State* lua) {
 }
 
 }  // namespace
+
+std::vector<Endpoint> ReadResolvers(TableReader& reader) {
+  std::vector<Endpoint> resolvers;
+  for (const std::string& text : reader.Strings("resolvers")) {
+    const auto resolver = Endpoint::Parse(text, 53);
+    if (!resolver) {
+      reader.Error("'resolvers': '" + Printable(text, 60) +
+                   "' is not an address, as in \"1.1.1.1\" or \"[2001:db8::1]:53\"");
+      continue;
+    }
+    WarnOfFake(*resolver, reader);
+    resolvers.push_back(*resolver);
+  }
+  if (resolvers.size() > kMaxResolvers) {
+    reader.Error("'resolvers' has " + std::to_string(resolvers.size()) + " addresses, at most " +
+                 std::to_string(kMaxResolvers) + " are asked");
+  }
+  return resolvers;
+}
 
 void DefineOptions(lua_State* lua) {
   lua_register(lua, "sandbox", &DeclareSandbox);

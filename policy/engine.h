@@ -111,6 +111,7 @@ struct NameVerdict {
   AddressFilter filter;           ///< What its addresses may be, over all rules that could apply.
   std::vector<uint16_t> types;    ///< DNS record types granted beside A and AAAA.
   std::optional<DnsOptions::Answers> answers;  ///< Nothing: as `dns { answers }` says.
+  std::vector<Endpoint> resolvers;  ///< Who is asked about it; none: as about every other name.
   bool chosen_target = false;     ///< Every use of it goes elsewhere by `to`: needs no resolution.
   RuleBudgetPtr budget;           ///< Of the first `allow.dns` for it with a `rate`: for each query.
   /// Some rule grants this name by itself. Others are granted below a wildcard (or by `any`, or a

@@ -30,6 +30,7 @@ bool TakeAnswer(const HookRun::State state, HookRun& run, NameVerdict& verdict) 
     verdict.grantable = true;
     verdict.types = call.accepted->types;
     verdict.answers = call.answers;
+    verdict.resolvers = call.resolvers;
     Merge(call.accepted->resolves, verdict.filter);
   }
   if (call.interested) {

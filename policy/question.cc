@@ -168,7 +168,8 @@ class Decision {
       }
       return false;
     }
-    Step("name: " + name + " is resolved; its addresses may be " + DescribeFilter(verdict.filter));
+    Step("name: " + name + " is resolved" + ByResolvers(verdict.resolvers) +
+         "; its addresses may be " + DescribeFilter(verdict.filter));
     if (question_.kind == Question::Kind::kName) return DecideType(verdict);
     return true;
   }
@@ -283,6 +284,11 @@ class Decision {
     answer_.how_to_allow = "sandboxctl approvals";
   }
 
+  static std::string ByResolvers(const std::vector<Endpoint>& resolvers) {
+    std::string list;
+    for (const Endpoint& resolver : resolvers) Append(list, resolver.ToString());
+    return list.empty() ? "" : " by " + list;
+  }
   static std::string By(const std::string& rule) { return rule.empty() ? "" : " by " + rule; }
   static std::string ToString(const Authority& authority) {
     return sallyport::ToString(authority.host) +

@@ -43,6 +43,7 @@ struct Call {
   std::deque<Rule> matches;  ///< What match_http and its like matched; their objects hold indices.
   std::optional<Rule> accepted;  ///< For kAccepted.
   std::optional<DnsOptions::Answers> answers;  ///< kName: given to accept.
+  std::vector<Endpoint> resolvers;             ///< The same.
   std::optional<Rule> fallback;  ///< Accepted if nothing else is: the user said yes to the flow.
   int function = LUA_NOREF;      ///< Given to accept, for each request.
   bool interested = false;  ///< kName: a match_http or the like could grant a flow to the name.
@@ -85,8 +86,6 @@ size_t ObjectNumber(lua_State* lua, int index);
 
 /// For `__index`: pushes function KEY (at index 2) of the object, or raises with the nearest word.
 int IndexFunction(lua_State* lua, const char* what, std::initializer_list<std::string_view> fields);
-/// Raises: FIELD of WHAT is not available in this version.
-int RaiseUnavailable(lua_State* lua, const char* what);
 /// Makes the running function wait for WHAT; NEXT goes on when CALL has its result. To be returned.
 int YieldFor(lua_State* lua, Call& call, Wait what, lua_KFunction next);
 /// The same for the user's answer to the question at INDEX, a string or nothing; it returns true to the

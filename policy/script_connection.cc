@@ -248,11 +248,8 @@ void ReadOptions(lua_State* lua, int index, Rule& rule, Call& call) {
   TableReader reader(lua, index, diagnostics, "accept", CurrentLine(lua));
   if (rule.kind == Rule::Kind::kDns) {
     reader.Expect({"types", "resolves_to", "resolvers", "answers"});
-    reader.Unavailable(
-        "resolvers",
-        ": every name is asked of the same ones, those of the file's dns { resolvers "
-        "= { ... } }");
     call.answers = ReadAnswers(reader);
+    call.resolvers = ReadResolvers(reader);
     ReadTypes(reader, rule);
   } else {
     reader.Expect({"resolves_to", "to", "name"});

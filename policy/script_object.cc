@@ -59,10 +59,6 @@ int IndexFunction(lua_State* lua, const char* what,
   return luaL_error(lua, "%s has no field '%s'%s", what, Printable(name, 60).c_str(), hint.c_str());
 }
 
-int RaiseUnavailable(lua_State* lua, const char* what) {
-  return luaL_error(lua, "%s is not available in this version", what);
-}
-
 void CheckUndecided(lua_State* lua, const Call& call) {
   if (call.decision == Call::Decision::kNone) return;
   luaL_error(lua, "decided already: a callback accepts, denies or responds once");

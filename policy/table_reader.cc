@@ -98,11 +98,6 @@ void TableReader::Expect(const Words& known, lua_Integer positional) {
   }
 }
 
-void TableReader::Unavailable(std::string_view field, std::string_view more) {
-  if (!Has(field)) return;
-  Error("'" + std::string(field) + "' is not available in this version" + std::string(more));
-}
-
 void TableReader::NoteFields() {
   noted_state_ = Noted::kAll;
   for (lua_pushnil(lua_); lua_next(lua_, index_) != 0; lua_pop(lua_, 1)) {

@@ -38,8 +38,6 @@ class TableReader {
 
   /// Reports every field but KNOWN, and list elements beyond POSITIONAL of them.
   void Expect(const Words& known, lua_Integer positional = 0);
-  /// Reports FIELD, if it is there, as something that this version does not have.
-  void Unavailable(std::string_view field, std::string_view more = {});
 
   bool Has(std::string_view field);
   /// Whether all that it has are fields with one of these names. False also when that is not known.

@@ -123,9 +123,9 @@ class DnsService::TcpSession final : Stream::Listener {
   Loop::Handle again_;
 };
 
-DnsService::DnsService(Loop& loop, policy::Engine& engine, Resolver& resolver, NameTable& names,
-                       policy::AddressNames& addresses, AuditSink& audit, const ParentProxy* parent,
-                       Admit admit)
+DnsService::DnsService(Loop& loop, policy::Engine& engine, SplitResolver& resolver,
+                       NameTable& names, policy::AddressNames& addresses, AuditSink& audit,
+                       const ParentProxy* parent, Admit admit)
     : loop_(loop),
       engine_(engine),
       resolver_(resolver),
@@ -201,6 +201,9 @@ void DnsService::AnswerGranted(uint64_t flow, const dns::Query& query, const Hos
     return reply(Synthetic(query, name, NameTable::Kind::kGranted));
   }
   if (!HasRoom(flow, query, reply)) return;
+  if (auto assigned = resolver_.Assign(name, verdict.resolvers); !assigned) {
+    return reply(Overloaded(flow, query, assigned.error().message()));
+  }
   const uint64_t id = next_id_++;
   resolving_[id] = resolver_.Resolve(
       name, [this, id, flow, query, name, verdict, reply](Result<ResolvedName> resolved) {
@@ -213,13 +216,17 @@ void DnsService::AnswerGranted(uint64_t flow, const dns::Query& query, const Hos
 
 bool DnsService::HasRoom(uint64_t flow, const dns::Query& query, const Reply& reply) {
   if (resolving_.size() < kMaxResolving) return true;
+  reply(Overloaded(flow, query, "too many names are being resolved"));
+  return false;
+}
+
+dns::Answer DnsService::Overloaded(uint64_t flow, const dns::Query& query, const std::string& why) {
+  Record(flow, query, Because(Reason::kLimit, why));
   dns::Answer answer;
   answer.rcode = dns::Rcode::kServFail;
-  answer.extended_text = "too many names are being resolved";
   answer.extended_error = dns::kEdeOther;
-  Record(flow, query, Because(Reason::kLimit, answer.extended_text));
-  reply(answer);
-  return false;
+  answer.extended_text = why;
+  return answer;
 }
 
 dns::Answer DnsService::Resolved(uint64_t flow, const dns::Query& query, const HostName& name,
@@ -258,8 +265,10 @@ dns::Answer DnsService::Failed(uint64_t flow, const dns::Query& query,
 void DnsService::AnswerRecords(uint64_t flow, const dns::Query& query, const HostName& name,
                                const policy::NameVerdict& verdict, const Reply& reply) {
   if (!HasRoom(flow, query, reply)) return;
+  const auto resolver = resolver_.For(verdict.resolvers);
+  if (!resolver) return reply(Overloaded(flow, query, resolver.error().message()));
   const uint64_t id = next_id_++;
-  resolving_[id] = resolver_.ResolveRecords(
+  resolving_[id] = (*resolver)->ResolveRecords(
       name, query.type,
       [this, id, flow, query, name, verdict, reply](Result<ResolvedRecords> resolved) {
         const Reply send = reply;

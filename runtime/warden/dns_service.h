@@ -8,16 +8,16 @@
 #include <vector>
 
 #include "base/audit.h"
-#include "base/reason.h"
 #include "base/loop.h"
+#include "base/reason.h"
 #include "base/stream.h"
 #include "netstack/flow_decider.h"
+#include "policy/address_names.h"
 #include "policy/dns_message.h"
 #include "policy/engine.h"
-#include "policy/address_names.h"
 #include "policy/name_table.h"
 #include "runtime/dial/parent_proxy.h"
-#include "runtime/dial/resolver.h"
+#include "runtime/dial/split_resolver.h"
 
 namespace sallyport::runtime {
 
@@ -30,7 +30,7 @@ class DnsService : public netstack::DatagramService {
   /// ADMIT says why a granted name may not be resolved now; it is asked once a query.
   using Admit =
       std::function<std::optional<Refusal>(const HostName&, const policy::NameVerdict&)>;
-  DnsService(Loop& loop, policy::Engine& engine, Resolver& resolver, policy::NameTable& names,
+  DnsService(Loop& loop, policy::Engine& engine, SplitResolver& resolver, policy::NameTable& names,
              policy::AddressNames& addresses, AuditSink& audit, const ParentProxy* parent,
              Admit admit);
   ~DnsService() override;
@@ -59,6 +59,8 @@ class DnsService : public netstack::DatagramService {
                               policy::NameVerdict verdict, const Result<ResolvedRecords>& resolved);
   policy::dns::Answer Failed(uint64_t flow, const policy::dns::Query& query,
                              const policy::NameVerdict& verdict, const Error& error);
+  policy::dns::Answer Overloaded(uint64_t flow, const policy::dns::Query& query,
+                                 const std::string& why);
   /// Whether a question may be asked of the resolvers now; if not, REPLY has been called.
   bool HasRoom(uint64_t flow, const policy::dns::Query& query, const Reply& reply);
   std::vector<IpAddress> RealAddresses(const policy::NameVerdict& verdict,
@@ -77,7 +79,7 @@ class DnsService : public netstack::DatagramService {
 
   Loop& loop_;
   policy::Engine& engine_;
-  Resolver& resolver_;
+  SplitResolver& resolver_;
   policy::NameTable& names_;
   policy::AddressNames& addresses_;
   AuditSink& audit_;

@@ -439,6 +439,7 @@ Gate::Terms Gate::OpenTerms() {
 }
 
 std::vector<uint64_t> Gate::Changed(const Terms& before) {
+  AssignAgain();
   std::vector<uint64_t> changed;
   const Terms now = OpenTerms();
   for (auto& [id, open] : open_) {
@@ -452,6 +453,15 @@ std::vector<uint64_t> Gate::Changed(const Terms& before) {
     changed.push_back(id);
   }
   return changed;
+}
+
+/// Names may have other resolvers of their own now, or none. One that is not granted is not asked
+/// about until a policy grants it again, which decides it here, too.
+void Gate::AssignAgain() {
+  for (const HostName& name : services_.resolver.assigned()) {
+    const auto verdict = services_.engine.DecideName(name);
+    if (verdict.grantable) (void)services_.resolver.Assign(name, verdict.resolvers);
+  }
 }
 
 void Gate::OnProxyGrant(const policy::Facts& facts) {

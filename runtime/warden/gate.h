@@ -11,14 +11,14 @@
 #include "mitm/proxy_port.h"
 #include "netstack/capture.h"
 #include "netstack/flow_decider.h"
-#include "policy/engine.h"
-#include "policy/budget_book.h"
 #include "policy/address_names.h"
+#include "policy/budget_book.h"
+#include "policy/engine.h"
 #include "policy/name_table.h"
 #include "policy/tunnel_guard.h"
-#include "runtime/warden/dns_service.h"
 #include "runtime/dial/parent_proxy.h"
-#include "runtime/dial/resolver.h"
+#include "runtime/dial/split_resolver.h"
+#include "runtime/warden/dns_service.h"
 #include "runtime/warden/proxy_decisions.h"
 #include "runtime/warden/shared_address.h"
 
@@ -31,7 +31,7 @@ class Gate : public netstack::FlowDecider {
   struct Services {
     Loop& loop;
     policy::Engine& engine;
-    Resolver& resolver;
+    SplitResolver& resolver;
     Dialer& dialer;
     mitm::Interceptor& interceptor;
     AuditSink& audit;
@@ -110,6 +110,7 @@ class Gate : public netstack::FlowDecider {
   void Annotate(const netstack::FlowInfo& flow, std::string_view verdict, std::string_view rule = {},
                 std::string_view reason = {});
   AuditRecord RecordOf(const netstack::FlowInfo& flow, const policy::Facts& facts) const;
+  void AssignAgain();
   void OnProxyGrant(const policy::Facts& facts);
   void KeepOpen(uint64_t flow, Open open);
   void Close(uint64_t flow);

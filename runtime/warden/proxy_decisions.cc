@@ -83,6 +83,9 @@ class ProxyDecisions::Decision {
     if (!verdict.grantable) return Reject(NameRefused(facts_, verdict));
     if (auto refusal = owner_.admit_(name, verdict)) return Reject(*std::move(refusal));
     if (verdict.chosen_target) return Judge();
+    if (auto assigned = owner_.services_.resolver.Assign(name, verdict.resolvers); !assigned) {
+      return Reject(Unreachable(Reason::kLimit, assigned.error().message()));
+    }
     resolving_ = owner_.services_.resolver.Resolve(
         name, [this, verdict = std::move(verdict)](Result<ResolvedName> resolved) {
           OnResolved(verdict, std::move(resolved));

@@ -12,7 +12,7 @@
 #include "policy/budget_book.h"
 #include "policy/engine.h"
 #include "runtime/dial/parent_proxy.h"
-#include "runtime/dial/resolver.h"
+#include "runtime/dial/split_resolver.h"
 
 namespace sallyport::runtime {
 
@@ -24,7 +24,7 @@ class ProxyDecisions final : public mitm::ProxyDecider {
   struct Services {
     Loop& loop;
     policy::Engine& engine;
-    Resolver& resolver;
+    SplitResolver& resolver;
     Dialer& dialer;
     AuditSink& audit;
     policy::WaitService& waits;

@@ -126,14 +126,17 @@ Status Warden::ConfineSelf() {
   auto loop = Loop::Create();
   if (!loop) return tl::unexpected(std::move(loop).error());
   loop_ = *std::move(loop);
-  if (launch_.network) {  // Here, because c-ares looks at the system's files when it starts.
+  if (launch_.network) {
     std::vector<Endpoint> servers;
     for (const auto& text : launch_.resolvers) {
       if (const auto endpoint = Endpoint::Parse(text, 53)) servers.push_back(*endpoint);
     }
     auto resolver = NewAresResolver(*loop_, servers);
     if (!resolver) return tl::unexpected(std::move(resolver).error());
-    resolver_ = *std::move(resolver);
+    usual_resolver_ = *std::move(resolver);
+    resolver_ = std::make_unique<SplitResolver>(
+        *usual_resolver_,
+        [this](const std::vector<Endpoint>& others) { return NewAresResolver(*loop_, others); });
   }
   // Libraries that read a file at their first use do so now: the time zone, and the public suffixes
   // that wildcards are held against, also those of a policy that is loaded later.

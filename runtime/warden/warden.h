@@ -17,7 +17,7 @@
 #include "runtime/broker/wiped.h"
 #include "runtime/dial/guarded_dialer.h"
 #include "runtime/dial/parent_proxy.h"
-#include "runtime/dial/resolver.h"
+#include "runtime/dial/split_resolver.h"
 #include "runtime/warden/approval_channels.h"
 #include "runtime/warden/approval_commands.h"
 #include "runtime/warden/approvals.h"
@@ -137,7 +137,8 @@ class Warden {
   std::vector<Wiped> proxy_values_;  // Of the parent proxy's sources, on their way to it.
   std::unique_ptr<ParentProxy> parent_proxy_;
   std::unique_ptr<SecretKeeper> keeper_;
-  std::unique_ptr<Resolver> resolver_;
+  std::unique_ptr<Resolver> usual_resolver_;
+  std::unique_ptr<SplitResolver> resolver_;
   std::unique_ptr<GuardedDialer> dialer_;
   std::optional<Approvals> approvals_;
   std::unique_ptr<ApprovalChannels> channels_;

@@ -1,12 +1,13 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/loop.h"
-#include "runtime/dial/resolver.h"
+#include "runtime/dial/split_resolver.h"
 
 namespace sallyport::runtime {
 
@@ -72,5 +73,15 @@ class FakeResolver : public Resolver {
   std::map<std::pair<std::string, uint16_t>, Result<ResolvedRecords>> records_;
   std::map<uint64_t, Loop::Handle> posted_;
 };
+
+/// Those that MakeFakes() made, by their first server; "" for one without.
+using FakeResolvers = std::map<std::string, FakeResolver*>;
+inline SplitResolver::Make MakeFakes(Loop& loop, FakeResolvers& made) {
+  return [&loop, &made](const std::vector<Endpoint>& servers) {
+    auto fake = std::make_unique<FakeResolver>(loop);
+    made[servers.empty() ? "" : servers.front().ToString()] = fake.get();
+    return Result<std::unique_ptr<Resolver>>(std::move(fake));
+  };
+}
 
 }  // namespace sallyport::runtime

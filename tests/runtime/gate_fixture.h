@@ -79,8 +79,8 @@ struct GateFixture {
     resolver.Set("api.example", {*IpAddress::Parse("11.0.0.80")});
     resolver.Set("db.example", {*IpAddress::Parse("10.0.0.5")});
     resolver.Set("time.example", {*IpAddress::Parse("11.0.0.123")});
-    gate.emplace(Gate::Services{*loop, *engine, resolver, dialer, interceptor, audit, waits,
-                                nullptr, &budgets});
+    gate.emplace(Gate::Services{*loop, *engine, split, dialer, interceptor, audit, waits, nullptr,
+                                &budgets});
   }
 
   netstack::FlowInfo Flow(Transport transport, const IpAddress& address, uint16_t port) {
@@ -134,6 +134,8 @@ struct GateFixture {
   std::unique_ptr<Loop> loop = *Loop::Create();
   std::unique_ptr<policy::Engine> engine;
   FakeResolver resolver{*loop};
+  FakeResolvers others;
+  SplitResolver split{resolver, MakeFakes(*loop, others)};
   FakeDialer dialer{*loop};
   FakeInterceptor interceptor;
   RecordingAudit audit;

@@ -235,6 +235,52 @@ TEST_CASE("a callback that grants a name says which kind of answer it has") {
   }
 }
 
+TEST_CASE("a callback that grants a name says who is asked about it, also when it is dialled") {
+  GateFixture fixture(R"(on.connect(function(conn)
+    local q = conn:match_dns "*.corp.example"
+    if q and q.type ~= "MX" then
+      return q:accept { resolvers = { "10.0.0.53" }, types = { "TXT" }, resolves_to = "10.0.0.0/8" }
+    end
+    q = conn:match_dns "*.web.example"
+    if q then return q:accept() end
+    local flow = conn:match_tcp { host = "*.corp.example", port = 443, resolves_to = "10.0.0.0/8" }
+    if flow then return flow:accept() end
+  end))");
+  fixture.resolver.Set("a.corp.example", {*IpAddress::Parse("11.0.0.1")});
+  fixture.resolver.Set("a.web.example", {*IpAddress::Parse("11.0.0.2")});
+  // Nothing is known there yet: made when the first name needs it.
+  CHECK(fixture.Ask("b.corp.example").addresses.empty());
+  REQUIRE(fixture.others.count("10.0.0.53:53") == 1);
+  FakeResolver& corp = *fixture.others["10.0.0.53:53"];
+  corp.Set("a.corp.example", {*IpAddress::Parse("10.0.0.7")});
+  corp.SetRecords("a.corp.example", 16, ResolvedRecords{{"\x05hello"}, {}, {}});
+  const IpAddress address = fixture.AddressOf("a.corp.example");
+  fixture.AddressOf("a.web.example");
+  CHECK(fixture.AskRecords("a.corp.example", 16).data.size() == 1);
+  CHECK(fixture.resolver.asked == std::vector<std::string>{"a.web.example"});
+  CHECK(corp.asked ==
+        std::vector<std::string>{"b.corp.example", "a.corp.example", "a.corp.example TYPE16"});
+  // The dialler's resolver, and what the policy sees of the flow.
+  CHECK(fixture.split.Cached(*HostName::Parse("a.corp.example"))->addresses.front().ToString() ==
+        "10.0.0.7");
+  CHECK(std::holds_alternative<SpliceFlow>(
+      fixture.Decide(fixture.Flow(Transport::kTcp, address, 443))));
+}
+
+TEST_CASE("too many lists of resolvers are an error that the guest can read") {
+  GateFixture fixture(R"(on.connect(function(conn)
+    local q = conn:match_dns()
+    if q then q:accept { resolvers = { "10.0.0." .. q.name:match("%d+") } } end
+  end))");
+  for (size_t i = 0; i < SplitResolver::kMaxLists; ++i) {
+    CHECK(fixture.Ask("n" + std::to_string(i) + ".example").rcode == dns::Rcode::kNxDomain);
+  }
+  CHECK(fixture.Ask("n200.example").rcode == dns::Rcode::kServFail);
+  CHECK(fixture.Last().reason == Reason::kLimit);
+  CHECK(fixture.Ask("n1.example").rcode == dns::Rcode::kNxDomain);
+  CHECK(fixture.resolver.asked.empty());
+}
+
 TEST_CASE("a name with IPv6 addresses alone stays within reach of a guest without") {
   GateFixture fixture("dns { answers = 'real' }\nallow.http { host = 'six.example' }");
   fixture.resolver.Set("six.example", {*IpAddress::Parse("2600:11::80")});

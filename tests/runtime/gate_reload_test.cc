@@ -20,7 +20,7 @@ using netstack::FlowVerdict;
 struct Reloading : GateFixture {
   Reloading() {
     live = std::make_unique<policy::LiveEngine>(std::move(engine));
-    gate.emplace(Gate::Services{*loop, *live, resolver, dialer, interceptor, audit, waits});
+    gate.emplace(Gate::Services{*loop, *live, split, dialer, interceptor, audit, waits});
   }
 
   /// The flows to be cut when TEXT is put into force.
@@ -51,6 +51,31 @@ TEST_CASE("a reload cuts the flows that are denied or granted otherwise now, and
   fixture.gate->OnFlowEnd(database, {});
   CHECK(fixture.Last().detail == "cut, because the policy was reloaded");
   CHECK(fixture.Last().generation == 1);
+}
+
+TEST_CASE("a reload decides anew who is asked about names with resolvers of their own") {
+  Reloading fixture;
+  const auto policy = [](const char* options) {
+    return "on.connect(function(conn)\n"
+           "  local q = conn:match_dns()\n"
+           "  if q then return q:accept " +
+           std::string(options) + " end\nend)";
+  };
+  const HostName name = *HostName::Parse("a.corp.example");
+  const auto cached = [&] { return fixture.split.Cached(name)->addresses.front().ToString(); };
+  fixture.resolver.Set("a.corp.example", {*IpAddress::Parse("11.0.0.1")});
+  fixture.Reload(policy("{ resolvers = { '10.0.0.53' } }").c_str());
+  fixture.Ask("a.corp.example");
+  fixture.others.at("10.0.0.53:53")->Set("a.corp.example", {*IpAddress::Parse("11.0.0.2")});
+  CHECK(cached() == "11.0.0.2");
+  fixture.Reload("allow.http { host = 'other.example' }");  // Nothing is granted, nothing decided.
+  CHECK(cached() == "11.0.0.2");
+  fixture.Reload(policy("{ resolvers = { '10.0.0.54' } }").c_str());
+  CHECK(fixture.split.Cached(name) == nullptr);
+  fixture.others.at("10.0.0.54:53")->Set("a.corp.example", {*IpAddress::Parse("11.0.0.3")});
+  CHECK(cached() == "11.0.0.3");
+  fixture.Reload(policy("{}").c_str());
+  CHECK(cached() == "11.0.0.1");
 }
 
 TEST_CASE("a flow that was told a refusal is cut when it would not be refused any more") {

@@ -39,13 +39,13 @@ struct Fixture {
     resolver.Set("gate.example",
                  {*IpAddress::Parse("10.0.2.2"), *IpAddress::Parse("fd00:5a11::2")});
     resolver.Set("self.example", {*IpAddress::Parse("127.0.0.1"), *IpAddress::Parse("::1")});
-    decisions.emplace(ProxyDecisions::Services{*loop, *engine, resolver, dialer, audit, waits, nullptr,
-                                               &budgets},
-                      [this](policy::Facts& facts) -> std::optional<Refusal> {
-                        attributed.push_back(facts.destination.address.ToString());
-                        return attribution;
-                      },
-                      [this](const HostName&, const policy::NameVerdict&) { return admission; });
+    decisions.emplace(
+        ProxyDecisions::Services{*loop, *engine, split, dialer, audit, waits, nullptr, &budgets},
+        [this](policy::Facts& facts) -> std::optional<Refusal> {
+          attributed.push_back(facts.destination.address.ToString());
+          return attribution;
+        },
+        [this](const HostName&, const policy::NameVerdict&) { return admission; });
   }
 
   mitm::ProxyVerdict Ask(const std::string& host, uint16_t port, Form form = Form::kTunnel) {
@@ -72,7 +72,9 @@ struct Fixture {
   std::unique_ptr<Loop> loop = *Loop::Create();
   std::unique_ptr<policy::Engine> engine;
   FakeResolver resolver{*loop};
-  GuardedDialer dialer{*loop, resolver};
+  FakeResolvers others;
+  SplitResolver split{resolver, MakeFakes(*loop, others)};
+  GuardedDialer dialer{*loop, split};
   RecordingAudit audit;
   policy::FakeWaits waits;
   std::vector<std::string> attributed;
