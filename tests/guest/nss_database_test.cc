@@ -1,51 +1,18 @@
 #include "guest/agent/nss_database.h"
 
-#include <array>
 #include <catch2/catch.hpp>
-#include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 
 #include "guest/agent/pem.h"
 #include "guest/agent/sqlite_file.h"
 #include "tests/guest/test_certificate.h"
+#include "tests/support/command.h"
+#include "tests/support/folder.h"
 
 namespace sallyport::guest {
 namespace {
 
 using namespace std::string_literals;
-
-/// Runs COMMAND and returns what it printed, and its exit code if that is not 0.
-std::string Run(const std::string& command) {
-  FILE* pipe = popen((command + " 2>&1").c_str(), "r");
-  std::string output;
-  std::array<char, 4096> buffer;
-  while (fgets(buffer.data(), static_cast<int>(buffer.size()), pipe) != nullptr) {
-    output += buffer.data();
-  }
-  const int status = pclose(pipe);
-  return status == 0 ? output : output + "failed: " + std::to_string(status);
-}
-
-bool Have(const std::string& program) {
-  return std::system(("command -v " + program + " >/dev/null 2>&1").c_str()) == 0;
-}
-
-/// A folder that goes with its owner.
-struct Folder {
-  Folder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "nss-database.XXXXXX").string();
-    path = mkdtemp(pattern.data());
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  void Write(const std::string& name, const std::string& bytes) const {
-    std::ofstream(path + "/" + name, std::ios::binary) << bytes;
-  }
-  std::string path;
-};
+using testing::Folder, testing::Have, testing::Run;
 
 /// What SQLite itself, in Python, says of the files: SCRIPT sees their folder as argument 1.
 std::string Python(const Folder& folder, const std::string& script) {

@@ -4,19 +4,18 @@
 #include <openssl/pool.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
-#include <unistd.h>
 
-#include <array>
 #include <catch2/catch.hpp>
-#include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <set>
 #include <string>
 
+#include "tests/support/command.h"
+#include "tests/support/folder.h"
+
 namespace sallyport::mitm {
 namespace {
+
+using testing::Folder, testing::Have, testing::Run;
 
 std::unique_ptr<Authority> Make() {
   return std::move(*Authority::Create());
@@ -38,36 +37,6 @@ std::string Pem(X509* certificate) {
   BIO_mem_contents(bio.get(), &bytes, &size);
   return {reinterpret_cast<const char*>(bytes), size};
 }
-
-/// Runs COMMAND and returns what it printed; nothing when it failed.
-std::string Run(const std::string& command) {
-  FILE* pipe = popen((command + " 2>&1").c_str(), "r");
-  std::string output;
-  std::array<char, 4096> buffer;
-  while (fgets(buffer.data(), static_cast<int>(buffer.size()), pipe) != nullptr) {
-    output += buffer.data();
-  }
-  INFO(output);
-  return pclose(pipe) == 0 ? output : "failed: " + output;
-}
-
-bool Have(const std::string& program) {
-  return std::system(("command -v " + program + " >/dev/null 2>&1").c_str()) == 0;
-}
-
-/// A folder that goes with its owner.
-struct Folder {
-  Folder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "authority.XXXXXX").string();
-    path = mkdtemp(pattern.data());
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::string Write(const std::string& name, const std::string& bytes) const {
-    std::ofstream(path + "/" + name, std::ios::binary) << bytes;
-    return path + "/" + name;
-  }
-  std::string path;
-};
 
 TEST_CASE("each sandbox has an authority of its own") {
   const auto one = Make();

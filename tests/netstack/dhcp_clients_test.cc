@@ -8,15 +8,14 @@
 
 #include <catch2/catch.hpp>
 #include <csignal>
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <string>
 
 #include "fixture.h"
 #include "netstack/tap_link.h"
 #include "tap_guest.h"
 #include "tap_jobs.h"
+#include "tests/support/folder.h"
 
 namespace sallyport::netstack {
 namespace {
@@ -24,28 +23,11 @@ namespace {
 namespace fs = std::filesystem;
 
 /// A folder for a client's files; its SCRIPT is what the client calls with its news.
-class Folder {
- public:
+struct Folder : testing::Folder {
   explicit Folder(const std::string& script) {
-    std::string name = (fs::temp_directory_path() / "sallyport-dhcp-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path_ = name;
-    std::ofstream(this->script()) << "#!/bin/sh\n" << script;
-    fs::permissions(this->script(), fs::perms::owner_all);
+    fs::permissions(Write("script", "#!/bin/sh\n" + script), fs::perms::owner_all);
   }
-  ~Folder() { fs::remove_all(path_); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-
-  std::string script() const { return (path_ / "script").string(); }
-  std::string file(const char* name) const { return (path_ / name).string(); }
-  std::string Read(const char* name) const {
-    std::ifstream in(path_ / name);
-    return {std::istreambuf_iterator<char>(in), {}};
-  }
-
- private:
-  fs::path path_;
+  std::string script() const { return *this / "script"; }
 };
 
 bool Installed(const char* program) {
@@ -118,7 +100,7 @@ TEST_CASE("dhclient gets the guest's IPv4 address, router and resolver, and they
       "echo $new_ip_address $new_subnet_mask $new_routers $new_domain_name_servers > $0.bound\n" +
       std::string(kUseV4) + "kill -TERM $PPID\n");
   const int status = RunUnconfigured([&] {
-    Run("exec dhclient -4 -d -1 --no-pid -lf " + folder.file("leases") + " -sf " + folder.script() +
+    Run("exec dhclient -4 -d -1 --no-pid -lf " + (folder / "leases") + " -sf " + folder.script() +
         " eth0");
     return AskOverUdp(Ip::kV4, 100);
   });
@@ -144,7 +126,7 @@ TEST_CASE("dhclient gets the guest's IPv6 address and resolver, and they work") 
             "echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_dad && ip link set lo up && "
             "ip link set eth0 up");
     if (quiet != 0) return 20;
-    Run("exec dhclient -6 -d -1 --no-pid -lf " + folder.file("leases") + " -sf " + folder.script() +
+    Run("exec dhclient -6 -d -1 --no-pid -lf " + (folder / "leases") + " -sf " + folder.script() +
         " eth0");
     return AskOverUdpOnceConfigured();
   });

@@ -1,33 +1,25 @@
 #include "runtime/api/audit_file.h"
 
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <catch2/catch.hpp>
-#include <filesystem>
 #include <fstream>
 #include <set>
 
 #include "runtime/api/audit_reader.h"
+#include "tests/support/folder.h"
 
 namespace sallyport {
 namespace {
 
 using Rotates = AuditFile::Rotates;
 
-/// A folder that goes with the test.
-struct Folder {
-  Folder() {
-    char made[] = "/tmp/sallyport-audit-XXXXXX";
-    REQUIRE(mkdtemp(made) != nullptr);
-    path = made;
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::string log() const { return path + "/audit.jsonl"; }
-  std::string path;
+/// A folder that goes with the test, for a log.
+struct Folder : testing::Folder {
+  std::string log() const { return *this / "audit.jsonl"; }
 };
 
 std::string LineOf(const std::string& sandbox, int flow) {

@@ -11,6 +11,7 @@
 
 #include "runtime/api/path_walk.h"
 #include "runtime/api/shown_places.h"
+#include "tests/support/folder.h"
 
 namespace sallyport {
 namespace {
@@ -18,16 +19,8 @@ namespace {
 using Catch::Matchers::Contains;
 using Paths = std::vector<std::string>;
 
-/// A folder that goes with the test, by its real path.
-struct Folder {
-  Folder() {
-    std::string made = std::filesystem::canonical(std::filesystem::temp_directory_path()) /
-                       "sallyport-paths-XXXXXX";
-    REQUIRE(mkdtemp(made.data()) != nullptr);
-    path = made;
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::string operator/(const std::string& name) const { return path + "/" + name; }
+/// A folder with what lies in it.
+struct Folder : testing::Folder {
   void Make(const std::string& folder) const {
     std::filesystem::create_directories(*this / folder);
   }
@@ -39,7 +32,6 @@ struct Folder {
   void Link(const std::string& target, const std::string& at) const {
     std::filesystem::create_symlink(target, *this / at);
   }
-  std::string path;
 };
 
 /// Those of WALK's folders that lie in FOLDER, without its path.

@@ -1,6 +1,5 @@
 #include "runtime/api/policy_learn.h"
 
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,24 +11,12 @@
 #include "runtime/api/policy_format.h"
 #include "runtime/api/policy_tests.h"
 #include "runtime/api/policy_tools.h"
+#include "tests/support/folder.h"
 
 namespace sallyport {
 namespace {
 
-/// A folder that goes with the test.
-struct Folder {
-  Folder() {
-    char made[] = "/tmp/sallyport-learn-XXXXXX";
-    REQUIRE(mkdtemp(made) != nullptr);
-    path = made;
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::string Add(const std::string& name, const std::string& text) const {
-    std::ofstream(path + "/" + name) << text;
-    return path + "/" + name;
-  }
-  std::string path;
-};
+using testing::Folder;
 
 std::string Contents(const std::string& file) {
   std::ostringstream text;
@@ -79,7 +66,7 @@ const std::string kLog =
 
 TEST_CASE("rules are made of what a log says was allowed, and hold it") {
   const Folder folder;
-  const std::string log = folder.Add("audit.jsonl", kLog);
+  const std::string log = folder.Write("audit.jsonl", kLog);
   const auto learnt = LearnPolicy({.audits = {log}, .sandbox = "", .over = {}});
   REQUIRE(learnt);
   CHECK(RulesOf(learnt->text) ==
@@ -93,7 +80,7 @@ TEST_CASE("rules are made of what a log says was allowed, and hold it") {
         "allow.dns { host = \"looked.example.com\" }\n");
   CHECK(learnt->decisions == 6);
   CHECK(learnt->notes.empty());
-  const std::string file = folder.Add("learnt.lua", learnt->text);
+  const std::string file = folder.Write("learnt.lua", learnt->text);
   CHECK(CheckPolicy(file)->messages.empty());
   CHECK(FormatPolicy(file, FormatMode::kCheck) == false);
   // All that the log allows, and nothing else, is allowed; but for the name without an answer.
@@ -108,16 +95,16 @@ TEST_CASE("other records of a name are learnt and replayed by their type") {
     return Line(std::string(R"("transport":"dns","name":"a.example.com","port":53,"method":")") + type +
                 R"(",)" + rest);
   };
-  const std::string log = folder.Add(
+  const std::string log = folder.Write(
       "audit.jsonl", line("TXT", R"("verdict":"allow","reason":"allowed")") +
                          line("MX", R"("verdict":"deny","reason":"not_granted")") +
                          line("HTTPS", R"("verdict":"deny","reason":"name_not_granted")"));
   const auto learnt = LearnPolicy({.audits = {log}, .sandbox = "", .over = {}});
   REQUIRE(learnt);
   CHECK(RulesOf(learnt->text) == "allow.dns { host = \"a.example.com\", types = \"TXT\" }\n");
-  const std::string file = folder.Add("learnt.lua", learnt->text);
+  const std::string file = folder.Write("learnt.lua", learnt->text);
   CHECK(TestPolicy({.files = {}, .policy = file, .audit = log}).failed == 0);
-  const std::string other = folder.Add("mx.lua", "allow.dns { host = 'a.example.com', types = 'MX' }");
+  const std::string other = folder.Write("mx.lua", "allow.dns { host = 'a.example.com', types = 'MX' }");
   const auto replayed = TestPolicy({.files = {}, .policy = other, .audit = log});
   CHECK(replayed.failed == 2);
   CHECK(Has(replayed.text, "dns a.example.com TXT"));
@@ -126,9 +113,9 @@ TEST_CASE("other records of a name are learnt and replayed by their type") {
 
 TEST_CASE("of a sandbox that learns only what it marked counts, and of several logs one sandbox") {
   const Folder folder;
-  const std::string log = folder.Add(
+  const std::string log = folder.Write(
       "audit.jsonl", kLog + Request("b.example.com", "GET", "/", "\"reason\":\"allowed\""));
-  const std::string other = folder.Add(
+  const std::string other = folder.Write(
       "other.jsonl",
       Line(R"("transport":"tcp","name":"b.example.com","port":22,"reason":"allowed")", "sp-b"));
   const auto learnt = LearnPolicy(
@@ -145,8 +132,8 @@ TEST_CASE("of a sandbox that learns only what it marked counts, and of several l
 
 TEST_CASE("what a policy allows already is not written again") {
   const Folder folder;
-  const std::string log = folder.Add("audit.jsonl", kLog);
-  const std::string policy = folder.Add("mine.lua",
+  const std::string log = folder.Write("audit.jsonl", kLog);
+  const std::string policy = folder.Write("mine.lua",
                                         "allow.http { host = 'api.example.com', method = 'GET' }\n"
                                         "allow.dns { host = 'looked.example.com' }\n");
   const auto learnt = LearnPolicy({.audits = {log}, .sandbox = "", .over = policy});
@@ -156,16 +143,16 @@ TEST_CASE("what a policy allows already is not written again") {
             "allow.http { host = \"api.example.com\", method = \"POST\", path = \"/items/*\" }"));
   CHECK_FALSE(Has(learnt->text, "looked"));
   // Behind the policy's own rules they allow all of it.
-  const std::string both = folder.Add("both.lua", Contents(policy) + learnt->text);
+  const std::string both = folder.Write("both.lua", Contents(policy) + learnt->text);
   CHECK(TestPolicy({.files = {}, .policy = both, .audit = log}).failed == 1);
-  const std::string wrong = folder.Add("wrong.lua", "allow.htpp {}");
+  const std::string wrong = folder.Write("wrong.lua", "allow.htpp {}");
   CHECK_FALSE(LearnPolicy({.audits = {log}, .sandbox = "", .over = wrong}));
 }
 
 TEST_CASE("what a log can't say, or no rule may, is told") {
   const Folder folder;
   const std::string cut(509, 'x');
-  const std::string log = folder.Add(
+  const std::string log = folder.Write(
       "audit.jsonl",
       "no line\n" + Line(R"("reason":"limit","detail":"x","suppressed":{"allow":3,"deny":1})") +
           Line(R"("transport":"tcp","address":"10.0.0.1","port":22,"reason":"allowed")") +
@@ -185,7 +172,7 @@ TEST_CASE("what a log can't say, or no rule may, is told") {
 
 TEST_CASE("a log that a guest fills with its own words makes a policy, not code") {
   const Folder folder;
-  const std::string log = folder.Add(
+  const std::string log = folder.Write(
       "audit.jsonl",
       Request("a.example.com", "GET", "/\\\" } os.exit() --\\n]]") +
           Request("a.example.com", "GET", "/\\u0000\\u001b[2J/\\\\\\\"x") +
@@ -194,14 +181,14 @@ TEST_CASE("a log that a guest fills with its own words makes a policy, not code"
               R"_("transport":"https","name":"a.example.com","port":443,"method":"GET","path":"/y","reason":"allowed","secrets":["T\nboom()"])_"));
   const auto learnt = LearnPolicy({.audits = {log}, .sandbox = "", .over = {}});
   REQUIRE(learnt);
-  const std::string file = folder.Add("learnt.lua", learnt->text);
+  const std::string file = folder.Write("learnt.lua", learnt->text);
   CHECK(CheckPolicy(file)->messages.empty());
   CHECK_FALSE(Has(learnt->text, "\nboom"));
 }
 
 TEST_CASE("who came in through a published port gives the guest no way out to them") {
   const Folder folder;
-  const std::string log = folder.Add(
+  const std::string log = folder.Write(
       "audit.jsonl",
       Line(
           R"("transport":"tcp","direction":"in","address":"93.184.216.34","port":22,"verdict":"allow","reason":"allowed")") +
@@ -216,21 +203,21 @@ TEST_CASE("who came in through a published port gives the guest no way out to th
 TEST_CASE("an empty log makes an empty policy") {
   const Folder folder;
   const auto learnt =
-      LearnPolicy({.audits = {folder.Add("audit.jsonl", "")}, .sandbox = "", .over = {}});
+      LearnPolicy({.audits = {folder.Write("audit.jsonl", "")}, .sandbox = "", .over = {}});
   REQUIRE(learnt);
   CHECK(Has(learnt->text, "There was nothing to learn."));
-  CHECK(CheckPolicy(folder.Add("learnt.lua", learnt->text))->valid);
+  CHECK(CheckPolicy(folder.Write("learnt.lua", learnt->text))->valid);
 }
 
 TEST_CASE("learnt rules replace learnt rules, never what somebody wrote") {
   const Folder folder;
-  const std::string mine = folder.Add("mine.lua", "allow.http { host = 'a.example' }\n");
+  const std::string mine = folder.Write("mine.lua", "allow.http { host = 'a.example' }\n");
   CHECK(OpenLearntFile(mine).error().code() == Code::kInvalid);
   CHECK_FALSE(OpenLearntFile(folder.path + "/none/x.lua"));
   CHECK_FALSE(OpenLearntFile(folder.path + "/"));
   const std::string fresh = folder.path + "/fresh.lua";
   const auto learnt =
-      LearnPolicy({.audits = {folder.Add("audit.jsonl", "")}, .sandbox = "", .over = {}});
+      LearnPolicy({.audits = {folder.Write("audit.jsonl", "")}, .sandbox = "", .over = {}});
   for (int round = 0; round < 2; ++round) {
     const auto file = OpenLearntFile(fresh);
     REQUIRE(file);
@@ -241,7 +228,7 @@ TEST_CASE("learnt rules replace learnt rules, never what somebody wrote") {
 
 TEST_CASE("a file is replaced whole, with its mode, and where its folder was when it was opened") {
   const Folder folder;
-  const std::string path = folder.Add("policy.lua", "old");
+  const std::string path = folder.Write("policy.lua", "old");
   REQUIRE(chmod(path.c_str(), 0640) == 0);
   const auto file = ReplacedFile::Open(path);
   REQUIRE(file);
@@ -258,7 +245,7 @@ TEST_CASE("a file is replaced whole, with its mode, and where its folder was whe
 
 TEST_CASE("a symbolic link in the place of the file is replaced, not followed") {
   const Folder folder;
-  const std::string target = folder.Add("target", "untouched");
+  const std::string target = folder.Write("target", "untouched");
   std::filesystem::create_symlink(target, folder.path + "/learnt.lua");
   const auto file = ReplacedFile::Open(folder.path + "/learnt.lua");
   REQUIRE(file);

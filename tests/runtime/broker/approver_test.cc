@@ -78,25 +78,25 @@ TEST_CASE("a command that prints without end is none when its time is over") {
 
 TEST_CASE("several questions are asked at once, up to a number") {
   const Folder folder;
-  Work work("read id; touch " + folder.path.string() + "/$id; until test -e " +
-            folder.path.string() + "/go; do sleep 0.02; done");
+  Work work("read id; touch " + folder.path + "/$id; until test -e " +
+            folder.path + "/go; do sleep 0.02; done");
   std::vector<std::string> results(17);
   std::vector<Pending> pending;
   for (size_t i = 0; i < results.size(); ++i)
     pending.push_back(work.Begin(std::to_string(i) + "\n", results[i]));
   while (results[16].empty()) REQUIRE(work.loop->RunOnce());
   CHECK_THAT(results[16], Contains("too many"));
-  std::ofstream(folder.path.string() + "/go") << "go";
+  std::ofstream(folder.path + "/go") << "go";
   for (size_t i = 0; i < 16; ++i) {
     while (results[i].empty()) REQUIRE(work.loop->RunOnce());
     CHECK(results[i] == "=1");
   }
-  CHECK(std::filesystem::exists(folder.path.string() + "/15"));
+  CHECK(std::filesystem::exists(folder.path + "/15"));
 }
 
 TEST_CASE("a question that is called off kills its command with all that it started") {
   const Folder folder;
-  const std::string pipe = folder.path.string() + "/alive";
+  const std::string pipe = folder.path + "/alive";
   REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
   Work work("sleep 300 >" + pipe + " & sleep 300 >" + pipe);
   std::string result;

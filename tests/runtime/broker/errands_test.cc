@@ -74,7 +74,7 @@ TEST_CASE("a command has the user's environment, its folder, and no input") {
   CHECK(RunOnce(Shell("echo $WORD")) == "=from the user");
   const Folder folder;
   CHECK(RunOnce(Shell("pwd -P", folder.path)) ==
-        "=" + std::filesystem::canonical(folder.path).string());
+        "=" + folder.path);
   CHECK(RunOnce(Shell("cat; echo end")) == "=end");
 }
 
@@ -216,7 +216,7 @@ TEST_CASE("a file is replaced whole, with the mode it had, also behind a link") 
   const Folder folder;
   const std::string target = folder.Write("target", "old\n");
   REQUIRE(chmod(target.c_str(), 0640) == 0);
-  const std::string link = folder.path / "link";
+  const std::string link = folder / "link";
   std::filesystem::create_symlink("target", link);
   Work work({.commands = {}, .files = {link}});
   std::string result;
@@ -235,7 +235,7 @@ TEST_CASE("a file is replaced whole, with the mode it had, also behind a link") 
 
 TEST_CASE("a file that can't be replaced stays, and the reason is told") {
   const Folder folder;
-  const std::string gone = folder.path / "gone" / "file";
+  const std::string gone = folder / "gone/file";
   Work work({.commands = {}, .files = {gone}});
   std::string result;
   work.Turn(work.errands->ReplaceFile(gone, Wiped("new"), work.Into(result)), result);

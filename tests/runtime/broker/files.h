@@ -5,13 +5,10 @@
 
 #include <array>
 #include <catch2/catch.hpp>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
-#include <string>
+#include <string_view>
 
 #include "base/unique_fd.h"
+#include "tests/support/folder.h"
 
 namespace sallyport::runtime {
 
@@ -24,27 +21,6 @@ inline UniqueFd Pipe(std::string_view bytes) {
   return UniqueFd(ends[0]);
 }
 
-/// A folder of the test's own, which goes with it.
-struct Folder {
-  Folder() {
-    std::string pattern =
-        (std::filesystem::temp_directory_path() / "sallyport-test-XXXXXX").string();
-    REQUIRE(mkdtemp(pattern.data()) != nullptr);
-    path = pattern;
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-
-  std::string Write(const std::string& name, const std::string& text) const {
-    std::ofstream(path / name) << text;
-    return path / name;
-  }
-  std::string Read(const std::string& name) const {
-    std::ifstream file(path / name);
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
-  std::filesystem::path path;
-};
+using testing::Folder;
 
 }  // namespace sallyport::runtime

@@ -341,7 +341,7 @@ TEST_CASE("a refresh token that another sandbox has rotated is read anew") {
   bench.Connect(dialer, source);
   CHECK(bench.Fetch() == "one");
   folder.Write("new", "others");
-  std::filesystem::rename(folder.path / "new", folder.path / "refresh");
+  std::filesystem::rename(folder / "new", folder / "refresh");
   CHECK(bench.Fetch() == "one");
   CHECK_THAT(server.requests()[1], Contains("refresh_token=others&"));
 }
