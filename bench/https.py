@@ -153,17 +153,23 @@ def show(middle):
 
 
 def judge(middle):
-    """The verdicts on all goals; those that were not measured say why."""
+    """The verdicts on all goals whose mode was asked for; those that could not be measured say why."""
     verdicts = []
     for what, mode, figure, peer, bound in RATIOS:
-        value, why_not = ratio(middle.get(mode, {}), figure, OURS, peer)
+        if mode not in middle:
+            continue
+        value, why_not = ratio(middle[mode], figure, OURS, peer)
         verdicts.append(Goal(what, bound, f"x {peer}'s").judge(value, why_not))
     for what, mode, figure, divisor, bound, unit in FIGURES:
-        found = middle.get(mode, {}).get(OURS)
+        if mode not in middle:
+            continue
+        found = middle[mode].get(OURS)
         value = found[figure] / divisor if found else None
         verdicts.append(Goal(what, bound, unit).judge(value, f"{OURS} was left out"))
     for what, mode in FILTERS:
-        value, why_not = ratio(middle.get(mode, {}), "cpu", FOUR, NONE)
+        if mode not in middle:
+            continue
+        value, why_not = ratio(middle[mode], "cpu", FOUR, NONE)
         verdicts.append(Goal(what, 1.1, "x of none").judge(value, why_not))
     return verdicts
 

@@ -83,10 +83,10 @@ Result<LoadedPolicy> LoadPolicy(const SandboxConfig& config) {
   auto loaded = Engine::Load(policy.source);
   std::string errors;
   for (const auto& diagnostic : loaded.diagnostics) {
-    if (diagnostic.severity == policy::Diagnostic::Severity::kWarning) {
-      policy.warnings.push_back(diagnostic.ToString());
-    } else {
+    if (diagnostic.severity != policy::Diagnostic::Severity::kWarning) {
       errors += (errors.empty() ? "" : "\n") + diagnostic.ToString();
+    } else if (!config.profile) {  // What a profile allows was asked for by its name.
+      policy.warnings.push_back(diagnostic.ToString());
     }
   }
   if (!loaded.engine) return Fail(Code::kInvalid, std::move(errors));

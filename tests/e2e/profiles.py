@@ -29,6 +29,7 @@ def _(world):
         writable = profile != "restrictive"
         assert (work / "output").exists() == writable, got
         assert ("refused" in got.text) != writable, got
+        assert "warning" not in got.errors, got
 
 
 @test("no profile shows the host's home or environment, or lets the root be written")
