@@ -12,7 +12,7 @@ Result<std::shared_ptr<const ScrubValue>> ScrubBook::Prepare(std::string_view va
 }
 
 bool ScrubBook::Shows(std::string_view text) const {
-  return sets_.messages && Contains(*sets_.messages, text);
+  return messages_ && Contains(*messages_, text);
 }
 
 Status ScrubBook::Put(size_t id, std::shared_ptr<const ScrubValue> value,
@@ -31,14 +31,19 @@ Status ScrubBook::Put(size_t id, std::shared_ptr<const ScrubValue> value,
   Result<Sets> sets = Compile(values);
   if (!sets) return tl::unexpected(std::move(sets).error());
   values_ = std::move(values);
-  sets_ = *std::move(sets);
+  Use(*std::move(sets));
   return {};
 }
 
 void ScrubBook::Retire(size_t id) {
   values_.Retire(id);
   // Where there is no memory for the sets without what was forgotten, those with it stay.
-  if (Result<Sets> sets = Compile(values_)) sets_ = *std::move(sets);
+  if (Result<Sets> sets = Compile(values_)) Use(*std::move(sets));
+}
+
+void ScrubBook::Use(Sets sets) {
+  *answers_ = std::move(sets.answers);
+  messages_ = std::move(sets.messages);
 }
 
 void ScrubBook::Values::Retire(size_t id) {

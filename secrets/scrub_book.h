@@ -39,8 +39,12 @@ class ScrubBook {
   void Retire(size_t id);
 
   /// Null when there is nothing to find.
-  const std::shared_ptr<const ScrubSet>& for_answers() const { return sets_.answers; }
-  const std::shared_ptr<const ScrubSet>& for_messages() const { return sets_.messages; }
+  const std::shared_ptr<const ScrubSet>& for_answers() const { return *answers_; }
+  const std::shared_ptr<const ScrubSet>& for_messages() const { return messages_; }
+  /// Where for_answers() is, for who is to see it change. It outlives the book.
+  std::shared_ptr<const std::shared_ptr<const ScrubSet>> current_for_answers() const {
+    return answers_;
+  }
 
  private:
   struct Known {
@@ -60,9 +64,12 @@ class ScrubBook {
   };
 
   static Result<Sets> Compile(const Values& values);
+  void Use(Sets sets);
 
   Values values_;
-  Sets sets_;
+  const std::shared_ptr<std::shared_ptr<const ScrubSet>> answers_ =
+      std::make_shared<std::shared_ptr<const ScrubSet>>();
+  std::shared_ptr<const ScrubSet> messages_;
 };
 
 }  // namespace sallyport::secrets

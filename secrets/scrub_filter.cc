@@ -90,6 +90,7 @@ ScrubFilter::~ScrubFilter() {
 // take; behind that the input is looked at where it is, and a body without values is never copied
 // but to OUT.
 Status ScrubFilter::Feed(std::string_view input, std::string& out) {
+  Renew();
   if (!held_.empty()) {
     std::string joint;
     const std::string_view more = input.substr(0, set_->longest_spelling());
@@ -113,6 +114,7 @@ Status ScrubFilter::Feed(std::string_view input, std::string& out) {
 
 // It stays held, as a rendering may have begun with it; but none is whole in it (MayShow).
 void ScrubFilter::Pause(std::string& out) {
+  Renew();
   const size_t may = set_->MayShow(held_);
   if (may <= shown_) return;
   out.append(held_, shown_, may - shown_);
@@ -120,9 +122,15 @@ void ScrubFilter::Pause(std::string& out) {
 }
 
 Status ScrubFilter::Finish(std::string& out) {
+  Renew();
   Settle(held_, ScrubSet::Ending::kFinal, out);
   Hold({});
   return {};
+}
+
+/// What is held back is looked at anew each time, so it may be with another set.
+void ScrubFilter::Renew() {
+  if (*current_ != nullptr) set_ = *current_;
 }
 
 /// Appends to OUT what is settled of TEXT, and returns how much of TEXT that was.

@@ -31,12 +31,20 @@ bool ScrubFields(const ScrubSet& set, Headers& fields);
 /// Held back is what a rendering may have begun with, and only that: at most longest_spelling() of
 /// the set, less one. It is wiped when it goes. Pieces of one byte cost as many comparisons as are
 /// held back. When the input pauses, what tells little enough of any value is shown, and held on as
-/// far as a rendering may have begun with it.
+/// far as a rendering may have begun with it. A value that is new while the stream runs is found
+/// from there on.
 class ScrubFilter final : public AnswerFilter {
  public:
+  /// Where the set of now is: its owner puts another one there when secrets change.
+  using Current = std::shared_ptr<const std::shared_ptr<const ScrubSet>>;
+
+  /// What CURRENT has now is not null.
+  explicit ScrubFilter(Current current, Lengths lengths = Lengths::kMayChange)
+      : current_(std::move(current)), set_(*current_), lengths_(lengths) {}
   /// SET is not null.
   explicit ScrubFilter(std::shared_ptr<const ScrubSet> set, Lengths lengths = Lengths::kMayChange)
-      : set_(std::move(set)), lengths_(lengths) {}
+      : ScrubFilter(std::make_shared<const std::shared_ptr<const ScrubSet>>(std::move(set)),
+                    lengths) {}
   ~ScrubFilter() override;
 
   Status Feed(std::string_view input, std::string& out) override;
@@ -48,10 +56,12 @@ class ScrubFilter final : public AnswerFilter {
   size_t shown() const { return shown_; }
 
  private:
+  void Renew();
   size_t Settle(std::string_view text, ScrubSet::Ending ending, std::string& out);
   void Hold(std::string_view bytes);
 
-  const std::shared_ptr<const ScrubSet> set_;
+  const Current current_;
+  std::shared_ptr<const ScrubSet> set_;  // Of the latest Renew().
   const Lengths lengths_;
   std::string held_;  // As it arrived.
   size_t shown_ = 0;  // Its first bytes, which went out at a pause.

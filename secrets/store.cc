@@ -226,7 +226,7 @@ bool Store::KeepsBodyLength(const RequestTarget& target, const RequestHead& requ
 
 std::unique_ptr<AnswerFilter> Store::Scrubber(AnswerFilter::Lengths lengths) const {
   if (!scrubs()) return nullptr;
-  return std::make_unique<ScrubFilter>(impl_->book.for_answers(), lengths);
+  return std::make_unique<ScrubFilter>(impl_->book.current_for_answers(), lengths);
 }
 
 bool Store::Scrub(Headers& fields) const {

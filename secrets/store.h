@@ -160,8 +160,8 @@ class Store {
 
   /// What a response's body, free of content codings, must pass on its way to the guest: replaces
   /// every value in any of its renderings (see rendering.h) by its placeholder, in as many bytes
-  /// where LENGTHS are to be kept. Null when no secret is to be scrubbed. Needs the store no longer:
-  /// a filter knows the values of its birth.
+  /// where LENGTHS are to be kept. Null when no secret is to be scrubbed. Needs the store no
+  /// longer; while that is there, values that it gets are found from then on.
   std::unique_ptr<AnswerFilter> Scrubber(
       AnswerFilter::Lengths lengths = AnswerFilter::Lengths::kMayChange) const;
 

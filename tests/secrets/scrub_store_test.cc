@@ -171,19 +171,22 @@ TEST_CASE("rotation is checked as a declaration is, and a refused one changes no
   CHECK(Sent(store, "TOKEN") == "the first value");
 }
 
-TEST_CASE("a stream that runs while secrets change goes on with the values of its beginning") {
+TEST_CASE("a stream that runs while secrets change is free of old and new values") {
   auto store = std::make_unique<Store>();
   REQUIRE(store->Add(Spec("TOKEN"), Value("the first value")));
   const std::string placeholder = *store->PlaceholderOf("TOKEN");
   const auto filter = store->Scrubber();
   std::string out;
   REQUIRE(filter->Feed("the first ", out));
-  REQUIRE(store->Rotate("TOKEN", Value("the second value")));
+  REQUIRE(store->Rotate("TOKEN", Value("a second value that is longer")));
+  REQUIRE(filter->Feed("value, a second value", out));
+  REQUIRE(store->Add(Spec("OTHER"), Value("another value")));
+  const std::string other = *store->PlaceholderOf("OTHER");
   REQUIRE(store->Revoke("TOKEN"));
   store.reset();
-  REQUIRE(filter->Feed("value", out));
+  REQUIRE(filter->Feed(" that is longer, another value, the first value", out));
   REQUIRE(filter->Finish(out));
-  CHECK(out == placeholder);
+  CHECK(out == placeholder + ", " + placeholder + ", " + other + ", " + placeholder);
 }
 
 TEST_CASE("a revoked secret is refused, and its values are still scrubbed") {
