@@ -13,7 +13,18 @@ bool IsTargetChar(char c) {
   return byte > 0x20 && byte != 0x7f && c != '#';
 }
 
+constexpr size_t kMaxMethod = 32;
+
+bool IsMethodChar(char c) {
+  return (c >= 'A' && c <= 'Z') || c == '-' || c == '_';
+}
+
 }  // namespace
+
+bool IsMethod(std::string_view text) {
+  return !text.empty() && text.size() <= kMaxMethod && text != "PRI" && text != "TRACK" &&
+         std::all_of(text.begin(), text.end(), IsMethodChar);
+}
 
 std::optional<ProtocolError> TakeTarget(std::string_view target, RequestHead& head) {
   if (!std::all_of(target.begin(), target.end(), IsTargetChar)) {

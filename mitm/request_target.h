@@ -9,6 +9,10 @@
 
 namespace sallyport::mitm {
 
+/// Whether TEXT is a method that requests of either version may have, known to anybody or not:
+/// capital letters, '-' and '_'. PRI is none, and TRACK does what TRACE does.
+bool IsMethod(std::string_view text);
+
 /// Sets HEAD's path and query from TARGET, as both protocol versions spell it once scheme and
 /// authority are off: "*" with OPTIONS, a path with or without a query, or, when it is empty or
 /// begins with '?', the path "/". HEAD's method is set.

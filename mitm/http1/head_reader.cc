@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "mitm/limits.h"
+#include "mitm/request_target.h"
 
 namespace sallyport::mitm::http1 {
 namespace {
@@ -100,6 +101,18 @@ bool LooksLikeRequestLine(std::string_view line) {
   const size_t space = line.find(' ');
   return line.find(" HTTP/") != line.npos ||
          (space != line.npos && line.substr(space + 1).starts_with('/'));
+}
+
+/// Shows PARSER a head. It knows only some methods, and they mean nothing to it but for CONNECT,
+/// whose target has another form: all others are POST to it. What is no METHOD is left to it to
+/// refuse.
+llhttp_errno_t Execute(llhttp_t& parser, std::string_view bytes, std::string_view method) {
+  constexpr std::string_view kAnyMethod = "POST";
+  if (method != "CONNECT" && IsMethod(method)) {
+    llhttp_execute(&parser, kAnyMethod.data(), kAnyMethod.size());
+    bytes.remove_prefix(method.size());
+  }
+  return llhttp_execute(&parser, bytes.data(), bytes.size());
 }
 
 void TrimTrailingSpace(std::string& value) {
@@ -229,7 +242,8 @@ HeadReader::Outcome HeadReader::Parse(std::string_view bytes) {
   llhttp_t parser;
   llhttp_init(&parser, kind_ == Kind::kRequest ? HTTP_REQUEST : HTTP_RESPONSE, &Settings());
   parser.data = &collector;
-  const llhttp_errno_t result = llhttp_execute(&parser, bytes.data(), bytes.size());
+  if (kind_ == Kind::kRequest) head_.method = bytes.substr(0, bytes.find(' '));
+  const llhttp_errno_t result = Execute(parser, bytes, head_.method);
   if (collector.too_many_fields) return Fail(431, "more than 100 fields in the head");
   if (result == HPE_PAUSED_H2_UPGRADE) return Fail(400, "an HTTP/2 preface where HTTP/1 is spoken");
   if (result != HPE_PAUSED) {
@@ -244,11 +258,7 @@ HeadReader::Outcome HeadReader::Parse(std::string_view bytes) {
     return Fail(kind_ == Kind::kRequest ? 505 : 502, "a version of HTTP that is not 1.0 or 1.1");
   }
   head_.minor_version = parser.http_minor;
-  if (kind_ == Kind::kRequest) {
-    head_.method = llhttp_method_name(static_cast<llhttp_method_t>(parser.method));
-  } else {
-    head_.status = parser.status_code;
-  }
+  if (kind_ == Kind::kResponse) head_.status = parser.status_code;
   return Check() ? Outcome::kHead : Outcome::kError;
 }
 

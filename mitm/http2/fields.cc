@@ -11,19 +11,11 @@
 namespace sallyport::mitm::http2 {
 namespace {
 
-constexpr size_t kMaxMethod = 32;
 // RFC 7541, 4.1: what a field counts besides its bytes.
 constexpr size_t kFieldOverhead = 32;
 
 bool IsUpper(char c) {
   return c >= 'A' && c <= 'Z';
-}
-
-/// What HTTP/1's reader takes for a method is all of this form.
-bool IsMethod(std::string_view text) {
-  return !text.empty() && text.size() <= kMaxMethod && text != "PRI" &&
-         std::all_of(text.begin(), text.end(),
-                     [](char c) { return IsUpper(c) || c == '-' || c == '_'; });
 }
 
 /// RFC 9113, 8.2.1: lower case, and no colon, which no token has.

@@ -133,7 +133,8 @@ TEST_CASE("a request that two servers could read differently is refused") {
       {"HTTP/01.1", "GET / HTTP/01.1\r\nHost: x\r\n\r\n", 400},
       {"lower case http", "GET / http/1.1\r\nHost: x\r\n\r\n", 400},
       {"the HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400},
-      {"an unknown method", "XYZZY / HTTP/1.1\r\nHost: x\r\n\r\n", 400},
+      {"a method with a digit", "GET1 / HTTP/1.1\r\nHost: x\r\n\r\n", 400},
+      {"a long method", std::string(33, 'A') + " / HTTP/1.1\r\nHost: x\r\n\r\n", 400},
       {"TRACK", "TRACK / HTTP/1.1\r\nHost: x\r\n\r\n", 400},
       {"a lower case method", "get / HTTP/1.1\r\nHost: x\r\n\r\n", 400},
       {"white space first", " GET / HTTP/1.1\r\nHost: x\r\n\r\n", 400},
@@ -204,6 +205,15 @@ TEST_CASE("an absolute target for the host of the Host field is a path") {
   CHECK(Read("GET https://X.test:443?q HTTP/1.1\r\nHost: x.test\r\n\r\n") ==
         "GET https x.test /?q 1.1 keep body:none\nend\n");
   CHECK(Read("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n") ==
+        "OPTIONS https x * 1.1 keep body:none\nend\n");
+}
+
+TEST_CASE("a method that nobody knows is read like any other") {
+  CHECK(Read("LIST /v1?a HTTP/1.1\r\nHost: x\r\n\r\n"
+             "M-SEARCH_X / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab"
+             "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n") ==
+        "LIST https x /v1?a 1.1 keep body:none\nend\n"
+        "M-SEARCH_X https x / 1.1 keep body:2\nbody ab\nend\n"
         "OPTIONS https x * 1.1 keep body:none\nend\n");
 }
 
