@@ -37,7 +37,7 @@ std::optional<ProtocolError> TakeTarget(std::string_view target, RequestHead& he
   }
   const size_t question = target.find('?');
   const std::string_view path = target.substr(0, question);
-  head.path = path.empty() ? "/" : path;
+  head.path = !path.empty() ? path : target.empty() && head.method == "OPTIONS" ? "*" : "/";
   if (question != std::string_view::npos) head.query = target.substr(question + 1);
   return std::nullopt;
 }

@@ -15,7 +15,8 @@ bool IsMethod(std::string_view text);
 
 /// Sets HEAD's path and query from TARGET, as both protocol versions spell it once scheme and
 /// authority are off: "*" with OPTIONS, a path with or without a query, or, when it is empty or
-/// begins with '?', the path "/". HEAD's method is set.
+/// begins with '?', the path "/" ("*" for an empty one with OPTIONS: RFC 9112, 3.2.4). HEAD's method
+/// is set.
 std::optional<ProtocolError> TakeTarget(std::string_view target, RequestHead& head);
 
 /// Whether two spellings of an authority mean the same server.

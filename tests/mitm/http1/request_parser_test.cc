@@ -206,6 +206,12 @@ TEST_CASE("an absolute target for the host of the Host field is a path") {
         "GET https x.test /?q 1.1 keep body:none\nend\n");
   CHECK(Read("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n") ==
         "OPTIONS https x * 1.1 keep body:none\nend\n");
+  CHECK(Read("OPTIONS https://x HTTP/1.1\r\nHost: x\r\n\r\n"
+             "OPTIONS https://x/ HTTP/1.1\r\nHost: x\r\n\r\n"
+             "OPTIONS https://x?a HTTP/1.1\r\nHost: x\r\n\r\n") ==
+        "OPTIONS https x * 1.1 keep body:none\nend\n"
+        "OPTIONS https x / 1.1 keep body:none\nend\n"
+        "OPTIONS https x /?a 1.1 keep body:none\nend\n");
 }
 
 TEST_CASE("a method that nobody knows is read like any other") {
