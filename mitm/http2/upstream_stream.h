@@ -36,7 +36,7 @@ class UpstreamStream final : public UpstreamSide {
   /// After kBroken, too.
   const ProtocolError& error() const override { return error_; }
   bool may_be_stale() const override;
-  bool unprocessed() const override { return over_ == Over::kBroken && unprocessed_; }
+  bool unprocessed() const override { return over_ == Over::kBroken && unprocessed_ && !received_; }
   void Finish() override;
 
  private:

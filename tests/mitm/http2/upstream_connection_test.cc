@@ -298,6 +298,17 @@ TEST_CASE("a refused request may be sent again, one that was reset may not") {
   }
 }
 
+TEST_CASE("a request that is refused after its answer began is not sent again") {
+  Wire wire;
+  Asking asking(*wire.connection, Head("GET"));
+  wire.Settle();
+  wire.peer->Write(Settings() + Fields(0, Literal(":status", "200")) +
+                   Frame(NGHTTP2_RST_STREAM, 0, 1, std::string("\0\0\0\x7", 4)));
+  wire.Settle();
+  CHECK(asking.Text() ==
+        "200 body:unknown\nbroken the server refused to take the request (REFUSED_STREAM)\n");
+}
+
 TEST_CASE("an answer may end before its request, and a reset behind it takes nothing away") {
   for (const bool reset : {false, true}) {
     Wire wire;
