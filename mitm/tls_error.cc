@@ -62,6 +62,13 @@ TlsOutcome OutcomeOf(const SSL* ssl, int result) {
   }
 }
 
+TlsFailure FailureOfAlert(int alert) {
+  const uint32_t error = ERR_PACK(ERR_LIB_SSL, SSL_AD_REASON_OFFSET + alert);
+  return {TlsFailure::Kind::kAlert, alert,
+          "the peer sent alert " + std::to_string(alert) + " (" +
+              Readable(ERR_reason_error_string(error)) + ")"};
+}
+
 TlsFailure TakeTlsFailure(const SSL* ssl, bool input_ended) {
   const uint32_t error = ERR_peek_error();
   TlsFailure failure;
@@ -70,10 +77,7 @@ TlsFailure TakeTlsFailure(const SSL* ssl, bool input_ended) {
     failure = {TlsFailure::Kind::kClosed, 0,
                input_ended ? "the peer closed the connection" : "the connection broke"};
   } else if (ERR_GET_LIB(error) == ERR_LIB_SSL && reason >= SSL_AD_REASON_OFFSET) {
-    const int alert = reason - SSL_AD_REASON_OFFSET;
-    failure = {TlsFailure::Kind::kAlert, alert,
-               "the peer sent alert " + std::to_string(alert) + " (" +
-                   Readable(ERR_reason_error_string(error)) + ")"};
+    failure = FailureOfAlert(reason - SSL_AD_REASON_OFFSET);
   } else if (ERR_GET_LIB(error) == ERR_LIB_SSL && reason == SSL_R_CERTIFICATE_VERIFY_FAILED) {
     const ServerCheck* check = ServerCheckOf(ssl);
     failure = {TlsFailure::Kind::kCertificate, 0, "the certificate did not verify"};

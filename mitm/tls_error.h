@@ -35,6 +35,9 @@ TlsOutcome OutcomeOf(const SSL* ssl, int result);
 /// INPUT_ENDED: the transport had ended before.
 TlsFailure TakeTlsFailure(const SSL* ssl, bool input_ended);
 
+/// The peer sent ALERT, of the TLS registry.
+TlsFailure FailureOfAlert(int alert);
+
 /// TEXT from a peer for a message: printable ASCII only, and short.
 std::string Printable(std::string_view text);
 

@@ -32,9 +32,10 @@ constexpr size_t kKeptWhileWaiting = 4096;
 struct TlsStreamBio {
   static int Read(BIO* bio, char* buffer, int size) noexcept {
     BIO_clear_retry_flags(bio);
-    const int result =
-        StreamOf(bio).ReadLower({reinterpret_cast<uint8_t*>(buffer), static_cast<size_t>(size)});
+    const auto bytes = reinterpret_cast<uint8_t*>(buffer);
+    const int result = StreamOf(bio).ReadLower({bytes, static_cast<size_t>(size)});
     if (result < 0) BIO_set_retry_read(bio);
+    if (result > 0) StreamOf(bio).Remember({bytes, static_cast<size_t>(result)});
     return result;
   }
   static int Write(BIO* bio, const char* bytes, int size) noexcept {
@@ -117,8 +118,27 @@ bool TlsStream::PeerGone() {
   return false;
 }
 
+/// Keeps the end of what the handshake has read.
+void TlsStream::Remember(std::span<const uint8_t> bytes) {
+  if (phase_ != Phase::kHandshake) return;
+  const auto end = bytes.last(std::min(bytes.size(), latest_.size()));
+  std::copy(latest_.begin() + end.size(), latest_.end(), latest_.begin());
+  std::copy(end.begin(), end.end(), latest_.end() - end.size());
+}
+
+/// A client of TLS 1.3 may refuse our certificate before it encrypts, as OpenSSL does. BoringSSL
+/// takes that alert for a damaged record; for saying why the handshake failed it is good enough.
+std::optional<int> TlsStream::PlainAlert() const {
+  constexpr std::array<uint8_t, 6> kFatalAlert{SSL3_RT_ALERT, 3, 3, 0, 2, SSL3_AL_FATAL};
+  if (phase_ != Phase::kHandshake || failure_.kind != TlsFailure::Kind::kProtocol)
+    return std::nullopt;
+  if (!std::equal(kFatalAlert.begin(), kFatalAlert.end(), latest_.begin())) return std::nullopt;
+  return latest_.back();
+}
+
 void TlsStream::Fail() {
   failure_ = TakeTlsFailure(ssl_.get(), lower_ended_);
+  if (const auto alert = PlainAlert()) failure_ = FailureOfAlert(*alert);
   phase_ = Phase::kFailed;
 }
 

@@ -2,7 +2,10 @@
 
 #include <openssl/base.h>
 
+#include <array>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/block_pool.h"
@@ -53,6 +56,8 @@ class TlsStream final : public Stream, private Stream::Listener {
 
   void OnStreamReady() override;
   int ReadLower(std::span<uint8_t> buffer);
+  void Remember(std::span<const uint8_t> bytes);
+  std::optional<int> PlainAlert() const;
   int WriteLower(std::string_view bytes);
   bool Seal(std::string_view bytes);
   bool SealPending();
@@ -69,6 +74,8 @@ class TlsStream final : public Stream, private Stream::Listener {
   Phase phase_ = Phase::kHandshake;
   TlsFailure failure_;
   std::string already_read_;
+  std::array<uint8_t, 7>
+      latest_{};              // The latest bytes of the handshake: an alert's record has seven.
   BlockPool::Block pending_;  // Plaintext of the next record.
   size_t pending_size_ = 0;
   bool ended_ = false;   // close_notify was read.

@@ -103,6 +103,24 @@ TEST_CASE("an announced end is an end, and a bare one is a break") {
   }
 }
 
+TEST_CASE("an alert that comes before its sender encrypts is told like any other") {
+  Ends ends;
+  auto pair = MemoryStream::Make(*ends.loop, {});
+  Stream& wire = *pair.b;
+  const auto server = ends.server_tls->Accept(*ends.loop, std::move(pair.a), "", ends.hello);
+  const auto client = ends.client_tls->Connect(*ends.loop, std::move(pair.b), *ends.hello.name,
+                                               "another key", Protocols::kHttp1);
+  REQUIRE(client->Handshake() == TlsStream::Phase::kHandshake);
+  REQUIRE(server->Handshake() == TlsStream::Phase::kHandshake);
+  for (const char byte : std::string("\x15\x03\x03\x00\x02\x02\x30", 7)) {
+    wire.Write({&byte, 1});
+    server->Handshake();
+  }
+  REQUIRE(server->Handshake() == TlsStream::Phase::kFailed);
+  CHECK(server->failure().detail == "the peer sent alert 48 (unknown ca)");
+  CHECK(server->failure().refuses_certificate());
+}
+
 TEST_CASE("a stream below that is full stops the writer, and nothing is lost") {
   Ends ends({.capacity = 40'000, .cut = SIZE_MAX});
   const std::string block(1000, 'b');
