@@ -291,4 +291,10 @@ void TlsStream::Abort() {
   lower_->Abort();
 }
 
+std::string FinalAlert(const Stream& stream) {
+  const auto* tls = dynamic_cast<const TlsStream*>(&stream);
+  if (tls == nullptr || tls->failure().kind != TlsFailure::Kind::kAlert) return {};
+  return "the server ended TLS: " + tls->failure().detail;
+}
+
 }  // namespace sallyport::mitm

@@ -87,4 +87,9 @@ class TlsStream final : public Stream, private Stream::Listener {
   Loop::Handle tell_;
 };
 
+/// What the peer said as it ended TLS on STREAM after the handshake, for a message: a server of
+/// TLS 1.3 says only then that it wants another client certificate. Empty where STREAM is no
+/// TlsStream, or has not been ended by an alert.
+std::string FinalAlert(const Stream& stream);
+
 }  // namespace sallyport::mitm

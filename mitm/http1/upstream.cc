@@ -5,6 +5,7 @@
 
 #include "mitm/http1/writer.h"
 #include "mitm/limits.h"
+#include "mitm/tls_stream.h"
 #include "secrets/secret.h"
 
 namespace sallyport::mitm::http1 {
@@ -89,6 +90,7 @@ MessageEvent Upstream::Read(size_t max) {
       case ReadResult::Kind::kEnd:
         return parser_.ConnectionEnded();
       case ReadResult::Kind::kBroken:
+        broken_.detail = FinalAlert(*connection_->stream);
         return {MessageEvent::Kind::kBroken, {}};
     }
   }

@@ -31,7 +31,9 @@ class Upstream final : public UpstreamSide, private Stream::Listener {
     return ByteChannel{&input_, &output_, connection_->stream.get(), &write_closed_};
   }
   const Headers& trailers() override { return parser_.trailers(); }
-  const ProtocolError& error() const override { return parser_.error(); }
+  const ProtocolError& error() const override {
+    return broken_.detail.empty() ? parser_.error() : broken_;
+  }
   bool may_be_stale() const override { return connection_->reused && !parser_.begun(); }
   void Finish() override;
 
@@ -44,6 +46,7 @@ class Upstream final : public UpstreamSide, private Stream::Listener {
   InputBuffer input_;
   OutputBuffer output_;
   ResponseParser parser_;
+  ProtocolError broken_;  // Why the connection is, where that is known.
   bool chunked_ = false;
   bool write_closed_ = false;
 };

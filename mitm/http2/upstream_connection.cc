@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "mitm/http1/fields.h"
 #include "mitm/limits.h"
+#include "mitm/tls_stream.h"
 #include "secrets/secret.h"
 
 // nghttp2 frames and checks; this moves its bytes and hands out its events.
@@ -445,7 +446,8 @@ void UpstreamConnection::Receive() {
     const ReadResult::Kind kind = input_.Fill(*stream_);
     if (kind == ReadResult::Kind::kWouldBlock) break;
     if (kind != ReadResult::Kind::kBytes) {
-      Break(fatal_.empty() ? kClosed : fatal_);
+      const std::string alert = FinalAlert(*stream_);
+      Break(!fatal_.empty() ? fatal_ : !alert.empty() ? alert : kClosed);
       break;
     }
     heard_at_ = loop_.now();

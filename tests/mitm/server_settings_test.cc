@@ -114,6 +114,7 @@ TEST_CASE("a client certificate is shown to its host, and to no other") {
     auto other = gate.Open({.sni = "b.test", .verify = "b.test"}, gate.Flow("b.test"));
     const std::string answer = gate.Ask(*other, "GET / HTTP/1.1\r\nHost: b.test\r\n\r\n");
     CHECK(StatusOf(answer) == 502);
+    CHECK(Contains(answer, "the peer sent alert "));
     CHECK(gate.origin.identified() == 1);
   }
 }
@@ -231,6 +232,18 @@ TEST_CASE("a client certificate is shown where HTTP/2 is agreed on, too") {
   gate.RunUntil([&] { return !gate.audit.records.empty(); });
   CHECK(gate.LastRecord().status == 200);
   CHECK(gate.origin.identified() == 1);
+}
+
+TEST_CASE("a server of HTTP/2 that wants a client certificate is told about") {
+  const std::string both = "\x02h2\x08http/1.1";
+  Origin::Tls tls = Origin::Speaking(both);
+  tls.clients = &Roots();
+  TestGate gate(http2::Http2Origin(), &ApiCertificate(), tls);
+  auto guest = gate.Open({.alpn = both}, gate.Flow());
+  guest->Send(http2::Preface() + http2::Head(1, http2::Asking()));
+  gate.RunUntil([&] { return !gate.audit.records.empty(); });
+  CHECK(gate.LastRecord().status == 502);
+  CHECK(Contains(gate.LastRecord().detail, "the peer sent alert "));
 }
 
 TEST_CASE("a server of TLS 1.1 alone is told about") {
