@@ -3,8 +3,6 @@
 #include <ctime>
 
 #include <cstdlib>
-#include <cstring>
-#include <new>
 
 #include "base/check.h"
 
@@ -70,21 +68,11 @@ LuaState& LuaState::Of(lua_State* lua) {
 void* LuaState::Allocate(void* self, void* old, size_t old_size, size_t new_size) {
   auto& state = *static_cast<LuaState*>(self);
   const size_t had = old == nullptr ? 0 : old_size;  // Without OLD, OLD_SIZE is a type.
-  if (new_size == 0) {
-    std::free(old);
-    state.used_ -= had;
-    return nullptr;
-  }
+  void* block = state.memory_.Resize(old, had, new_size);
   if (new_size > had) {
-    if (new_size - had > kMaxScriptMemory - state.used_) {
-      state.ChargeLater(kRefusalSteps);
-      return nullptr;
-    }
-    state.ChargeLater(static_cast<int64_t>(new_size / kBytesPerStep));
+    state.ChargeLater(block != nullptr ? static_cast<int64_t>(new_size / kBytesPerStep)
+                                       : kRefusalSteps);
   }
-  void* block = std::realloc(old, new_size);
-  if (block == nullptr) std::abort();
-  state.used_ += new_size - had;  // Modulo 2^64 where it shrinks.
   return block;
 }
 

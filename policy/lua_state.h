@@ -10,6 +10,7 @@
 #include <type_traits>
 
 #include "base/result.h"
+#include "policy/lua_memory.h"
 
 namespace sallyport::policy {
 
@@ -87,7 +88,7 @@ class LuaState {
   /// Forgets a reference made by luaL_ref; never raises.
   void Unref(int reference);
 
-  size_t memory_used() const { return used_; }
+  size_t memory_used() const { return memory_.held(); }
 
  private:
   static void* Allocate(void* self, void* old, size_t old_size, size_t new_size);
@@ -101,7 +102,7 @@ class LuaState {
 
   lua_State* lua_ = nullptr;
   lua_State* running_ = nullptr;  ///< lua_, or the thread that it resumed.
-  size_t used_ = 0;
+  LuaMemory memory_{kMaxScriptMemory};
   bool entered_ = false;
   bool spent_ = false;
   int64_t steps_left_ = 0;
