@@ -1,6 +1,7 @@
 #include "policy/rule_check.h"
 
 #include <algorithm>
+#include <deque>
 #include <map>
 
 #include "policy/hidden_rules.h"
@@ -44,30 +45,27 @@ class UnseenCheck {
   UnseenCheck(const RuleSet& rules, const std::vector<SecretSpec>& secrets,
               const std::vector<HostPattern>& hooked_hosts)
       : rules_(rules.rules()) {
+    IndexRaw();
+    watched_.reserve(rules_.size() + secrets.size() + 1);
     for (const Rule& rule : rules_) {
-      if (rule.kind == Kind::kHttp) Watch({.hosts = &rule.hosts, .ports = rule.ports, .rule = &rule});
+      if (rule.kind != Kind::kHttp) continue;
+      Watch({.hosts = &rule.hosts, .ports = &rule.ports, .rule = &rule});
     }
     for (const SecretSpec& secret : secrets) {
-      PortSet ports;
-      for (const uint16_t port : secret.ports) ports.Add(port, port);
-      Watch({.hosts = &secret.hosts,
-             .ports = ports.is_all() ? WebPorts() : ports,
-             .what = "the secret " + secret.name});
+      const PortSet* ports = &web_ports_;
+      if (!secret.ports.empty()) ports = &ports_of_secrets_.emplace_back();
+      for (const uint16_t port : secret.ports) ports_of_secrets_.back().Add(port, port);
+      Watch({.hosts = &secret.hosts, .ports = ports, .secret = &secret});
     }
-    if (!hooked_hosts.empty())
-      Watch({.hosts = &hooked_hosts, .ports = WebPorts(), .what = "an on.request hook"});
+    if (!hooked_hosts.empty()) Watch({.hosts = &hooked_hosts, .ports = &web_ports_});
   }
 
   void Run(Diagnostics& diagnostics) {
     if (watched_.empty()) return;
     for (uint32_t number = 0; number < rules_.size(); ++number) {
-      const Rule& rule = rules_[number];
-      const bool raw = rule.kind == Kind::kTcp || rule.kind == Kind::kUdp;
-      if (!raw || !rule.allows()) continue;
-      for (const HostPattern& host : rule.hosts) raw_index_.Add(host, number);
-      FindAround(number);
+      if (IsRaw(rules_[number])) FindAround(number);
     }
-    FindWithin();
+    if (has_wide_raw_) FindWithin();
     for (const Rule& rule : rules_) FindAddressed(rule, diagnostics);
     for (const auto& [number, found] : found_) {
       ReportUnseen(rules_[number], *found.host, watched_[found.watched].What(), diagnostics);
@@ -81,20 +79,45 @@ class UnseenCheck {
  private:
   struct Watched {
     const std::vector<HostPattern>* hosts;
-    PortSet ports;
-    const Rule* rule = nullptr;  // Whose they are; null for `what`.
-    std::string what = {};
+    const PortSet* ports;
+    // Whose they are; without either, those of hooks.
+    const Rule* rule = nullptr;
+    const SecretSpec* secret = nullptr;
 
-    std::string What() const { return rule != nullptr ? "http rules (" + rule->id + ")" : what; }
+    std::string What() const {
+      if (rule != nullptr) return "http rules (" + rule->id + ")";
+      return secret != nullptr ? "the secret " + secret->name : "an on.request hook";
+    }
   };
   struct Found {
     uint32_t watched;
     const HostPattern* host;
   };
 
+  // A rule that grants raw bytes.
+  static bool IsRaw(const Rule& rule) {
+    return (rule.kind == Kind::kTcp || rule.kind == Kind::kUdp) && rule.allows();
+  }
+
+  static bool IsWide(const HostPattern& host) { return host.is_any() || host.is_wildcard(); }
+
+  void IndexRaw() {
+    for (uint32_t number = 0; number < rules_.size(); ++number) {
+      if (!IsRaw(rules_[number])) continue;
+      for (const HostPattern& host : rules_[number].hosts) {
+        (IsWide(host) ? wide_raw_ : exact_raw_).Add(host, number);
+        has_wide_raw_ |= IsWide(host);
+      }
+    }
+  }
+
   void Watch(Watched watched) {
     const auto number = static_cast<uint32_t>(watched_.size());
-    for (const HostPattern& host : *watched.hosts) index_.Add(host, number);
+    for (const HostPattern& host : *watched.hosts) {
+      // A single name is around no other, and most of thousands have no rule for raw bytes.
+      if (IsWide(host) || exact_raw_.Listing(host.name()->text()).begin != nullptr)
+        index_.Add(host, number);
+    }
     watched_.push_back(std::move(watched));
   }
 
@@ -102,7 +125,7 @@ class UnseenCheck {
   bool Meet(uint32_t number, uint32_t watched, const HostPattern* host) {
     if (left_ == 0) return false;
     --left_;
-    if (!CarriesHttp(rules_[number], watched_[watched].ports)) return true;
+    if (!CarriesHttp(rules_[number], *watched_[watched].ports)) return true;
     const auto [found, first] = found_.try_emplace(number, Found{watched, host});
     if (!first && watched < found->second.watched) found->second = {watched, host};
     return false;
@@ -122,12 +145,11 @@ class UnseenCheck {
 
   // Whoever connects to an address, without asking for a name, is no flow of the name's rules.
   void FindAddressed(const Rule& rule, Diagnostics& diagnostics) {
-    const bool raw = rule.kind == Kind::kTcp || rule.kind == Kind::kUdp;
-    if (!raw || !rule.allows() || !rule.ip || !SpansPublic(*rule.ip)) return;
+    if (!IsRaw(rule) || !rule.ip || !SpansPublic(*rule.ip)) return;
     for (const Watched& watched : watched_) {
       if (left_ == 0) return;
       --left_;
-      if (!CarriesHttp(rule, watched.ports)) continue;
+      if (!CarriesHttp(rule, *watched.ports)) continue;
       return diagnostics.Warning(
           rule.line, NameOf(rule) + " by 'ip' goes around " + watched.What() +
                          ": who connects to an address is not asked for a name, and nobody sees "
@@ -145,11 +167,11 @@ class UnseenCheck {
     });
   }
 
-  // Watched hosts within a pattern of a rule's.
+  // Watched hosts within a wildcard of a rule's; two that are the same name have been found.
   void FindWithin() {
     for (uint32_t watched = 0; watched < watched_.size(); ++watched) {
       for (const HostPattern& host : *watched_[watched].hosts) {
-        raw_index_.ForEachCovering(host, [&](uint32_t number) {
+        wide_raw_.ForEachCovering(host, [&](uint32_t number) {
           Meet(number, watched, &host);
           return left_ > 0;
         });
@@ -158,9 +180,13 @@ class UnseenCheck {
   }
 
   const std::vector<Rule>& rules_;
+  const PortSet web_ports_ = WebPorts();
+  std::deque<PortSet> ports_of_secrets_;
   std::vector<Watched> watched_;
-  HostIndex index_;      // Of watched_.
-  HostIndex raw_index_;  // Of the rules for raw bytes.
+  HostIndex index_;      // Of watched_, those that may be around a host of a rule for raw bytes.
+  HostIndex exact_raw_;  // Of the rules for raw bytes: single names,
+  HostIndex wide_raw_;   // and wildcards and `any`.
+  bool has_wide_raw_ = false;
   std::map<uint32_t, Found> found_;
   size_t left_ = kMostMeetings;
 };
