@@ -174,7 +174,8 @@ Function ReadFunction(Reader& reader, int depth) {
   reader.Size();
   reader.Take(3);  // Parameters, whether it takes more, registers.
   function.code = reader.Take(4 * reader.Count());
-  for (size_t count = reader.Count(); count > 0 && !reader.failed(); --count)
+  size_t constants = reader.Count();
+  for (function.constants.reserve(constants); constants > 0 && !reader.failed(); --constants)
     function.constants.push_back(ReadConstant(reader));
   for (size_t count = reader.Count(); count > 0 && !reader.failed(); --count) reader.Take(3);
   for (size_t count = reader.Count(); count > 0 && !reader.failed(); --count)

@@ -84,8 +84,9 @@ void DefinePresets(lua_State* lua);  ///< use.
 /// declared, with the nearest one. After all names are defined.
 void GuardGlobals(lua_State* lua);
 /// Reports the global names in the chunk on top of the stack, wherever they stand in it, that nobody
-/// declared or that it assigns. Raises where no file is being loaded (tests of policies).
-void CheckGlobalNames(lua_State* lua);
+/// declared or that it assigns. It was compiled of SOURCE_SIZE bytes, which only makes it faster.
+/// Raises where no file is being loaded (tests of policies).
+void CheckGlobalNames(lua_State* lua, size_t source_size);
 
 /// A host as users write it in a rule, a hook or a secret. Nothing and a diagnostic for what is
 /// none; `any` only where ANY_IS_HOST.

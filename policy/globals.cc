@@ -283,8 +283,9 @@ void GuardGlobals(lua_State* lua) {
   lua_settop(lua, table - 1);
 }
 
-void CheckGlobalNames(lua_State* lua) {
+void CheckGlobalNames(lua_State* lua, size_t source_size) {
   std::string dump;
+  dump.reserve(2 * source_size);
   lua_dump(lua, &AppendTo, &dump, /*strip=*/0);
   LuaState::Of(lua).Charge(static_cast<int64_t>(dump.size() / 16));
   NameCheck check(GlobalNames(lua));

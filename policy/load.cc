@@ -32,7 +32,7 @@ void RunFile(lua_State* lua, std::string_view text) {
   LuaState::Of(lua).Charge(static_cast<int64_t>(text.size()));
   // Text only: compiled chunks can break the machine that runs them.
   if (luaL_loadbufferx(lua, text.data(), text.size(), kChunkName, "t") != LUA_OK) lua_error(lua);
-  CheckGlobalNames(lua);
+  CheckGlobalNames(lua, text.size());
   lua_call(lua, 0, 0);
 }
 

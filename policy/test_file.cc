@@ -368,7 +368,7 @@ class Runner {
       if (luaL_loadbufferx(lua, file_.text.data(), file_.text.size(), kChunkName, "t") != LUA_OK) {
         lua_error(lua);
       }
-      CheckGlobalNames(lua);
+      CheckGlobalNames(lua, file_.text.size());
       lua_call(lua, 0, 0);
     });
     if (!ran) run_.mistakes.push_back(Explain(error));
