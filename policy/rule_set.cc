@@ -1,5 +1,7 @@
 #include "policy/rule_set.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <bit>
 
@@ -30,6 +32,16 @@ std::string_view ParentOf(std::string_view name) {
 // A file with more rules than the first may have as many as the second.
 constexpr size_t kManyRules = 512;
 constexpr size_t kRoomForMany = 16384;
+
+// Advice that the kernel may leave: in huge pages, megabytes are there with a few faults in place
+// of thousands.
+void WantHugePages(const void* begin, size_t size) {
+  constexpr uintptr_t kPage = 4096;
+  const auto address = reinterpret_cast<uintptr_t>(begin);
+  const uintptr_t first = (address + kPage - 1) & ~(kPage - 1);
+  const uintptr_t last = (address + size) & ~(kPage - 1);
+  (void)madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+}
 
 // Whether FILTER, of an `allow`, grants each address that its prefixes contain.
 bool GrantsAllItHas(const AddressFilter& filter) {
@@ -86,7 +98,10 @@ bool RuleSet::Digest::ContainsInNear(uint16_t port) const {
 void RuleSet::Add(Rule&& rule) {
   const auto number = static_cast<uint32_t>(rules_.size());
   // Address space that nothing is written to costs less than moving half of the rules again and again.
-  if (number == kManyRules && rules_.capacity() < kRoomForMany) rules_.reserve(kRoomForMany);
+  if (number == kManyRules && rules_.capacity() < kRoomForMany) {
+    rules_.reserve(kRoomForMany);
+    WantHugePages(rules_.data(), kRoomForMany * sizeof(Rule));
+  }
   for (const HostPattern& pattern : rule.hosts) {
     hosts_.Add(pattern, number);
     if (!rule.allows() || pattern.is_any()) continue;
