@@ -22,12 +22,14 @@ void AddTo(Lists& lists, const AddressFilter& filter, uint32_t rule) {
 void AddressIndex::Add(const AddressFilter& filter, Widens widens, uint32_t rule) {
   empty_ = false;
   AddTo(own_, filter, rule);
+  for (const Prefix& prefix : filter.prefixes) trie_.Add(prefix, rule);
   if (widens == Widens::kEmbedded) AddTo(widening_, filter, rule);
 }
 
 void AddressIndex::CollectFrom(const Lists& lists, const IpAddress& address, Cursors& cursors) {
   cursors.Add(lists.classes[BitOf(Classify(address))]);
-  lists.prefixes.ForEachContaining(address, [&](const auto& rules) { cursors.Add(rules); });
+  lists.prefixes.ForEachContaining(address,
+                                   [&](const auto& list) { cursors.Add(list.begin, list.end); });
 }
 
 void AddressIndex::Collect(const IpAddress& address, Cursors& cursors) const {
@@ -36,7 +38,8 @@ void AddressIndex::Collect(const IpAddress& address, Cursors& cursors) const {
   // As AddressFilter::Admits and Rule::MatchesAddress do.
   const IpAddress plain = Unmapped(address);
   if (plain.is_v4()) {
-    own_.prefixes.ForEachContaining(plain, [&](const auto& rules) { cursors.Add(rules); });
+    own_.prefixes.ForEachContaining(plain,
+                                    [&](const auto& list) { cursors.Add(list.begin, list.end); });
   }
   for (const IpAddress& embedded : EmbeddedV4(address)) CollectFrom(widening_, embedded, cursors);
 }

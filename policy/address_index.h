@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/address_class.h"
+#include "policy/prefix_lists.h"
 #include "policy/prefix_trie.h"
 #include "policy/rule_cursors.h"
 
@@ -41,7 +42,8 @@ class AddressIndex {
       if ((classes >> i & 1) != 0) cursors.Add(own_.classes[i]);
     }
     if (prefix != nullptr) {
-      own_.prefixes.ForEachContaining(*prefix, [&](const auto& rules) { cursors.Add(rules); });
+      own_.prefixes.ForEachContaining(
+          *prefix, [&](const auto& list) { cursors.Add(list.begin, list.end); });
     }
     for (auto rule = cursors.Next(); rule; rule = cursors.Next()) {
       if (!visit(*rule)) return;
@@ -49,18 +51,18 @@ class AddressIndex {
   }
 
   /// As PrefixTrie::HasWithin.
-  bool HasWithin(const Prefix& prefix) const { return own_.prefixes.HasWithin(prefix); }
+  bool HasWithin(const Prefix& prefix) const { return trie_.HasWithin(prefix); }
 
   /// As PrefixTrie::IsFilled.
   template <class Test>
   bool IsFilled(const Prefix& prefix, Test&& test) const {
-    return own_.prefixes.IsFilled(prefix, test);
+    return trie_.IsFilled(prefix, test);
   }
 
  private:
   struct Lists {
     std::array<std::vector<uint32_t>, 16> classes;  // By the bit of an AddressClass.
-    PrefixTrie prefixes;
+    PrefixLists prefixes;
   };
   // Prefixes that contain an IPv6 address (129), the IPv4 one that it is mapped from and those that
   // it embeds (33 each; a local NAT64 form has four readings and may be an ISATAP one, too); a
@@ -73,7 +75,8 @@ class AddressIndex {
 
   bool empty_ = true;
   Lists own_;
-  Lists widening_;  // Of those in own_, the rules that widen.
+  Lists widening_;   // Of those in own_, the rules that widen.
+  PrefixTrie trie_;  // All of them again, for what lies within a prefix.
 };
 
 }  // namespace sallyport::policy

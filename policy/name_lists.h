@@ -7,9 +7,9 @@
 
 namespace sallyport::policy {
 
-/// Lists of rule numbers by name: a hash table whose entries and names lie one after the other in
-/// memory, so that a look at one of many thousands waits for memory twice, and not at each of five
-/// pointers.
+/// Lists of rule numbers by name, or by another short text: a hash table whose entries and names lie
+/// one after the other in memory, so that a look at one of many thousands waits for memory twice, and
+/// not at each of five pointers.
 class NameLists {
  public:
   /// Adds RULE, which is not less than any before it, to NAME's list, once.

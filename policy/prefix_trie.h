@@ -3,34 +3,18 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <vector>
 
 #include "base/ip_address.h"
 
 namespace sallyport::policy {
 
-/// Prefixes of both families with the rules that name them: a binary trie without the nodes that
-/// have one child and no rule, so that a look goes down a node for each prefix that contains the
-/// address, and about log2(size) more.
+/// Prefixes of both families with the rules that name them, for what lies within a prefix: a binary
+/// trie without the nodes that have one child and no rule.
 class PrefixTrie {
  public:
   /// RULE is not less than any before it.
   void Add(const Prefix& prefix, uint32_t rule);
-
-  /// Calls VISIT(list of rules) for each prefix that contains ADDRESS, the widest first; at most 33
-  /// times for IPv4, 129 for IPv6.
-  template <class Visit>
-  void ForEachContaining(const IpAddress& address, Visit&& visit) const {
-    Walk(BitsOf(address), address.is_v4() ? 32 : 128, address.is_v4() ? roots_[0] : roots_[1],
-         visit);
-  }
-  /// The same for prefixes that contain all of PREFIX.
-  template <class Visit>
-  void ForEachContaining(const Prefix& prefix, Visit&& visit) const {
-    Walk(BitsOf(prefix.address()), prefix.length(),
-         prefix.address().is_v4() ? roots_[0] : roots_[1], visit);
-  }
 
   /// Whether a prefix lies within PREFIX and is not PREFIX itself.
   bool HasWithin(const Prefix& prefix) const;
@@ -82,17 +66,6 @@ class PrefixTrie {
     }
     return IsFilledAt(node.children[0], length + 1, test) &&
            IsFilledAt(node.children[1], length + 1, test);
-  }
-
-  template <class Visit>
-  void Walk(const Bits& bits, unsigned length, uint32_t at, Visit&& visit) const {
-    while (at != kNone) {
-      const Node& node = nodes_[at];
-      if (node.length > length || Common(node.bits, bits, node.length) < node.length) return;
-      if (!node.rules.empty()) visit(node.rules);
-      if (node.length == length) return;
-      at = node.children[bits.at(node.length) ? 1 : 0];
-    }
   }
 
   std::vector<Node> nodes_;

@@ -202,11 +202,11 @@ TEST_CASE("compiled rules decide as reading them one after the other does") {
   }
 }
 
-TEST_CASE("a trie of prefixes finds those that contain an address, and only those") {
+TEST_CASE("prefixes that contain an address or a prefix are found, and only those") {
   for (unsigned seed = 0; seed < 300; ++seed) {
     INFO("seed " << seed);
     Dice dice(seed);
-    PrefixTrie trie;
+    PrefixLists lists;
     std::vector<Prefix> prefixes;
     const auto address = [&dice] {
       std::array<uint8_t, 16> bytes{};
@@ -218,13 +218,13 @@ TEST_CASE("a trie of prefixes finds those that contain an address, and only thos
     for (uint32_t i = 0; i < 60; ++i) {
       const IpAddress base = address();
       prefixes.emplace_back(base, unsigned(dice.Below(base.is_v4() ? 33 : 129)));
-      trie.Add(prefixes.back(), i);
+      lists.Add(prefixes.back(), i);
     }
-    for (int i = 0; i < 200; ++i) {
-      const IpAddress wanted = address();
+    // WANTED: an address or a prefix.
+    const auto compare = [&](const auto& wanted) {
       std::vector<uint32_t> found;
-      trie.ForEachContaining(wanted, [&found](const std::vector<uint32_t>& rules) {
-        found.insert(found.end(), rules.begin(), rules.end());
+      lists.ForEachContaining(wanted, [&found](const NameLists::List& list) {
+        found.insert(found.end(), list.begin, list.end);
       });
       std::sort(found.begin(), found.end());
       std::vector<uint32_t> naive;
@@ -232,6 +232,11 @@ TEST_CASE("a trie of prefixes finds those that contain an address, and only thos
         if (prefixes[j].Contains(wanted)) naive.push_back(j);
       }
       REQUIRE(found == naive);
+    };
+    for (int i = 0; i < 200; ++i) compare(address());
+    for (int i = 0; i < 200; ++i) {
+      const IpAddress base = address();
+      compare(Prefix(base, unsigned(dice.Below(base.is_v4() ? 33 : 129))));
     }
   }
 }
