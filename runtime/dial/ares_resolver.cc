@@ -5,7 +5,8 @@
 // Both families are asked at once. A usable IPv4 answer waits kPatience for the other family
 // (RFC 8305, section 3). Equal questions under way are asked once. Answers are cached for their TTL,
 // within kLeastTtl to kMostTtl; failures for kNegativeTtl, so that a guest's retries cost the outside
-// nothing. While no resolver can answer, what was known last is used (kStaleFor).
+// nothing. While no resolver can answer, what was known last is used (kStaleFor); who waits has it after
+// kSlow, and the question goes on for those who come later.
 
 #include "runtime/dial/ares_resolver.h"
 
@@ -28,6 +29,7 @@ namespace dns = policy::dns;
 namespace {
 
 constexpr auto kPatience = 50ms;
+constexpr auto kSlow = 1800ms;   // RFC 8767, section 5: clients wait no longer for better than what is known.
 constexpr auto kStaleFor = 1h;   // An old address is better than none while no resolver answers (RFC 8767).
 constexpr auto kStaleTtl = 30s;  // Then it is asked for again; RFC 8767, section 5.
 constexpr size_t kMaxCached = 4096;
@@ -75,7 +77,9 @@ class AresResolver : public Resolver {
   void OnAnswer(const std::string& name, uint64_t generation, uint16_t type, int status,
                 std::string_view message);
   static void Read(Question& question, uint16_t type, int status, std::string_view message);
+  void OnSlow(const std::string& name);
   void Settle(const std::string& name);
+  void AnswerWaiters(Question& question, const Result<ResolvedName>& result);
   static Result<ResolvedName> Outcome(Question& question, Clock::time_point now);
   bool ServeStale(const std::string& name, Result<ResolvedName>& result);
   void Remember(const std::string& name, const Result<ResolvedName>& result);
@@ -112,6 +116,7 @@ Pending AresResolver::Resolve(const HostName& name, Done done) {
       return answer_later(Fail(Code::kLimit, "too many names are being resolved"));
     }
     found = questions_.emplace(key, std::pair(id, std::make_unique<Question>(name))).first;
+    found->second.second->patience = loop_.After(kSlow, [this, key] { OnSlow(key); });
     // c-ares may call back at once; from the loop it finds everything in place.
     starting_[id] = loop_.Post([this, id, name] {
       starting_.erase(id);
@@ -199,6 +204,13 @@ Result<ResolvedName> AresResolver::Outcome(Question& question, Clock::time_point
   return Fail(Code::kNotFound, question.name.text() + " has no address");
 }
 
+void AresResolver::OnSlow(const std::string& name) {
+  const auto found = questions_.find(name);
+  if (found == questions_.end()) return;
+  Result<ResolvedName> result = Fail(Code::kTimeout, "the resolvers take their time");
+  if (ServeStale(name, result)) AnswerWaiters(*found->second.second, result);
+}
+
 void AresResolver::Settle(const std::string& name) {
   const auto found = questions_.find(name);
   if (found == questions_.end()) return;
@@ -206,8 +218,12 @@ void AresResolver::Settle(const std::string& name) {
   questions_.erase(found);
   auto result = Outcome(*question, loop_.now());
   if (!ServeStale(name, result)) Remember(name, result);
+  AnswerWaiters(*question, result);
+}
+
+void AresResolver::AnswerWaiters(Question& question, const Result<ResolvedName>& result) {
   // Each for itself: a callback may cancel another waiter, which then must not be called.
-  for (Waiter& waiter : question->waiters) {
+  for (Waiter& waiter : question.waiters) {
     posted_[waiter.id] = loop_.Post([this, id = waiter.id, done = std::move(waiter.done), result]() mutable {
       auto call = std::move(done);
       auto value = std::move(result);
@@ -215,6 +231,7 @@ void AresResolver::Settle(const std::string& name) {
       call(std::move(value));
     });
   }
+  question.waiters.clear();
 }
 
 /// Where no resolver could say anything (and not: that there is no such name), what was known last is

@@ -261,6 +261,50 @@ TEST_CASE("what was known last is used for an hour while no resolver can answer"
   CHECK(resolve().error().code() == Code::kNotFound);
 }
 
+TEST_CASE("who waits for resolvers that don't answer has what was known last, the next one what they say then") {
+  ManualClock clock;
+  const auto loop = *Loop::Create(&clock);
+  const char* address = "11.0.0.4";
+  DnsServer server(*loop, [&address](const dns::Query& query) {
+    dns::Answer answer;
+    answer.ttl = 60;
+    if (query.type == dns::kTypeA) answer.addresses = {Address(address)};
+    return answer;
+  });
+  DnsServer other(*loop, Table);
+  other.silent = true;
+  const auto resolver = *NewAresResolver(*loop, {server.endpoint(), other.endpoint()});
+  std::optional<Result<ResolvedName>> result;
+  const auto turn = [&] {  // c-ares has a clock of its own, which is the machine's.
+    const auto before = std::chrono::steady_clock::now();
+    REQUIRE(loop->RunOnce());
+    clock.Advance(std::chrono::steady_clock::now() - before);
+  };
+  auto pending = resolver->Resolve(Name("four.example"), [&](auto got) { result = std::move(got); });
+  while (!result) turn();
+  REQUIRE(*result);
+  result.reset();
+  clock.Advance(61s);
+  server.silent = true;
+  turn();
+  const auto began = clock.Now();
+  pending = resolver->Resolve(Name("four.example"), [&](auto got) { result = std::move(got); });
+  while (!result) turn();
+  CHECK(clock.Now() - began < 4s);  // All tries take nine.
+  REQUIRE(*result);
+  CHECK((*result)->addresses == std::vector<IpAddress>{Address("11.0.0.4")});
+  // The other server's time is not over; then it is this one's turn again.
+  address = "11.0.0.5";
+  server.silent = false;
+  server.asked.clear();
+  pending = {};
+  while (server.asked.empty() && clock.Now() - began < 20s) turn();
+  const ResolvedName* known = resolver->Cached(Name("four.example"));
+  REQUIRE(known != nullptr);
+  while (known->addresses.front() == Address("11.0.0.4") && clock.Now() - began < 20s) turn();
+  CHECK(known->addresses.front() == Address("11.0.0.5"));
+}
+
 TEST_CASE("a resolver may go while it waits") {
   auto loop = *Loop::Create();
   DnsServer server(*loop, Table);
