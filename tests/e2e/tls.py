@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """TLS that is passed through unread, and what servers of one host must prove, in real sandboxes."""
 
-from harness import World, main, test
+from harness import World, main, skip, test
 
 PASSED = """
 allow.http { host = { "selfsigned.example.test", "api.example.test" }, tls = "passthrough" }
@@ -35,6 +35,21 @@ def _(world):
     got = world.run(CURL + "https://api.example.test/small", policy=policy).expect(0)
     assert "upstream_tls" in got.text and "pins" in got.text, got
     world.run(CURL + "-f https://whoami.example.test/", policy=policy).expect(0)
+
+
+@test("a program that does not trust the gate is named in the log, with the fix, and counted")
+def _(world):
+    root = "/etc/ssl/certs/ISRG_Root_X1.pem"
+    for version in ("", "--tls-max 1.2 "):
+        got = world.run(f"""test -e {root} || exit 77
+for i in $(seq 35); do {CURL} {version}--cacert {root} --capath /nonexistent https://api.example.test/ 2>&1; done | tail -n 1""",
+                        policy=SEEN)
+        if got.code == 77:
+            skip("no root certificate of somebody else's")
+        # A client that goes with its connection reset may take its alert along; few do.
+        told = [r["detail"] for r in got.audit if "unknown ca" in r.get("detail", "")]
+        assert len(told) >= 2 and all("docs/trust.md" in t for t in told), got
+        assert "25 times since this was last told, 26 in all" in told[1], told
 
 
 @test("the key of a client certificate is read on the host, and is nowhere in the sandbox")
