@@ -53,21 +53,23 @@ bool Exchange::GatherRequest() {
       return false;
   }
   Send();
-  return true;
+  return step_ == Step::kRelaying;
 }
 
+/// A secret that was revoked since the request was examined refuses it.
 void Exchange::Send() {
-  request_sent_ = true;
-  record_.sent = true;
   if (substitutes_) {
-    const secrets::RequestTarget target = SecretsTarget();
     RequestHead head = request_.head;
-    flow_.gate().secrets.Substitute(target, head, prepared_);
+    if (const auto refusal = flow_.gate().secrets.Substitute(SecretsTarget(), head, prepared_)) {
+      return Refuse(*refusal);
+    }
     upstream_->WriteHead(head, flow_.authority(), request_.body);
     secrets::WipeHead(head);
   } else {
     upstream_->WriteHead(request_.head, flow_.authority(), request_.body);
   }
+  request_sent_ = true;
+  record_.sent = true;
   AwaitServer();
 }
 

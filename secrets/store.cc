@@ -203,13 +203,18 @@ Examination Store::ExamineTrailers(const RequestTarget& target, const RequestHea
   return secrets::ExamineTrailers(impl_->entries, *impl_->index, target, request, trailers);
 }
 
-void Store::Substitute(const RequestTarget& target, RequestHead& request,
-                       const PreparedRequest& prepared) const {
-  if (empty()) return;
+std::optional<Refusal> Store::Substitute(const RequestTarget& target, RequestHead& request,
+                                         const PreparedRequest& prepared) const {
+  if (empty()) return std::nullopt;
   const bool good = prepared.plan_ && prepared.generation_ == impl_->generation &&
                     prepared.fields_ == request.headers.fields().size();
-  if (good) return Apply(*prepared.plan_, *impl_->index, request);
-  Apply(MakePlan(impl_->entries, *impl_->index, target, request), *impl_->index, request);
+  if (good) {
+    Apply(*prepared.plan_, *impl_->index, request);
+    return std::nullopt;
+  }
+  const Plan plan = MakePlan(impl_->entries, *impl_->index, target, request);
+  Apply(plan, *impl_->index, request);
+  return plan.examination.refusal;
 }
 
 std::unique_ptr<BodyFilter> Store::BodySubstituter(const RequestTarget& target,

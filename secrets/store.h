@@ -141,9 +141,11 @@ class Store {
   /// change: call only after Examine() allowed REQUEST for the same TARGET and the
   /// upstream was verified. The caller wipes the head (WipeHead) once it is serialised and sent.
   /// PREPARED comes from Examine(), for the head of which REQUEST is a copy; an empty one, or one
-  /// older than a change of the store, costs the decision once more.
-  void Substitute(const RequestTarget& target, RequestHead& request,
-                  const PreparedRequest& prepared = {}) const;
+  /// older than a change of the store, costs the decision once more. Returns the refusal that this
+  /// comes to since a secret was revoked, say: then REQUEST is unchanged, and must not be
+  /// forwarded.
+  std::optional<Refusal> Substitute(const RequestTarget& target, RequestHead& request,
+                                    const PreparedRequest& prepared = {}) const;
 
   /// What REQUEST's body to TARGET must pass on its way out, once Examine() allowed REQUEST: puts
   /// values in where a secret's `body` allows, and finds what may not stand there. REQUEST is as

@@ -55,6 +55,28 @@ TEST_CASE("a body that comes in pieces is put together for its length") {
   }
 }
 
+TEST_CASE("a secret that is revoked before its request is sent refuses it") {
+  UploadGate gate;
+  const std::string request =
+      Post(gate.Json("none"), "Authorization: Bearer " + gate.placeholder + "\r\n");
+  gate.guest->Send(request.substr(0, request.size() - 3));
+  gate.RunUntil([&] { return gate.engine.asked == 1; });
+  SECTION("while the server is connected to") {}
+  SECTION("while the body is put together") {
+    gate.RunUntil([&] { return gate.origin.connections() == 1; });
+    for (int i = 0; i < 100; ++i) {
+      const auto tick = gate.loop->Post([] {});
+      REQUIRE(gate.loop->RunOnce());
+    }
+  }
+  REQUIRE(gate.secrets.Revoke("TOKEN"));
+  gate.guest->Send(request.substr(request.size() - 3));
+  const std::string answer = gate.TakeAnswer(*gate.guest);
+  CHECK(StatusOf(answer) == 403);
+  CHECK(Contains(answer, "secret_unavailable"));
+  CHECK(gate.requests() == 0);
+}
+
 TEST_CASE("a large body whose length may change is sent in chunks") {
   UploadGate gate(BodySpec(), "short123");
   std::string padding = Filler(kMaxBufferedBody + 1000);

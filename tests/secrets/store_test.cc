@@ -109,16 +109,21 @@ TEST_CASE("what was prepared puts in the value of now, and none that was revoked
   const RequestTarget target = To("api.github.com");
   PreparedRequest prepared;
   REQUIRE(Refused(store.Examine(target, asked, &prepared)) == Reason::kAllowed);
+  std::optional<Refusal> refusal;
   const auto sent = [&] {
     RequestHead head = asked;
-    store.Substitute(target, head, prepared);
+    refusal = store.Substitute(target, head, prepared);
     return *head.headers.Find("authorization");
   };
   CHECK(sent() == "token " + kGithubValue);
+  CHECK_FALSE(refusal);
   REQUIRE(store.Rotate("GITHUB_TOKEN", Value(kOtherValue)));
   CHECK(sent() == "token " + kOtherValue);
+  CHECK_FALSE(refusal);
   REQUIRE(store.MakeUnavailable("GITHUB_TOKEN", "it has expired"));
   CHECK(sent() == "token " + placeholder);
+  REQUIRE(refusal);
+  CHECK(refusal->reason == Reason::kSecretUnavailable);
   REQUIRE(store.Rotate("GITHUB_TOKEN", Value(kGithubValue)));
   REQUIRE(store.Examine(target, asked, &prepared).used == Names{"GITHUB_TOKEN"});
   REQUIRE(store.Redeclare({}, {}));
