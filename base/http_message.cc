@@ -89,6 +89,10 @@ bool IsToken(std::string_view text) {
   return !text.empty() && AllIn(kTokenChars, text);
 }
 
+bool IsNeverForwarded(std::string_view method) {
+  return method == "TRACE" || method == "TRACK" || method == "CONNECT";
+}
+
 bool IsFieldValue(std::string_view text) {
   return AllIn(kFieldValueChars, text);
 }

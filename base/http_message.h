@@ -39,6 +39,9 @@ class Headers {
 bool EqualsIgnoreCase(std::string_view a, std::string_view b);
 /// RFC 9110 token: what a method or a field name may consist of.
 bool IsToken(std::string_view text);
+/// Whether no request with METHOD goes on to a server: TRACE, and TRACK as some call it, would show the
+/// guest what arrives there, with the values that the gate put in; CONNECT asks for a tunnel.
+bool IsNeverForwarded(std::string_view method);
 /// What a field value may consist of: no CR, LF or NUL, no control character but tab.
 bool IsFieldValue(std::string_view text);
 

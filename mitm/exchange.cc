@@ -76,7 +76,7 @@ std::optional<Refusal> Exchange::CheckRequest() {
   }
   if (flow_.flow().refusal) return flow_.flow().refusal;
   const std::string& method = request_.head.method;
-  if (method == "TRACE" || method == "CONNECT") {
+  if (IsNeverForwarded(method)) {
     return Refused(Reason::kBadRequest, 501, method + " is not forwarded by the gate");
   }
   if (flow_.sni_mismatch) {

@@ -22,7 +22,7 @@ bool IsMethodChar(char c) {
 }  // namespace
 
 bool IsMethod(std::string_view text) {
-  return !text.empty() && text.size() <= kMaxMethod && text != "PRI" && text != "TRACK" &&
+  return !text.empty() && text.size() <= kMaxMethod && text != "PRI" &&
          std::all_of(text.begin(), text.end(), IsMethodChar);
 }
 

@@ -10,7 +10,7 @@
 namespace sallyport::mitm {
 
 /// Whether TEXT is a method that requests of either version may have, known to anybody or not:
-/// capital letters, '-' and '_'. PRI is none, and TRACK does what TRACE does.
+/// capital letters, '-' and '_'. PRI is none.
 bool IsMethod(std::string_view text);
 
 /// Sets HEAD's path and query from TARGET, as both protocol versions spell it once scheme and

@@ -85,11 +85,6 @@ Result<Question> ParseRequest(const std::string& method, const std::string& text
   return question;
 }
 
-/// Methods that ask a proxy to show what it forwards, or for a tunnel.
-bool IsNeverForwarded(std::string_view method) {
-  return method == "TRACE" || method == "CONNECT";
-}
-
 /// One entry of a set of words, separated by ", ".
 void Append(std::string& list, std::string_view word) {
   if (!list.empty()) list += ", ";

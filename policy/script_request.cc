@@ -150,7 +150,7 @@ int AssignField(lua_State* lua) {
   const std::string key = ReadString(lua, 2).value_or("");
   if (key == "method") {
     std::string method = ReadValue(lua, 3, "the method");
-    if (!IsToken(method) || method.size() > 32 || method == "CONNECT" || method == "TRACE") {
+    if (!IsToken(method) || method.size() > 32 || IsNeverForwarded(method)) {
       return luaL_error(lua, "'%s' is not a method that a hook can set",
                         Printable(method, 40).c_str());
     }

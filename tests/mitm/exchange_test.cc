@@ -403,10 +403,13 @@ TEST_CASE("a port other than the scheme's own is part of the authority") {
   CHECK(StatusOf(gate.Ask(*guest, Get("/"))) == 421);
 }
 
-TEST_CASE("TRACE and CONNECT are refused") {
+TEST_CASE("TRACE, TRACK and CONNECT are refused") {
   TestGate gate;
   auto guest = gate.Open();
-  CHECK(StatusOf(gate.Ask(*guest, "TRACE / HTTP/1.1\r\nHost: api.test\r\n\r\n")) == 501);
+  for (const char* method : {"TRACE", "TRACK"}) {
+    const std::string request = std::string(method) + " / HTTP/1.1\r\nHost: api.test\r\n\r\n";
+    CHECK(StatusOf(gate.Ask(*guest, request)) == 501);
+  }
   CHECK(StatusOf(gate.Ask(*guest, "CONNECT api.test:443 HTTP/1.1\r\nHost: api.test\r\n\r\n")) ==
         501);
   CHECK(gate.engine.asked == 0);

@@ -345,6 +345,7 @@ TEST_CASE("hosts, targets, versions and options that servers read differently ar
       {"another expectation", kPost + "Expect: 200-ok\r\nContent-Length: 4\r\n\r\nabcd", "417", ""},
       {"CONNECT", "CONNECT api.test:80 HTTP/1.1\r\n" + kHost + "\r\n" + kNext, "501 200", kNext},
       {"TRACE", "TRACE /g HTTP/1.1\r\n" + kHost + "\r\n" + kNext, "501 200", kNext},
+      {"TRACK", "TRACK /g HTTP/1.1\r\n" + kHost + "\r\n" + kNext, "501 200", kNext},
   };
   for (const Case& row : cases) {
     INFO(row.what);

@@ -132,7 +132,9 @@ TEST_CASE("what the gate refuses before its policy is asked is refused here, too
     CHECK(ask({"tcp", address}).reason == "address_refused");
   }
   CHECK(ask({"tcp", "11.0.0.1:80"}).allowed);
-  CHECK(ask({"http", "TRACE", "https://a.example/"}).reason == "bad_request");
+  for (const char* method : {"TRACE", "TRACK"}) {
+    CHECK(ask({"http", method, "https://a.example/"}).reason == "bad_request");
+  }
   CHECK(ask({"http", "GET", "https://a.example/"}).allowed);
   CHECK_FALSE(Question::Parse({"http", "get", "https://a.example/"}));
   const auto url = Question::Parse({"https://a.example/x?y"});

@@ -133,7 +133,6 @@ TEST_CASE("a malformed request is told what is wrong, and costs no other its con
        Bad("no method, or an unknown one")},
       {"a method with a space", Head(1, With(":method", "GET /")),
        Bad("no method, or an unknown one")},
-      {"TRACK", Head(1, With(":method", "TRACK")), Bad("no method, or an unknown one")},
       {"the preface's method", Head(1, With(":method", "PRI")),
        Bad("no method, or an unknown one")},
       {"an authority that differs from Host", Head(1, Asking({{"host", "evil.test"}})),
