@@ -274,6 +274,7 @@ class Decision {
       return;
     }
     answer_.rule = question->rule;
+    answer_.place = question->place;
     answer_.detail = "the user is asked by " + question->rule +
                      (question->message.empty() ? "" : ": " + question->message);
     answer_.how_to_allow = "sandboxctl approvals";

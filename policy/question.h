@@ -32,6 +32,8 @@ struct Answer {
   std::string detail;  ///< One sentence.
   /// Not known here: the user is asked, or a callback waits.
   bool waits = false;
+  std::string
+      place;  ///< Where it stands what asks the user: "policy.lua:12"; empty where nobody is asked.
   std::string how_to_allow;  ///< The smallest change that would allow it; may be empty.
   std::vector<std::string>
       steps;  ///< What was looked at, in order: "name: …", "flow: …", "request: …".

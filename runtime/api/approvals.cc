@@ -7,8 +7,10 @@
 #include <filesystem>
 #include <utility>
 
+#include "policy/question.h"
 #include "runtime/api/control.h"
 #include "runtime/api/files.h"
+#include "runtime/api/policy_file.h"
 #include "runtime/api/replaced_file.h"
 
 namespace sallyport {
@@ -16,7 +18,6 @@ namespace {
 
 constexpr size_t kQuestionFields = 10;  // What both replies have; a list puts one before and two behind.
 constexpr size_t kMaxShown = 300;
-constexpr size_t kMaxPolicy = 4 * 1024 * 1024;
 
 ApprovalQuestion Read(std::string sandbox, const std::vector<std::string>& row, size_t first) {
   ApprovalQuestion question;
@@ -97,14 +98,55 @@ size_t OffsetOf(std::string_view text, size_t line) {
   return at;
 }
 
-/// The line of FILE that ASKED_BY names; 0 for none.
-size_t LineIn(const std::string& file, std::string_view asked_by) {
-  const std::string name = std::filesystem::path(file).filename().string() + ":";
-  if (!asked_by.starts_with(name)) return 0;
-  const std::string_view digits = asked_by.substr(name.size());
+/// The line of the policy called NAME that PLACE is in ("policy.lua:12", "policy.lua:3(npm:4)"); 0
+/// for none.
+size_t LineIn(const std::string& name, std::string_view place) {
+  if (!place.starts_with(name + ":")) return 0;
   size_t line = 0;
-  const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), line);
-  return parsed.ptr == digits.data() + digits.size() ? line : 0;
+  std::from_chars(place.data() + name.size() + 1, place.data() + place.size(), line);
+  return line;
+}
+
+/// QUESTION as it can be put to a policy.
+Result<policy::Question> AsAsked(const ApprovalQuestion& question) {
+  const std::string target = question.host + ":" + question.port;
+  if (question.kind == "icmp") return policy::Question::Parse({question.kind, question.host});
+  if (question.method.empty()) return policy::Question::Parse({question.kind, target});
+  return policy::Question::Parse(
+      {"http", question.method, question.kind + "://" + target + question.path});
+}
+
+/// What SOURCE says to QUESTION. kInvalid where it has mistakes.
+Result<policy::Answer> AskPolicy(const policy::Engine::Source& source,
+                                 const policy::Question& question) {
+  const auto engine = LoadForQuestions(source);
+  if (!engine) return tl::unexpected(engine.error());
+  return policy::Decide(**engine, question);
+}
+
+/// The line of SOURCE before which RULE has to stand to allow what is asked, and SOURCE has it
+/// then.
+Result<size_t> Insert(const std::string& rule, const ApprovalQuestion& question,
+                      policy::Engine::Source& source) {
+  const auto asked = AsAsked(question);
+  if (!asked) return tl::unexpected(asked.error());
+  const auto before = AskPolicy(source, *asked);
+  if (!before) return tl::unexpected(before.error());
+  // A rule that also looks at headers is none that can be asked about here; it is known by its id.
+  const std::string& place = before->place.empty() ? question.rule : before->place;
+  std::string& text = source.text;
+  if (!text.empty() && text.back() != '\n') text += '\n';
+  const size_t line = LineIn(source.name, place);
+  const size_t at = line == 0 ? text.size() : OffsetOf(text, line);
+  text.insert(at, rule + "\n");
+  const auto after = AskPolicy(source, *asked);
+  if (!after) return tl::unexpected(Error(after.error()).In("with " + rule));
+  if (!after->allowed) {
+    return Fail(Code::kInvalid,
+                "with " + rule + " it would not be allowed either: " + after->detail);
+  }
+  return static_cast<size_t>(
+      std::count(text.begin(), text.begin() + static_cast<ptrdiff_t>(at), '\n') + 1);
 }
 
 }  // namespace
@@ -169,29 +211,28 @@ Result<std::string> RuleFor(const ApprovalQuestion& question) {
 }
 
 Result<size_t> AddRule(const std::string& file, const std::string& rule,
-                       std::string_view asked_by) {
-  std::string text;
+                       const ApprovalQuestion& question) {
+  const std::filesystem::path given(file);
+  policy::Engine::Source source{
+      .text = {}, .name = given.filename(), .folder = given.parent_path()};
   std::string path = file;
   struct stat info {};
   if (stat(file.c_str(), &info) == 0) {
-    auto read = ReadFile(file, kMaxPolicy);
+    auto read = ReadPolicySource(file);
     if (!read) return tl::unexpected(std::move(read).error());
-    text = *std::move(read);
+    source = *std::move(read);
     auto resolved = ResolvePath(file);  // A link stays one.
     if (!resolved) return tl::unexpected(std::move(resolved).error());
     path = *std::move(resolved);
   }
-  if (!text.empty() && text.back() != '\n') text += '\n';
-  const size_t line = LineIn(file, asked_by);
-  const size_t at = line == 0 ? text.size() : OffsetOf(text, line);
-  text.insert(at, rule + "\n");
+  const auto line = Insert(rule, question, source);
+  if (!line) return line;
   const auto target = ReplacedFile::Open(path);
   if (!target) return tl::unexpected(target.error());
-  if (auto written = target->Write(text); !written) {
+  if (auto written = target->Write(source.text); !written) {
     return tl::unexpected(std::move(written).error());
   }
-  return static_cast<size_t>(
-      std::count(text.begin(), text.begin() + static_cast<ptrdiff_t>(at), '\n') + 1);
+  return line;
 }
 
 }  // namespace sallyport

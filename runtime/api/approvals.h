@@ -43,8 +43,11 @@ Result<ApprovalQuestion> AnswerQuestion(std::string_view sandbox, std::string_vi
 /// what no rule can say.
 Result<std::string> RuleFor(const ApprovalQuestion& question);
 
-/// Writes RULE into the policy FILE: before line N where ASKED_BY is "FILE's name:N", as the first rule
-/// that matches decides; otherwise at its end, also of a new file. Returns the line.
-Result<size_t> AddRule(const std::string& file, const std::string& rule, std::string_view asked_by);
+/// Writes RULE, which RuleFor() made of QUESTION, into the policy FILE: before what asks there, as
+/// the first rule that matches decides; otherwise at its end, also of a new file. Returns the line.
+/// kInvalid, and nothing is written, where FILE has mistakes, or would have, or would not allow it
+/// with RULE either.
+Result<size_t> AddRule(const std::string& file, const std::string& rule,
+                       const ApprovalQuestion& question);
 
 }  // namespace sallyport

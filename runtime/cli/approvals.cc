@@ -52,11 +52,19 @@ struct Reply {
   std::string always;  // The file that the rule goes into.
 };
 
+int ComplainOfRule(const std::string& file, const Error& error) {
+  std::fprintf(
+      stderr,
+      "sandboxctl: it is allowed while the sandbox lives, but no rule was written into %s: %s\n",
+      file.c_str(), error.message().c_str());
+  return 1;
+}
+
 int Always(const ApprovalQuestion& question, const std::string& file) {
   const auto rule = RuleFor(question);
-  if (!rule) return Complain(rule.error());
-  const auto line = AddRule(file, *rule, question.rule);
-  if (!line) return Complain(line.error());
+  if (!rule) return ComplainOfRule(file, rule.error());
+  const auto line = AddRule(file, *rule, question);
+  if (!line) return ComplainOfRule(file, line.error());
   std::printf("%s:%zu: %s\n", file.c_str(), *line, rule->c_str());
   return 0;
 }

@@ -301,32 +301,86 @@ TEST_CASE("what is shown of a question is plain text") {
   CHECK(question.Describe() == "tcp to api.stripe.com:5432");
 }
 
-TEST_CASE("a rule is written before the one that asks, or at the end of another file") {
-  const auto folder = std::filesystem::temp_directory_path() / ("approvals-" + std::to_string(getpid()));
-  std::filesystem::create_directory(folder);
-  const std::string file = folder / "policy.lua";
-  const auto text = [&] {
-    std::ifstream in(file);
+/// A policy file, and what becomes of it when QUESTION is always allowed.
+struct PolicyFile {
+  PolicyFile() { std::filesystem::create_directory(folder); }
+  ~PolicyFile() { std::filesystem::remove_all(folder); }
+  Result<size_t> Add(const ApprovalQuestion& question) {
+    return AddRule(path, *RuleFor(question), question);
+  }
+  void Write(const std::string& text) const { std::ofstream(path) << text; }
+  std::string text() const {
+    std::ifstream in(path);
     return std::string(std::istreambuf_iterator<char>(in), {});
-  };
-  CHECK(*AddRule(file, "first", "other.lua:7") == 1);
-  CHECK(text() == "first\n");
-  std::ofstream(file) << "-- one\nask.http {\n}";
-  CHECK(*AddRule(file, "new", "policy.lua:2") == 2);
-  CHECK(text() == "-- one\nnew\nask.http {\n}\n");
-  CHECK(*AddRule(file, "last", "policy.lua:2(npm:3)") == 5);
-  CHECK(text().ends_with("}\nlast\n"));
-  std::filesystem::permissions(file, std::filesystem::perms::owner_read);
-  CHECK(*AddRule(file, "more", "policy.lua:99") == 6);
-  CHECK(std::filesystem::status(file).permissions() == std::filesystem::perms::owner_read);
-  // A link stays one, and what a killed command left beside the file is in nobody's way.
-  const std::string link = folder / "link.lua";
-  std::filesystem::create_symlink("policy.lua", link);
-  std::ofstream(file + ".new") << "left";
-  CHECK(AddRule(link, "by link", "policy.lua:99"));
-  CHECK(std::filesystem::is_symlink(link));
-  CHECK(text().ends_with("by link\n"));
-  std::filesystem::remove_all(folder);
+  }
+
+  std::filesystem::path folder =
+      std::filesystem::temp_directory_path() / ("approvals-" + std::to_string(getpid()));
+  std::string path = folder / "policy.lua";
+};
+
+TEST_CASE("a rule is written before what asks, wherever that stands now, or at the end") {
+  PolicyFile file;
+  const ApprovalQuestion question = Question();
+  const std::string rule = *RuleFor(question) + "\n";
+  CHECK(*file.Add(question) == 1);
+  CHECK(file.text() == rule);
+  const std::string ask = "ask.http { host = \"api.stripe.com\" }\n";
+  file.Write("-- one\n" + ask);
+  CHECK(*file.Add(question) == 2);
+  CHECK(file.text() == "-- one\n" + rule + ask);
+  // The file has grown since the sandbox read it: line 2 is the middle of another rule.
+  const std::string other = "allow.http {\n  host = \"other.example\",\n}\n";
+  file.Write(other + ask);
+  CHECK(*file.Add(question) == 4);
+  CHECK(file.text() == other + rule + ask);
+  // A rule with a name of its own, and a file that is called differently.
+  ApprovalQuestion named = question;
+  named.rule = "pay";
+  file.path = file.folder / "kept.lua";
+  const std::string called = "ask.http { host = \"api.stripe.com\", name = \"pay\" }";
+  file.Write(called);
+  CHECK(*file.Add(named) == 1);
+  CHECK(file.text() == rule + called + "\n");
+  // What asks for a header is known by its line alone.
+  file.path = file.folder / "policy.lua";
+  const std::string header = "ask.http { host = \"api.stripe.com\", header = { x = any } }\n";
+  file.Write("-- one\n" + header);
+  CHECK(*file.Add(question) == 2);
+  CHECK(file.text() == "-- one\n" + rule + header);
+}
+
+TEST_CASE("a rule that a policy can't have, or that changes nothing, is not written") {
+  PolicyFile file;
+  for (const char* text : {"allow.http {", "deny.http { host = \"api.stripe.com\" }\n",
+                           "allow.http { host = \"api.stripe.com\" }\n"
+                           "on.request(function(req) req:ask \"may it?\" end)\n",
+                           "local rules = {\n  ask.http { host = \"api.stripe.com\" },\n}\n"}) {
+    INFO(text);
+    file.Write(text);
+    const auto added = file.Add(Question());
+    REQUIRE_FALSE(added);
+    CHECK(added.error().code() == Code::kInvalid);
+    CHECK(file.text() == text);
+  }
+}
+
+TEST_CASE("a policy that a rule is written into keeps its mode and its links") {
+  PolicyFile file;
+  file.Write("");
+  std::filesystem::permissions(file.path, std::filesystem::perms::owner_read);
+  CHECK(file.Add(Question()));
+  CHECK(std::filesystem::status(file.path).permissions() == std::filesystem::perms::owner_read);
+  // What a killed command left beside the file is in nobody's way.
+  const std::string policy = file.path;
+  file.path = file.folder / "link.lua";
+  std::filesystem::create_symlink("policy.lua", file.path);
+  std::ofstream(policy + ".new") << "left";
+  ApprovalQuestion other = Question();
+  other.path = "/other";
+  CHECK(*file.Add(other) == 2);
+  CHECK(std::filesystem::is_symlink(file.path));
+  CHECK(file.text() == *RuleFor(Question()) + "\n" + *RuleFor(other) + "\n");
 }
 
 }  // namespace
