@@ -184,10 +184,13 @@ tl::unexpected<Error> BadPattern(std::string_view pattern, const std::string& wh
 Status CheckCharacters(std::string_view pattern) {
   for (size_t i = 0; i < pattern.size(); ++i) {
     const auto c = static_cast<unsigned char>(pattern[i]);
-    if (c <= 0x20 || c == 0x7f || c == '?' || c == '#') {
+    if (c == '?') {
+      return BadPattern(pattern, "has a '?': '*' is the wildcard, and no rule looks at a request's query");
+    }
+    if (c <= 0x20 || c == 0x7f || c == '#') {
       return BadPattern(pattern,
-                        "has a character that no path has (a space, '?', '#' or a control "
-                        "character); escape it with %");
+                        "has a character that no path has (a space, '#' or a control character); "
+                        "escape it with %");
     }
     if (c != '%') continue;
     const int escaped = EscapedByte(pattern, i);

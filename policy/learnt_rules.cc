@@ -339,13 +339,15 @@ std::string LearntRules::WebRule(const std::string& host, const Web& web) {
     if (all > kMostNamed) comments += " and " + std::to_string(all - kMostNamed) + " more";
     comments += "\n";
   }
+  const std::vector<std::string> paths = web.paths.Globs();
+  if (paths.empty()) comments += "-- wide: any path\n";
   comments += Rare(web.requests, "request");
   if (!web.secrets.empty()) {
     comments += "-- with " + Joined(Items(web.secrets.begin(), web.secrets.end())) + "\n";
   }
   rule.Field("port", PortsOf(web.all_ports()));
   if (web.methods.size() <= kMaxMethods) rule.Field("method", Quoted(web.methods));
-  return comments + rule.Field("path", Quoted(web.paths.Globs())).ToString();
+  return comments + rule.Field("path", Quoted(paths)).ToString();
 }
 
 std::string LearntRules::ToText() const {

@@ -60,7 +60,9 @@ std::string ExplainBadHost(const std::string& text) {
     return "'" + Printable(text, 60) +
            "' is a URL; write its host alone, and path = \"/...\" beside it";
   }
-  if (const auto address = ParseHost(text);
+  const bool bare_v6 = IpAddress::Parse(text).has_value();
+  if (const auto address =
+          ParseHost(bare_v6 && text.find(':') != text.npos ? "[" + text + "]" : text);
       address && std::holds_alternative<IpAddress>(*address)) {
     return "'" + Printable(text, 60) + "' is an address, not a name; write ip = \"" +
            std::get<IpAddress>(*address).ToString() + "\"";
@@ -137,6 +139,11 @@ std::vector<PathGlob> ReadPaths(TableReader& reader, const char* field) {
     auto glob = PathGlob::Parse(*text);
     if (!glob) {
       return reader.Error("'" + std::string(field) + "': " + Printable(glob.error().message(), 300));
+    }
+    if (text->find_first_of("[]{}") != text->npos) {
+      reader.Warning(
+          "'" + std::string(field) + "': '[', ']', '{' and '}' in '" + Printable(*text, 60) +
+          "' stand for themselves; the wildcards are '*' and '**', and several paths are a list");
     }
     globs.push_back(*std::move(glob));
   });

@@ -85,11 +85,22 @@ TEST_CASE("a pattern and a path are compared in one spelling") {
 
 TEST_CASE("a pattern in a spelling that no path is compared in is refused with what to write") {
   const std::pair<std::string_view, std::string_view> cases[] = {
-      {"/a/../b", "write '/b'"},     {"/a//b", "write '/a/b'"},  {"/./a", "write '/a'"},
-      {"/a/%2e%2E/b", "write '/b'"}, {"/a\\b", "write '/a/b'"}, {"/a%5Cb", "write '/a/b'"},
-      {"/a;x/*", "write '/a/*'"},    {"/a%3Bx", "write '*'"},    {"/a%", "write %25"},
-      {"/a%zz", "write %25"},        {"/%2A", "write '*'"},      {"/a%00", "NUL"},
-      {"/%c0%ae", "overlong"},       {"/x/..%2fy", "write '/y'"}};
+      {"/a/../b", "write '/b'"},
+      {"/a//b", "write '/a/b'"},
+      {"/./a", "write '/a'"},
+      {"/a/%2e%2E/b", "write '/b'"},
+      {"/a\\b", "write '/a/b'"},
+      {"/a%5Cb", "write '/a/b'"},
+      {"/a;x/*", "write '/a/*'"},
+      {"/a%3Bx", "write '*'"},
+      {"/a%", "write %25"},
+      {"/a%zz", "write %25"},
+      {"/%2A", "write '*'"},
+      {"/a%00", "NUL"},
+      {"/%c0%ae", "overlong"},
+      {"/x/..%2fy", "write '/y'"},
+      {"/x?y=1", "no rule looks at a request's query"},
+      {"/a b", "escape it with %"}};
   for (const auto& [pattern, wanted] : cases) {
     INFO(pattern);
     const auto glob = PathGlob::Parse(pattern);

@@ -71,6 +71,16 @@ TEST_CASE("observations become rules") {
         Request("GET", "api.example.com", "/items/18")},
        "allow.http { host = \"api.example.com\", method = { \"GET\", \"POST\" }, "
        "path = { \"/items/*\", \"/user\" } }\n"},
+      {"more paths than anybody reads are any path, which is said",
+       {Request("GET", "a.example.com", "/a/x"), Request("GET", "a.example.com", "/b/x/y"),
+        Request("GET", "a.example.com", "/c"), Request("GET", "a.example.com", "/d"),
+        Request("GET", "a.example.com", "/e"), Request("GET", "a.example.com", "/f"),
+        Request("GET", "a.example.com", "/g"), Request("GET", "a.example.com", "/h"),
+        Request("GET", "a.example.com", "/i"), Request("GET", "a.example.com", "/j"),
+        Request("GET", "a.example.com", "/k"), Request("GET", "a.example.com", "/l"),
+        Request("GET", "a.example.com", "/m")},
+       "-- wide: any path\n"
+       "allow.http { host = \"a.example.com\", method = \"GET\" }\n"},
       {"hosts of one owner are not merged, and a single request is said",
        {Request("GET", "a.example.com", "/x", 1), Request("GET", "b.example.com", "/x"),
         Request("GET", "c.example.com", "/x")},
@@ -159,7 +169,8 @@ TEST_CASE("observations become rules") {
        "}\n"},
       {"quotes and backslashes of a path",
        {Request("GET", "a.example.com", "/say\"x\\y\"")},
-       "allow.http { host = \"a.example.com\", method = \"GET\", path = { \"/*\", \"/say\\\"x/y\\\"\" } }\n"},
+       "allow.http { host = \"a.example.com\", method = \"GET\", path = { \"/*\", "
+       "\"/say\\\"x/y\\\"\" } }\n"},
   };
   for (const Row& row : rows) {
     INFO(row.what);

@@ -436,6 +436,9 @@ TEST_CASE("what looks right and is not is told with what to write") {
       {http("message = 'x'"), "'message' belongs to ask only"},
       {"deny.tcp { host = 'a.example', message = 'x' }", "'message' belongs to ask only"},
       {http("path = '/a/../b'"), "write '/b'"},
+      {"allow.http { host = '2600::1' }", "write ip = \"2600::1\""},
+      {"allow.http { host = '[2600::1]' }", "write ip = \"2600::1\""},
+      {http("path = '/x?y=1'"), "no rule looks at a request's query"},
       {http("rate = 100"), "a string like \"100/min\""},
       {http("lifetime = 30"), "a duration like \"30s\""},
       {http("to = '10.0.0.1'"), "'to' has no port; write to = \"10.0.0.1:443\""},
@@ -447,6 +450,10 @@ TEST_CASE("what looks right and is not is told with what to write") {
       {"allow.tcp { host = 'a.example', name = 'x' }\nallow.tcp { host = 'b.example', name = 'x' }",
        "policy.lua:2: error: two rules are called 'x'; the first is at policy.lua:1"},
   });
+  for (const char* path : {"'/v[0-9]/x'", "'/{a,b}/**'"}) {
+    CHECK_THAT(Diagnose(http(std::string("path = ") + path)),
+               Catch::Contains("warning") && Catch::Contains("stand for themselves"));
+  }
   CHECK_THAT(Diagnose(http("port = { 8000, 8010 }")),
              Catch::Contains("warning") && Catch::Contains("write { from = 8000, to = 8010 }"));
   CHECK(Diagnose(http("port = { 80, 443 }") + "\nallow.tcp { host = 'b.example', port = { 22, 9418 } }") ==
