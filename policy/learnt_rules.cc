@@ -19,6 +19,11 @@ constexpr size_t kMostNamed = 8;    // Hosts in the comment on a wildcard.
 constexpr uint16_t kHttp = 80;
 constexpr uint16_t kHttps = 443;
 
+/// RFC 9110, 9.2.1.
+bool Reads(std::string_view method) {
+  return method == "GET" || method == "HEAD" || method == "OPTIONS";
+}
+
 /// TEXT as a string of the policy language, on one line.
 std::string Quote(std::string_view text) {
   std::string quoted = "\"";
@@ -198,9 +203,10 @@ bool LearntRules::Add(const Observation& observation) {
     return true;
   }
   web.ports.insert(observation.port);
-  web.requests += observation.count;
-  web.methods.insert(observation.method);
-  web.paths.Add(observation.path, observation.path_length);
+  Requests& requests = Reads(observation.method) ? web.reads : web.writes;
+  requests.count += observation.count;
+  requests.methods.insert(observation.method);
+  requests.paths.Add(observation.path, observation.path_length);
   for (const auto& secret : observation.secrets) {
     if (web.secrets.size() < kMostNamed) web.secrets.insert(Printable(secret, 64));
   }
@@ -220,12 +226,17 @@ std::set<uint16_t> LearntRules::Web::all_ports() const {
   return all;
 }
 
+void LearntRules::MergeInto(const Requests& from, Requests& into) {
+  into.methods.insert(from.methods.begin(), from.methods.end());
+  into.paths.Add(from.paths);
+  into.count += from.count;
+}
+
 void LearntRules::MergeInto(const Web& from, Web& into) {
   into.ports.insert(from.ports.begin(), from.ports.end());
-  into.methods.insert(from.methods.begin(), from.methods.end());
   into.secrets.insert(from.secrets.begin(), from.secrets.end());
-  into.paths.Add(from.paths);
-  into.requests += from.requests;
+  MergeInto(from.reads, into.reads);
+  MergeInto(from.writes, into.writes);
 }
 
 /// Whether a wildcard below ZONE may stand for HOSTS: nothing else below it may be hidden by it.
@@ -323,12 +334,25 @@ std::string LearntRules::NamesOnly(const Webs& webs) const {
          RuleText("allow.dns").Field("host", std::move(names)).ToString() + with_types;
 }
 
-std::string LearntRules::WebRule(const std::string& host, const Web& web) {
+std::string LearntRules::RequestRule(const std::string& host, const Web& web,
+                                     const Requests& requests) {
+  std::string comments;
+  const std::vector<std::string> paths = requests.paths.Globs();
+  if (paths.empty()) comments += "-- wide: any path\n";
+  comments += Rare(requests.count, "request");
   RuleText rule("allow.http");
-  rule.Field(HostField(host), {Quote(host)});
+  rule.Field(HostField(host), {Quote(host)}).Field("port", PortsOf(web.all_ports()));
+  if (requests.methods.size() <= kMaxMethods) rule.Field("method", Quoted(requests.methods));
+  return comments + rule.Field("path", Quoted(paths)).ToString();
+}
+
+/// What is written by some paths is not to be written by all that are read.
+std::string LearntRules::WebRules(const std::string& host, const Web& web) {
   if (web.passes()) {
-    rule.Field("port", PortsOf(web.all_ports())).Field("tls", {Quote("passthrough")});
-    return Rare(web.passed + web.requests, "connection") + rule.ToString();
+    RuleText rule("allow.http");
+    rule.Field(HostField(host), {Quote(host)}).Field("port", PortsOf(web.all_ports()));
+    const uint64_t connections = web.passed + web.reads.count + web.writes.count;
+    return Rare(connections, "connection") + rule.Field("tls", {Quote("passthrough")}).ToString();
   }
   std::string comments;
   if (!web.merged.empty()) {
@@ -339,21 +363,22 @@ std::string LearntRules::WebRule(const std::string& host, const Web& web) {
     if (all > kMostNamed) comments += " and " + std::to_string(all - kMostNamed) + " more";
     comments += "\n";
   }
-  const std::vector<std::string> paths = web.paths.Globs();
-  if (paths.empty()) comments += "-- wide: any path\n";
-  comments += Rare(web.requests, "request");
   if (!web.secrets.empty()) {
     comments += "-- with " + Joined(Items(web.secrets.begin(), web.secrets.end())) + "\n";
   }
-  rule.Field("port", PortsOf(web.all_ports()));
-  if (web.methods.size() <= kMaxMethods) rule.Field("method", Quoted(web.methods));
-  return comments + rule.Field("path", Quoted(paths)).ToString();
+  const bool both = !web.reads.methods.empty() && !web.writes.methods.empty();
+  if (both && web.reads.paths.Globs() != web.writes.paths.Globs()) {
+    return comments + RequestRule(host, web, web.reads) + RequestRule(host, web, web.writes);
+  }
+  Requests all = web.reads;
+  MergeInto(web.writes, all);
+  return comments + RequestRule(host, web, all);
 }
 
 std::string LearntRules::ToText() const {
   const Webs webs = Widened();
   std::string text;
-  for (const auto& [host, web] : webs) text += WebRule(host, web);
+  for (const auto& [host, web] : webs) text += WebRules(host, web);
   for (const bool udp : {false, true}) {
     const Raws raws = WithoutWeb(udp ? udp_ : tcp_, webs, udp);
     if (!raws.empty() && !text.empty()) text += "\n";

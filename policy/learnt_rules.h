@@ -34,13 +34,14 @@ struct Observation {
 
 /// The rules of a policy file that allow what was observed, and little more: few and readable, in a
 /// stable order, whatever the order of the observations. One `allow.http` a host, with its methods
-/// and paths taken together (path_shapes.h), `allow.tcp` and `allow.udp` by host and port, and one
-/// `allow.dns` for the names that were only looked up, and one for each that had other records. No rule opens addresses that are not public,
-/// or declares a secret. Does no I/O.
+/// and paths taken together (path_shapes.h), or two where what it reads (GET, HEAD, OPTIONS) has
+/// other paths than what it writes, `allow.tcp` and `allow.udp` by host and port, and one
+/// `allow.dns` for the names that were only looked up, and one for each that had other records. No
+/// rule opens addresses that are not public, or declares a secret. Does no I/O.
 class LearntRules {
  public:
   /// Hosts with rules of their own; what comes beyond is left out and counted. With the paths of
-  /// each (PathShapes::kMaxNodes) 150 MB at most, of a program that makes up all of it.
+  /// each (PathShapes::kMaxNodes) 300 MB at most, of a program that makes up all of it.
   static constexpr size_t kMaxHosts = 500;
   /// So many hosts below one name, itself no public suffix, become a wildcard; for HTTP only.
   static constexpr size_t kManyHosts = 4;
@@ -55,13 +56,17 @@ class LearntRules {
   static constexpr size_t kMaxUnwritten = 20;
 
  private:
+  struct Requests {
+    std::set<std::string> methods;
+    PathShapes paths;
+    uint64_t count = 0;
+  };
   struct Web {
     std::set<uint16_t> ports;         // Of requests.
     std::set<uint16_t> passed_ports;  // Of TLS that was passed through.
-    std::set<std::string> methods;
-    PathShapes paths;
+    Requests reads;
+    Requests writes;
     std::set<std::string> secrets;
-    uint64_t requests = 0;
     uint64_t passed = 0;           // Connections whose TLS was passed through.
     std::set<std::string> merged;  // Of a wildcard: the hosts.
 
@@ -78,12 +83,14 @@ class LearntRules {
 
   void Skip(const Observation& observation, const char* why);
   bool MayAdd(const Observation& observation);
+  static void MergeInto(const Requests& from, Requests& into);
   static void MergeInto(const Web& from, Web& into);
   Webs Widened() const;
   bool MayWiden(const HostName& zone, const std::vector<std::string>& hosts) const;
   Raws WithoutWeb(const Raws& raws, const Webs& webs, bool udp) const;
   std::string NamesOnly(const Webs& webs) const;
-  static std::string WebRule(const std::string& host, const Web& web);
+  static std::string WebRules(const std::string& host, const Web& web);
+  static std::string RequestRule(const std::string& host, const Web& web, const Requests& requests);
 
   Webs webs_;
   Raws tcp_;

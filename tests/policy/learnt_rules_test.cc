@@ -67,10 +67,17 @@ TEST_CASE("observations become rules") {
   const std::vector<Row> rows = {
       {"nothing", {}, ""},
       {"methods and paths of a host are one rule",
-       {Request("GET", "api.example.com", "/user"), Request("POST", "api.example.com", "/items/17"),
-        Request("GET", "api.example.com", "/items/18")},
-       "allow.http { host = \"api.example.com\", method = { \"GET\", \"POST\" }, "
-       "path = { \"/items/*\", \"/user\" } }\n"},
+       {Request("GET", "a.example.com", "/u"), Request("POST", "a.example.com", "/items/17"),
+        Request("GET", "a.example.com", "/items/18"), Request("POST", "a.example.com", "/u")},
+       "allow.http { host = \"a.example.com\", method = { \"GET\", \"POST\" }, "
+       "path = { \"/items/*\", \"/u\" } }\n"},
+      {"what is written is not written to all that is read",
+       {Request("GET", "a.example.com", "/u"), Request("DELETE", "a.example.com", "/items/17", 1),
+        Request("HEAD", "a.example.com", "/items/18")},
+       "allow.http { host = \"a.example.com\", method = { \"GET\", \"HEAD\" }, "
+       "path = { \"/items/*\", \"/u\" } }\n"
+       "-- rare: 1 request\n"
+       "allow.http { host = \"a.example.com\", method = \"DELETE\", path = \"/items/*\" }\n"},
       {"more paths than anybody reads are any path, which is said",
        {Request("GET", "a.example.com", "/a/x"), Request("GET", "a.example.com", "/b/x/y"),
         Request("GET", "a.example.com", "/c"), Request("GET", "a.example.com", "/d"),
