@@ -265,7 +265,7 @@ void ReadTo(TableReader& reader, Rule& rule) {
     return reader.Error("'to': no name leads to the host itself; write to = \"127.0.0.1" + port +
                         "\"");
   }
-  rule.to = *std::move(authority);
+  rule.rare.Edit().to = *std::move(authority);
 }
 
 void ReadTypes(TableReader& reader, Rule& rule) {
@@ -287,9 +287,12 @@ void ReadTypes(TableReader& reader, Rule& rule) {
                    DidYouMean(text, {"TXT", "MX", "SRV", "NS", "CAA", "CNAME", "PTR", "SOA"}));
       continue;
     }
-    rule.types.push_back(*type);
+    rule.rare.Edit().types.push_back(*type);
   }
-  std::sort(rule.types.begin(), rule.types.end());
+  if (!rule.rare->types.empty()) {
+    auto& types = rule.rare.Edit().types;
+    std::sort(types.begin(), types.end());
+  }
 }
 
 namespace {
@@ -301,7 +304,7 @@ void ReadWait(TableReader& reader, Rule& rule) {
   if (!wait || *wait < kMinAskWait || *wait > kMaxAskWait) {
     return reader.Error("'wait' is a time from \"1s\" to \"10m\", as in wait = \"25s\"");
   }
-  rule.wait = *wait;
+  rule.rare.Edit().wait = *wait;
 }
 
 void ReadShowBody(TableReader& reader, Rule& rule) {
@@ -312,7 +315,7 @@ void ReadShowBody(TableReader& reader, Rule& rule) {
     return reader.Error(
         "'show_body' is a size from \"1B\" to \"4KiB\", as in show_body = \"1KiB\"");
   }
-  rule.show_body = static_cast<size_t>(*size);
+  rule.rare.Edit().show_body = static_cast<size_t>(*size);
 }
 
 // Nobody sees the requests of a flow that is passed through, so nothing may depend on them.
@@ -350,11 +353,11 @@ Rule ReadRule(TableReader& reader, Kind kind, Effect effect) {
   CheckTarget(reader, rule);
   ReadHosts(reader, rule);
   rule.reason = ReadText(reader, "reason");
-  rule.message = ReadText(reader, "message");
   rule.id = reader.diagnostics().At(rule.line);
   if (effect == Effect::kAsk) {
     ReadWait(reader, rule);
-    rule.place = rule.id;
+    rule.rare.Edit().message = ReadText(reader, "message");
+    rule.rare.Edit().place = rule.id;
   }
   if (const std::string name = ReadText(reader, "name"); !name.empty()) rule.id = name;
   if (kind == Kind::kDns) {
@@ -380,7 +383,7 @@ Rule ReadRule(TableReader& reader, Kind kind, Effect effect) {
   rule.budget = ReadBudget(reader, rule.id);
   if (kind == Kind::kHttp) ReadTls(reader, rule);
   if (reader.Has("otherwise") && kind == Kind::kHttp) {
-    rule.otherwise = ReadText(reader, "otherwise");
+    rule.rare.Edit().otherwise = ReadText(reader, "otherwise");
     if (rule.matches_every_request()) {
       reader.Error(
           "'otherwise' can never apply: the rule allows every request; add a method or a path");

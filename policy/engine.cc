@@ -110,12 +110,13 @@ std::shared_ptr<const Rule> EngineImpl::Together(const RuleSet::FlowDecision& de
   if (decision.plain || decision.http.size() == 1) return Share(script_, &first);
   auto together = std::make_shared<Rule>();
   together->id = first.id;
-  together->to = first.to;
+  auto& target = together->rare.Edit().to;
+  target = first.rare->to;
   together->resolves.classes = 0;
   for (const uint32_t number : decision.http.all()) {
     const Rule& rule = rules().rules()[number];
     if (!rule.allows()) continue;
-    if (!SameTarget(first.to, rule.to)) together->to.reset();
+    if (!SameTarget(first.rare->to, rule.rare->to)) target.reset();
     grant.filters_differ |= rule.FilterFor(has_name) != first.FilterFor(has_name);
     Merge(rule.FilterFor(has_name), together->resolves);
   }
@@ -134,7 +135,7 @@ FlowVerdict EngineImpl::GrantHttp(RuleSet::FlowDecision decision, const Facts& f
   if (!script_->learns) return verdict;
   const auto numbers = verdict.http->rules.all();
   const bool goes_elsewhere = std::any_of(numbers.begin(), numbers.end(), [this](uint32_t number) {
-    return rules().rules()[number].to.has_value();
+    return rules().rules()[number].rare->to.has_value();
   });
   verdict.http->learns = MayLearnRequests(*script_, facts, verdict.filter(), goes_elsewhere);
   return verdict;
@@ -188,7 +189,7 @@ const Rule* EngineImpl::Permit(const HttpGrant& grant, const Facts& facts,
   verdict.action = RequestVerdict::Action::kForward;
   verdict.rule = rule->id;
   verdict.budget = rule->budget;
-  if (!SameTarget(rule->to, grant.by->to)) verdict.to = rule->to;
+  if (!SameTarget(rule->rare->to, grant.by->rare->to)) verdict.to = rule->rare->to;
   if (grant.filters_differ) verdict.filter = rule->FilterFor(facts.name.has_value());
   return rule;
 }
@@ -219,7 +220,7 @@ RequestVerdict Denied(Refusal refusal) {
 std::optional<RequestVerdict> EngineImpl::Renew(HttpGrant& grant, const Facts& facts) {
   FlowVerdict flow = DecideFlow(facts);
   if (flow.action == FlowVerdict::Action::kDeny) return Denied(flow.Explain(facts));
-  if (!flow.http || flow.passthrough || !SameTarget(flow.to(), grant.by->to)) {
+  if (!flow.http || flow.passthrough || !SameTarget(flow.to(), grant.by->rare->to)) {
     Refusal refusal;
     refusal.status = 421;
     refusal.detail = "the policy was reloaded, and this connection is not what it grants; open another";

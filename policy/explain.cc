@@ -183,7 +183,7 @@ Refusal ExplainRequest(const RuleSet& rules, std::span<const uint32_t> rules_of_
     refusal.detail = what + " is denied by the rule " + decision.rule->id;
     if (decision.by_otherwise) {
       refusal.detail +=
-          ", which " + DescribeAllowed(*decision.rule, request) + ": " + *decision.rule->otherwise;
+          ", which " + DescribeAllowed(*decision.rule, request) + ": " + *decision.rule->rare->otherwise;
     } else {
       refusal.detail += Reason(*decision.rule);
     }

@@ -42,9 +42,9 @@ void AddRule(const Rule& rule, Terms& terms) {
     terms.Add(header.name);
     terms.AddAll(header.values, Itself);
   }
-  terms.Add(uint64_t{rule.otherwise.has_value()});
+  terms.Add(uint64_t{rule.rare->otherwise.has_value()});
   terms.Add(static_cast<uint64_t>(rule.tls));
-  terms.Add(rule.to);
+  terms.Add(rule.rare->to);
 }
 
 }  // namespace

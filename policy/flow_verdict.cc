@@ -21,7 +21,7 @@ const AddressFilter& FlowVerdict::filter() const {
 }
 
 const std::optional<Authority>& FlowVerdict::to() const {
-  return RuleOf(*this).to;
+  return RuleOf(*this).rare->to;
 }
 
 const RuleBudgetPtr& FlowVerdict::budget() const {

@@ -81,8 +81,8 @@ Reach ReachOf(const Rule& earlier, const Rule& later) {
     if (later.kind != Kind::kDns) return Reach::kNothing;
     if (!later.allows()) return Reach::kAll;
     const bool types =
-        earlier.kind == Kind::kDns && std::includes(earlier.types.begin(), earlier.types.end(),
-                                                    later.types.begin(), later.types.end());
+        earlier.kind == Kind::kDns && std::includes(earlier.rare->types.begin(), earlier.rare->types.end(),
+                                                    later.rare->types.begin(), later.rare->types.end());
     return types ? Reach::kAll : Reach::kNothing;
   }
   if (earlier.kind == Kind::kHttp && later.kind == Kind::kTcp) {
@@ -90,7 +90,7 @@ Reach ReachOf(const Rule& earlier, const Rule& later) {
   }
   if (earlier.kind == Kind::kTcp && later.kind == Kind::kHttp) return Reach::kAll;
   if (earlier.kind != later.kind) return Reach::kNothing;
-  if (earlier.kind != Kind::kHttp || earlier.otherwise || earlier.matches_every_request())
+  if (earlier.kind != Kind::kHttp || earlier.rare->otherwise || earlier.matches_every_request())
     return Reach::kAll;
   return CoversHeaders(earlier, later) ? Reach::kRequests : Reach::kNothing;
 }
@@ -216,7 +216,7 @@ class Search {
   void Report(const Rule& earlier, const std::string& where) {
     if (diagnostics_ == nullptr) return;
     const std::string by = earlier.id + " (" + NameOf(earlier) + ")";
-    if (!earlier.allows() || (later_.allows() && !later_.otherwise)) {
+    if (!earlier.allows() || (later_.allows() && !later_.rare->otherwise)) {
       return diagnostics_->Warning(later_.line, NameOf(later_) + " of " + item_.ToString() +
                                                    " can never apply: " + by + " decides first");
     }

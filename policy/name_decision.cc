@@ -28,7 +28,7 @@ bool TakeAnswer(const HookRun::State state, HookRun& run, NameVerdict& verdict) 
   }
   if (call.decision == Call::Decision::kAccepted) {
     verdict.grantable = true;
-    verdict.types = call.accepted->types;
+    verdict.types = call.accepted->rare->types;
     verdict.answers = call.answers;
     verdict.resolvers = call.resolvers;
     Merge(call.accepted->resolves, verdict.filter);

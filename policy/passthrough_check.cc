@@ -38,7 +38,7 @@ std::string NotSeen(const HostPattern& host) {
 // have to be passed through, and for these be seen.
 void CheckEarlier(const Rule& passed, const Rule& earlier, Diagnostics& diagnostics) {
   // These decide all of their flows, so that `passed` is not reached.
-  if (earlier.matches_every_request() || earlier.otherwise) return;
+  if (earlier.matches_every_request() || earlier.rare->otherwise) return;
   const HostPattern* host = FirstOverlap(passed.hosts, earlier.hosts);
   if (host == nullptr) return;
   diagnostics.Error(passed.line, NotSeen(*host) + "), so the rule " + earlier.id +
@@ -48,7 +48,7 @@ void CheckEarlier(const Rule& passed, const Rule& earlier, Diagnostics& diagnost
 // A rule behind PASSED whose hosts PASSED takes.
 void CheckLater(const Rule& passed, const Rule& later, Diagnostics& diagnostics) {
   const bool plain = later.allows() && later.matches_every_request();
-  const bool reported = passed.ports.Covers(later.ports) && (!later.allows() || later.otherwise);
+  const bool reported = passed.ports.Covers(later.ports) && (!later.allows() || later.rare->otherwise);
   if (plain || reported) return;  // As hidden by an earlier rule (rule_check.h).
   const HostPattern* host = FirstCovered(passed.hosts, later.hosts);
   if (host == nullptr) return;

@@ -119,11 +119,12 @@ bool Rule::MatchesRequest(std::string_view method, std::string_view path,
 }
 
 AskWait QuestionOf(const Rule& rule) {
-  return {.message = rule.message,
+  const Rule::Rare& rare = *rule.rare;
+  return {.message = rare.message,
           .rule = rule.id,
-          .limit = rule.wait,
-          .place = rule.place,
-          .show_body = rule.show_body};
+          .limit = rare.wait,
+          .place = rare.place,
+          .show_body = rare.show_body};
 }
 
 std::string_view ToString(Rule::Kind kind) {

@@ -12,6 +12,7 @@
 #include "base/host_name.h"
 #include "base/http_message.h"
 #include "base/path_glob.h"
+#include "policy/rarely.h"
 #include "policy/rule_budget.h"
 #include "policy/wait.h"
 
@@ -90,17 +91,21 @@ struct Rule {
   std::vector<HeaderCondition> headers;  ///< All of them must hold.
   std::string id;                        ///< "policy.lua:12", or its `name`.
   AddressFilter resolves;                ///< What the addresses of its hosts may be.
-  std::string message;  ///< What the user is asked.
-  std::chrono::milliseconds wait = kAskLimit;  ///< For his answer.
-  size_t show_body = 0;                        ///< Bytes of a request's body that he is shown.
-  std::string place;                           ///< "policy.lua:12"; of rules that ask only.
-  std::optional<Authority> to;
-  std::optional<std::string> otherwise;
   std::vector<HostPattern> hosts;   ///< Empty: no flow with a name.
   std::optional<AddressFilter> ip;  ///< Nothing: no flow without a name.
   std::string reason;
-  std::vector<uint16_t> types;
   RuleBudgetPtr budget;  ///< Null: none.
+  struct Rare {
+    std::optional<Authority> to;
+    std::optional<std::string> otherwise;
+    std::vector<uint16_t> types;
+    // Of rules that ask:
+    std::string message;                         ///< What the user is asked.
+    std::chrono::milliseconds wait = kAskLimit;  ///< For his answer.
+    size_t show_body = 0;                        ///< Bytes of a request's body that he is shown.
+    std::string place;                           ///< "policy.lua:12".
+  };
+  Rarely<Rare> rare;
 
   /// Whether what it matches is granted, perhaps after a question.
   bool allows() const { return effect != Effect::kDeny; }

@@ -29,6 +29,15 @@ std::string_view ParentOf(std::string_view name) {
   return dot == name.npos ? std::string_view() : name.substr(dot + 1);
 }
 
+// Whether PORTS are what an http rule has that names none.
+bool IsJustTheWeb(const PortSet& ports) {
+  size_t others = 0;
+  ports.ForEachRange([&others](uint16_t first, uint16_t last) {
+    others += first != last || (first != 80 && first != 443);
+  });
+  return others == 0 && !ports.is_all() && ports.Contains(80) && ports.Contains(443);
+}
+
 // A file with more rules than the first may have as many as the second.
 constexpr size_t kManyRules = 512;
 constexpr size_t kRoomForMany = 16384;
@@ -61,19 +70,24 @@ RuleSet::Digest::Digest(const Rule& rule)
     : kind(rule.kind),
       effect(rule.effect),
       every_request(rule.matches_every_request()),
-      has_otherwise(rule.otherwise.has_value()),
+      has_otherwise(rule.rare->otherwise.has_value()),
       passthrough(rule.tls == Rule::Tls::kPassthrough),
-      plain(!rule.to && rule.resolves == AddressFilter()),
+      plain(!rule.rare->to && rule.resolves == AddressFilter()),
       grants_all_of_ip(rule.ip && GrantsAllItHas(*rule.ip)),
+      has_web_ports(IsJustTheWeb(rule.ports)),
       has_more_ports(false) {
-  size_t count = 0;
-  if (rule.ports.is_all()) ports[count++] = {0, UINT16_MAX};
-  rule.ports.ForEachRange([&](uint16_t first, uint16_t last) {
-    if (count < ports.size()) {
-      ports[count++] = {first, last};
-    } else {
+  if (rule.ports.is_all()) {
+    first_port = 0;
+    last_port = UINT16_MAX;
+  }
+  if (has_web_ports) return;
+  rule.ports.ForEachRange([this](uint16_t first, uint16_t last) {
+    if (first_port <= last_port) {
       has_more_ports = true;
+      return;
     }
+    first_port = first;
+    last_port = last;
   });
 }
 
@@ -90,9 +104,8 @@ bool RuleSet::Digest::Speaks(Transport transport) const {
 }
 
 bool RuleSet::Digest::ContainsInNear(uint16_t port) const {
-  return std::any_of(ports.begin(), ports.end(), [port](const Range& range) {
-    return range.first <= port && port <= range.last;
-  });
+  return (first_port <= port && port <= last_port) ||
+         (has_web_ports && (port == 80 || port == 443));
 }
 
 void RuleSet::Add(Rule&& rule) {
@@ -210,9 +223,10 @@ RuleSet::NameDecision RuleSet::DecideName(const HostName& name) const {
     decision.grantable = true;
     decision.listed |= std::binary_search(listing.begin, listing.end, number);
     if (rule.kind == Rule::Kind::kDns && decision.budget == nullptr) decision.budget = rule.budget;
-    all_chosen &= rule.to.has_value();
+    all_chosen &= rule.rare->to.has_value();
     Merge(rule.resolves, decision.filter);
-    decision.types.insert(decision.types.end(), rule.types.begin(), rule.types.end());
+    const auto& types = rule.rare->types;
+    decision.types.insert(decision.types.end(), types.begin(), types.end());
     return true;
   });
   decision.chosen_target = decision.grantable && all_chosen;
@@ -229,7 +243,7 @@ RuleSet::RequestDecision RuleSet::DecideRequest(std::span<const uint32_t> http,
   for (const uint32_t number : http) {
     const Rule& rule = rules_[number];
     if (rule.MatchesRequest(method, path, headers)) return {&rule, rule.allows(), false};
-    if (rule.otherwise) return {&rule, false, true};
+    if (rule.rare->otherwise) return {&rule, false, true};
   }
   return {};
 }

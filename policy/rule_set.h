@@ -65,27 +65,25 @@ class RuleSet {
 
  private:
   // What the decision of a flow asks of a rule. Of thousands of rules none is in a cache, and their
-  // pages are in no TLB; these are 16 bytes each, and most flows are decided without the rule
-  // itself.
+  // pages are in no TLB; these are 8 bytes each, and most flows are decided without the rule itself.
   struct Digest {
-    struct Range {
-      uint16_t first = 1;
-      uint16_t last = 0;
-    };
     explicit Digest(const Rule& rule);
     bool Speaks(Transport transport) const;
     bool ContainsInNear(uint16_t port) const;
 
     Rule::Kind kind;
     Rule::Effect effect;
-    bool every_request;
-    bool has_otherwise;
-    bool passthrough;
-    bool plain;             // It has no `to`, and of a name's addresses it grants the public ones.
-    bool grants_all_of_ip;  // No address that its `ip` has is special within a wider prefix.
-    bool has_more_ports;    // Than `ports`.
-    std::array<Range, 2> ports;
+    bool every_request : 1;
+    bool has_otherwise : 1;
+    bool passthrough : 1;
+    bool plain : 1;             // It has no `to`, and of a name's addresses grants the public ones.
+    bool grants_all_of_ip : 1;  // No address that its `ip` has is special within a wider prefix.
+    bool has_web_ports : 1;     // 80 and 443, by themselves,
+    bool has_more_ports : 1;    // and others than `first_port` to `last_port`.
+    uint16_t first_port = 1;
+    uint16_t last_port = 0;
   };
+  static_assert(sizeof(Digest) == 8);
 
   /// Takes rule NUMBER, whose host or address matches, into account. False when the flow is
   /// decided.

@@ -305,7 +305,7 @@ TEST_CASE("a server that can't be reached resets the guest") {
 TEST_CASE("a flow is passed to where its rule sends it") {
   TestGate gate;
   HttpFlow flow = Passed(gate);
-  policy::RuleOf(flow.verdict).to = *ParseAuthority("127.0.0.1:9999");
+  policy::RuleOf(flow.verdict).rare.Edit().to = *ParseAuthority("127.0.0.1:9999");
   auto ends = MemoryStream::Make(*gate.loop, {});
   gate.interceptor->Serve(std::move(ends.a), std::move(flow));
   GuestClient guest(std::move(ends.b), {.trusted = Roots().Pem()});

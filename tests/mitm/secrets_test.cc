@@ -200,7 +200,7 @@ TEST_CASE("sent elsewhere by `to`, a value goes only to a server that proves the
       INFO(to);
       SecretGate gate(Spec("api.test"), certificate);
       HttpFlow flow = gate.Flow();
-      policy::RuleOf(flow.verdict).to = *ParseAuthority(to);
+      policy::RuleOf(flow.verdict).rare.Edit().to = *ParseAuthority(to);
       auto guest = gate.Open({}, flow);
       const std::string answer =
           gate.Ask(*guest, Get("/", "Authorization: Bearer " + gate.placeholder + "\r\n"));
@@ -216,7 +216,7 @@ TEST_CASE("sent elsewhere by `to`, a value goes only to a server that proves the
 TEST_CASE("sent elsewhere by `to`, a value of the target's own name stays a placeholder") {
   SecretGate gate(Spec("mirror.test"));
   HttpFlow flow = gate.Flow();
-  policy::RuleOf(flow.verdict).to = *ParseAuthority("mirror.test");
+  policy::RuleOf(flow.verdict).rare.Edit().to = *ParseAuthority("mirror.test");
   auto guest = gate.Open({}, flow);
   const std::string answer =
       gate.Ask(*guest, Get("/", "Authorization: Bearer " + gate.placeholder + "\r\n"));
@@ -246,7 +246,7 @@ TEST_CASE("without TLS and by `to` a value is for the asked name still") {
   spec.plaintext = true;
   SecretGate gate(spec, nullptr);
   HttpFlow flow = gate.Flow("api.test", 80);
-  policy::RuleOf(flow.verdict).to = *ParseAuthority("127.0.0.1:9999");
+  policy::RuleOf(flow.verdict).rare.Edit().to = *ParseAuthority("127.0.0.1:9999");
   auto guest = gate.Open({.tls = false}, flow);
   const std::string answer =
       gate.Ask(*guest, Get("/", "Authorization: Bearer " + gate.placeholder + "\r\n"));

@@ -112,7 +112,7 @@ TEST_CASE("the flow's filter, its `to` and a request's `to` reach the dialler") 
     CHECK_FALSE(dialed.chosen_by_user);
   }
   SECTION("`to`, while identity checks stay on the name") {
-    policy::RuleOf(flow.verdict).to = *ParseAuthority("127.0.0.1:9999");
+    policy::RuleOf(flow.verdict).rare.Edit().to = *ParseAuthority("127.0.0.1:9999");
     auto guest = gate.Open({}, flow);
     CHECK(StatusOf(gate.Ask(*guest, Get("/"))) == 200);
     const Destination& dialed = gate.dialer.dialed.at(0);

@@ -92,7 +92,7 @@ Rule RandomRule(Dice& dice) {
   for (size_t i = 0; i < dice.Below(3); ++i)
     rule.paths.push_back(*PathGlob::Parse(dice.Of(kGlobs)));
   if (dice.Chance(10)) rule.headers.push_back({"x-a", {"1"}});
-  if (rule.allows() && !rule.matches_every_request() && dice.Chance(20)) rule.otherwise = "no";
+  if (rule.allows() && !rule.matches_every_request() && dice.Chance(20)) rule.rare.Edit().otherwise = "no";
   return rule;
 }
 
@@ -147,7 +147,7 @@ Reading Read(const std::vector<Rule>& rules, const Flow& flow) {
     }
     reading.requests.push_back(&rule);
     http |= rule.allows();
-    if (rule.matches_every_request() || rule.otherwise) break;
+    if (rule.matches_every_request() || rule.rare->otherwise) break;
   }
   if (http) reading.action = Reading::Action::kHttp;
   return reading;
@@ -159,7 +159,7 @@ std::pair<const Rule*, bool> ReadRequest(const std::vector<const Rule*>& rules,
                                          const Headers& headers) {
   for (const Rule* rule : rules) {
     if (rule->MatchesRequest(method, path, headers)) return {rule, rule->allows()};
-    if (rule->otherwise) return {rule, false};
+    if (rule->rare->otherwise) return {rule, false};
   }
   return {nullptr, false};
 }
