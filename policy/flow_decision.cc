@@ -1,11 +1,13 @@
 #include "policy/flow_decision.h"
 
+#include <string>
 #include <utility>
 
 #include "policy/explain.h"
 #include "policy/http_grant.h"
 #include "policy/learning.h"
 #include "policy/raw_guard.h"
+#include "policy/script_host.h"
 
 namespace sallyport::policy {
 namespace {
@@ -55,19 +57,20 @@ FlowVerdict FlowDecision::After(HookRun::State state) {
 FlowVerdict FlowDecision::Accepted() {
   Call& call = run_.call();
   Rule& rule = *call.accepted;
+  if (rule.id.empty()) rule.id = run_.id();
   if (rule.kind != Rule::Kind::kHttp) {
     if (const auto seer = WhatSeesRequests(script_->declared, facts_)) {
-      return Refuse(ExplainFailure(rule.id + ": the bytes of " + DescribeFlow(facts_) +
+      return Refuse(ExplainFailure(script_->host->file + ":" +
+                                       std::to_string(call.accepted_line) + ": the bytes of " + DescribeFlow(facts_) +
                                        " would pass unseen, but " + *seer +
                                        " must see its requests; accept it with conn:match_http",
                                    run_.id()));
     }
   }
-  rule.id = run_.id();
   FlowVerdict verdict;
   verdict.action = FlowVerdict::Action::kRaw;
   verdict.has_name = facts_.name.has_value();
-  verdict.by = std::make_shared<Rule>(std::move(rule));
+  verdict.by = std::move(call.accepted);
   if (verdict.by->kind == Rule::Kind::kHttp) {
     verdict.action = FlowVerdict::Action::kHttp;
     verdict.http = std::make_shared<HttpGrant>(script_->state);

@@ -109,6 +109,7 @@ std::unique_ptr<LoadedScript> LoadScript(const Engine::Source& source, const Bud
     loaded->state->owner = nullptr;
     return nullptr;
   }
+  loaded->state->Settle();
   return loaded;
 }
 

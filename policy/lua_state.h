@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <lua.hpp>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -82,6 +83,10 @@ class LuaState {
   /// Raises the error of a spent budget.
   [[noreturn]] void RaiseSpent();
 
+  /// Collects what loading left, and from now on garbage in steps that a callback can spare. Not from
+  /// inside BODY.
+  void Settle();
+
   /// What the state belongs to; set by its owner, null once that is gone.
   void* owner = nullptr;
 
@@ -107,8 +112,9 @@ class LuaState {
   bool spent_ = false;
   int64_t steps_left_ = 0;
   int64_t steps_to_clock_ = 0;
+  std::chrono::nanoseconds time_{0};
   std::chrono::steady_clock::time_point check_at_;
-  std::chrono::nanoseconds cpu_end_{0};
+  std::optional<std::chrono::nanoseconds> cpu_end_;  ///< Set by the first look at the clock.
   int error_line_ = 0;
 };
 

@@ -1,8 +1,9 @@
 #pragma once
 
-#include <deque>
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "policy/engine.h"
 #include "policy/lua_state.h"
@@ -40,11 +41,13 @@ struct Call {
   bool refused_by_user = false;
 
   // kFlow and kName.
-  std::deque<Rule> matches;  ///< What match_http and its like matched; their objects hold indices.
-  std::optional<Rule> accepted;  ///< For kAccepted.
+  using RulePtr = std::shared_ptr<Rule>;
+  std::vector<RulePtr> matches;  ///< What match_http and its like matched; their objects hold indices.
+  RulePtr accepted;              ///< For kAccepted. Its `id` is empty, or a name that it was given.
+  int accepted_line = 0;         ///< Where, for raw bytes.
   std::optional<DnsOptions::Answers> answers;  ///< kName: given to accept.
   std::vector<Endpoint> resolvers;             ///< The same.
-  std::optional<Rule> fallback;  ///< Accepted if nothing else is: the user said yes to the flow.
+  RulePtr fallback;  ///< Accepted if nothing else is: the user said yes to the flow.
   int function = LUA_NOREF;      ///< Given to accept, for each request.
   bool interested = false;  ///< kName: a match_http or the like could grant a flow to the name.
   bool saw_flow = false;    ///< kName: a callback looked at what only a flow has.

@@ -72,13 +72,18 @@ void ReadTextPattern(lua_State* lua, std::string text, Rule& rule) {
   rule.hosts.push_back(*std::move(pattern));
 }
 
+Call::RulePtr NewRule(Rule::Kind kind) {
+  auto rule = std::make_shared<Rule>();
+  rule->kind = kind;
+  rule->effect = Rule::Effect::kAllow;
+  return rule;
+}
+
 // The pattern at INDEX as a rule; not for functions.
-Rule ReadPattern(lua_State* lua, int index, Rule::Kind kind) {
+Call::RulePtr ReadPattern(lua_State* lua, int index, Rule::Kind kind) {
   LuaState::Of(lua).Charge(kStepsPerMatch);
-  Rule rule;
-  rule.kind = kind;
-  rule.effect = Rule::Effect::kAllow;
-  rule.id = HostOf(lua).file + ":" + std::to_string(CurrentLine(lua));
+  Call::RulePtr made = NewRule(kind);
+  Rule& rule = *made;
   if (kind == Rule::Kind::kHttp) {
     rule.ports.Add(80, 80);
     rule.ports.Add(443, 443);
@@ -90,6 +95,7 @@ Rule ReadPattern(lua_State* lua, int index, Rule::Kind kind) {
     TableReader reader(lua, index, diagnostics, "match_" + std::string(ToString(kind)),
                        CurrentLine(lua));
     rule = ReadRule(reader, kind, Rule::Effect::kAllow);
+    if (!reader.Has("name")) rule.id.clear();
     for (const char* field : {"otherwise", "reason"}) {
       if (!reader.Has(field)) continue;
       reader.Error("'" + std::string(field) +
@@ -111,7 +117,7 @@ Rule ReadPattern(lua_State* lua, int index, Rule::Kind kind) {
         "a pattern is a string like \"api.example.com:443\", a table, any or a function, not %s",
         DescribeType(lua, index).c_str());
   }
-  return rule;
+  return made;
 }
 
 // Calls the function at INDEX with the candidate { host, port, dst }.
@@ -140,15 +146,13 @@ constexpr bool IsGuarded(AddressClass address_class) {
 }
 
 // The rule that grants just this flow, whatever it is: for conn:accept() and function patterns.
-Rule RuleForFlow(lua_State* lua, const Call& call, Rule::Kind kind) {
-  Rule rule;
-  rule.kind = kind;
-  rule.effect = Rule::Effect::kAllow;
-  rule.id = HostOf(lua).file + ":" + std::to_string(CurrentLine(lua));
+Call::RulePtr RuleForFlow(lua_State* lua, const Call& call, Rule::Kind kind) {
+  Call::RulePtr made = NewRule(kind);
+  Rule& rule = *made;
   const Facts& facts = *call.facts;
   if (facts.name) {
     rule.hosts.push_back(*HostPattern::Parse(facts.name->text()));
-    return rule;
+    return made;
   }
   const IpAddress& address = facts.destination.address;
   if (const AddressClass address_class = Classify(address); IsGuarded(address_class)) {
@@ -160,7 +164,7 @@ Rule RuleForFlow(lua_State* lua, const Call& call, Rule::Kind kind) {
   rule.ip->classes = 0;
   rule.ip->names_none = true;
   rule.ip->prefixes.push_back(Prefix(address, static_cast<unsigned>(address.bytes().size() * 8)));
-  return rule;
+  return made;
 }
 
 // What rules of KIND, which is not kDns, are about.
@@ -177,7 +181,7 @@ bool Covers(const Rule& rule, const Call& call) {
                     : rule.MatchesAddress(facts.destination.address);
 }
 
-int PushMatch(lua_State* lua, Call& call, Rule rule);
+int PushMatch(lua_State* lua, Call& call, Call::RulePtr rule);
 
 void NoteInterest(Call& call, const Rule& rule) {
   call.interested = true;
@@ -198,8 +202,8 @@ int MatchFlow(lua_State* lua) {
     const bool yes = by_function && AskFunction(lua, 2, call);
     if (by_function && yes) NoteInterest(call, Rule());
     if (!by_function) {
-      const Rule rule = ReadPattern(lua, 2, kKind);
-      if (rule.MatchesName(*call.facts->name)) NoteInterest(call, rule);
+      const Call::RulePtr rule = ReadPattern(lua, 2, kKind);
+      if (rule->MatchesName(*call.facts->name)) NoteInterest(call, *rule);
     }
     lua_pushnil(lua);
     return 1;
@@ -208,7 +212,7 @@ int MatchFlow(lua_State* lua) {
     if (call.facts->transport == TransportOf(kKind) && AskFunction(lua, 2, call)) {
       return PushMatch(lua, call, RuleForFlow(lua, call, kKind));
     }
-  } else if (Rule rule = ReadPattern(lua, 2, kKind); Covers(rule, call)) {
+  } else if (Call::RulePtr rule = ReadPattern(lua, 2, kKind); Covers(*rule, call)) {
     return PushMatch(lua, call, std::move(rule));
   }
   lua_pushnil(lua);
@@ -219,16 +223,15 @@ int MatchDns(lua_State* lua) {
   Call& call = CheckCall(lua, 1, kConnection);
   lua_settop(lua, 2);
   if (call.kind == Call::Kind::kName) {
-    Rule rule;
+    Call::RulePtr rule;
     bool matches = true;
     if (lua_type(lua, 2) == LUA_TFUNCTION) {
       matches = AskFunction(lua, 2, call);
     } else if (!lua_isnil(lua, 2)) {
       rule = ReadPattern(lua, 2, Rule::Kind::kDns);
-      matches = rule.MatchesName(*call.facts->name);
+      matches = rule->MatchesName(*call.facts->name);
     }
-    rule.kind = Rule::Kind::kDns;
-    rule.effect = Rule::Effect::kAllow;
+    if (rule == nullptr) rule = NewRule(Rule::Kind::kDns);
     if (matches) return PushMatch(lua, call, std::move(rule));
   }
   lua_pushnil(lua);
@@ -266,21 +269,23 @@ int AcceptMatch(lua_State* lua) {
   if (call.is_message()) return luaL_error(lua, "the connection is accepted already");
   const size_t number = ObjectNumber(lua, 1);
   if (number >= call.matches.size()) return luaL_error(lua, "this match is over");
-  Rule rule = call.matches[number];
+  Call::RulePtr rule = call.matches[number];
   const int count = lua_gettop(lua);
   int function = LUA_NOREF;
   for (int i = 2; i <= count; ++i) {
     if (lua_type(lua, i) == LUA_TTABLE && i == 2) {
-      ReadOptions(lua, i, rule, call);
-    } else if (lua_type(lua, i) == LUA_TFUNCTION && i == count && rule.kind == Rule::Kind::kHttp) {
+      rule = std::make_shared<Rule>(*rule);  // Options that raise leave the match as it was.
+      ReadOptions(lua, i, *rule, call);
+    } else if (lua_type(lua, i) == LUA_TFUNCTION && i == count && rule->kind == Rule::Kind::kHttp) {
       lua_pushvalue(lua, i);
       function = luaL_ref(lua, LUA_REGISTRYINDEX);
     } else if (!lua_isnil(lua, i)) {
       return luaL_error(lua, "accept takes a table of options%s, not %s",
-                        rule.kind == Rule::Kind::kHttp ? ", a function(req), or both" : "",
+                        rule->kind == Rule::Kind::kHttp ? ", a function(req), or both" : "",
                         DescribeType(lua, i).c_str());
     }
   }
+  if (rule->kind != Rule::Kind::kHttp) call.accepted_line = CurrentLine(lua);
   call.function = function;
   call.accepted = std::move(rule);
   call.decision = Call::Decision::kAccepted;
@@ -301,7 +306,7 @@ constexpr luaL_Reg kMatchFunctions[] = {{"accept", &AcceptMatch}, {nullptr, null
 
 int IndexMatch(lua_State* lua) {
   const Call& call = CheckCall(lua, 1, kMatch);
-  const std::string key = ReadString(lua, 2).value_or("");
+  const std::string_view key = ViewString(lua, 2).value_or("");
   const bool dns = call.kind == Call::Kind::kName;
   if (key == (dns ? "name" : "host")) {
     PushHostName(lua, *call.facts);
@@ -331,7 +336,7 @@ constexpr luaL_Reg kMatchMetamethods[] = {
     {"__index", &IndexMatch}, {"__newindex", &RaiseReadOnly}, {nullptr, nullptr}};
 constexpr ObjectKind kMatchKind{kMatch, kMatchMetamethods, kMatchFunctions};
 
-int PushMatch(lua_State* lua, Call& call, Rule rule) {
+int PushMatch(lua_State* lua, Call& call, Call::RulePtr rule) {
   call.matches.push_back(std::move(rule));
   PushObject(lua, kMatchKind, call.matches.size() - 1);
   return 1;
@@ -362,6 +367,7 @@ int AcceptConnection(lua_State* lua) {
                       "conn:match_tcp(\"host:port\"):accept { ... }");
   }
   call.accepted = RuleForFlow(lua, call, KindOf(call));
+  call.accepted_line = CurrentLine(lua);
   call.decision = Call::Decision::kAccepted;
   return 0;
 }
@@ -392,6 +398,7 @@ int AskConnection(lua_State* lua) {
   }
   const bool guarded = !call.facts->name && IsGuarded(Classify(call.facts->destination.address));
   if (!guarded) call.fallback = RuleForFlow(lua, call, KindOf(call));
+  call.accepted_line = CurrentLine(lua);
   return YieldForUser(lua, call, 2);
 }
 
@@ -408,7 +415,7 @@ constexpr luaL_Reg kConnectionFunctions[] = {{"match_dns", &MatchDns},
 int IndexConnection(lua_State* lua) {
   Call& call = CheckCall(lua, 1, kConnection);
   const Facts& facts = *call.facts;
-  const std::string key = ReadString(lua, 2).value_or("");
+  const std::string_view key = ViewString(lua, 2).value_or("");
   const bool is_name = call.kind == Call::Kind::kName;
   if (is_name && (key == "transport" || key == "src" || key == "dst")) call.saw_flow = true;
   if (key == "id") {

@@ -37,7 +37,7 @@ constexpr luaL_Reg kEndpointFunctions[] = {
 
 int IndexEndpoint(lua_State* lua) {
   const auto* value = static_cast<const EndpointValue*>(luaL_checkudata(lua, 1, kEndpoint));
-  const std::string key = ReadString(lua, 2).value_or("");
+  const std::string_view key = ViewString(lua, 2).value_or("");
   if (key == "ip") {
     if (value->known) {
       lua_pushstring(lua, value->endpoint.address.ToString().c_str());

@@ -16,10 +16,35 @@ struct Object {
   size_t number;
 };
 
+// As luaL_checkudata, by the address of the kind's name: no string is made or looked for.
+bool IsObject(lua_State* lua, int index, const char* kind) {
+  if (lua_type(lua, index) != LUA_TUSERDATA || lua_getmetatable(lua, index) == 0) return false;
+  lua_rawgetp(lua, LUA_REGISTRYINDEX, kind);
+  const bool same = lua_rawequal(lua, -1, -2) != 0;
+  lua_pop(lua, 2);
+  return same;
+}
+
+void PushMetatable(lua_State* lua, const ObjectKind& kind) {
+  if (lua_rawgetp(lua, LUA_REGISTRYINDEX, kind.name) != LUA_TNIL) return;
+  lua_pop(lua, 1);
+  lua_createtable(lua, 0, 8);
+  lua_createtable(lua, 0, 8);
+  luaL_setfuncs(lua, kind.functions, 0);
+  luaL_setfuncs(lua, kind.metamethods, 1);
+  lua_pushboolean(lua, 0);
+  lua_setfield(lua, -2, "__metatable");
+  lua_pushstring(lua, kind.name);
+  lua_setfield(lua, -2, "__name");
+  lua_pushvalue(lua, -1);
+  lua_rawsetp(lua, LUA_REGISTRYINDEX, kind.name);
+}
+
 }  // namespace
 
 Call& CheckCall(lua_State* lua, int index, const char* kind) {
-  const auto* object = static_cast<const Object*>(luaL_checkudata(lua, index, kind));
+  if (!IsObject(lua, index, kind)) luaL_typeerror(lua, index, kind);
+  const auto* object = static_cast<const Object*>(lua_touserdata(lua, index));
   const ScriptHost& host = HostOf(lua);
   if (host.call == nullptr || object->generation != host.call->generation) {
     luaL_error(lua, "this object belongs to a callback that is over; a policy can't keep it");
@@ -36,13 +61,7 @@ void PushObject(lua_State* lua, const ObjectKind& kind, size_t number) {
   auto* object = static_cast<Object*>(lua_newuserdatauv(lua, sizeof(Object), 0));
   object->generation = HostOf(lua).call->generation;
   object->number = number;
-  if (luaL_newmetatable(lua, kind.name) != 0) {
-    lua_createtable(lua, 0, 8);
-    luaL_setfuncs(lua, kind.functions, 0);
-    luaL_setfuncs(lua, kind.metamethods, 1);
-    lua_pushboolean(lua, 0);
-    lua_setfield(lua, -2, "__metatable");
-  }
+  PushMetatable(lua, kind);
   lua_setmetatable(lua, -2);
 }
 

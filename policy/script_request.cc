@@ -109,7 +109,7 @@ void PushRequestHost(lua_State* lua, const Facts& facts) {
 int IndexRequest(lua_State* lua) {
   const Call& call = CheckCall(lua, 1, kRequest);
   const RequestHead& request = *call.request;
-  const std::string key = ReadString(lua, 2).value_or("");
+  const std::string_view key = ViewString(lua, 2).value_or("");
   if (key == "method") {
     PushText(lua, request.method);
   } else if (key == "scheme") {
@@ -147,7 +147,7 @@ bool IsTargetPart(std::string_view text, std::string_view refused) {
 int AssignField(lua_State* lua) {
   Call& call = CheckChangeable(lua);
   RequestHead& request = *call.request;
-  const std::string key = ReadString(lua, 2).value_or("");
+  const std::string_view key = ViewString(lua, 2).value_or("");
   if (key == "method") {
     std::string method = ReadValue(lua, 3, "the method");
     if (!IsToken(method) || method.size() > 32 || IsNeverForwarded(method)) {

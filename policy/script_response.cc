@@ -24,7 +24,7 @@ constexpr luaL_Reg kResponseFunctions[] = {
 
 int IndexResponse(lua_State* lua) {
   const Call& call = CheckCall(lua, 1, kResponse);
-  const std::string key = ReadString(lua, 2).value_or("");
+  const std::string_view key = ViewString(lua, 2).value_or("");
   if (key == "status") {
     lua_pushinteger(lua, call.answer->status);
   } else if (key == "headers") {
@@ -39,7 +39,7 @@ int IndexResponse(lua_State* lua) {
 
 int AssignResponse(lua_State* lua) {
   Call& call = CheckCall(lua, 1, kResponse);
-  const std::string key = ReadString(lua, 2).value_or("");
+  const std::string_view key = ViewString(lua, 2).value_or("");
   if (key != "body") {
     return luaL_error(lua, "'%s' of a response can't be changed; body and headers[name] can",
                       Printable(key, 60).c_str());

@@ -106,6 +106,7 @@ TEST_CASE("a callback can grant pings") {
   end))");
   const auto pings = policy.Flow(Policy::Named("a.zone.example", 0, Transport::kIcmp));
   CHECK(pings.action == FlowAction::kRaw);
+  CHECK(pings.rule == "pings");
   CHECK(policy.Resolves("a.zone.example"));
   CHECK(policy.Action(Policy::Named("other.example", 0, Transport::kIcmp)) == "raw");
   CHECK(policy.Action(Policy::Named("a.zone.example", 7)) == "deny");
