@@ -1,20 +1,43 @@
 # Two interface targets: sallyport_flags is for our own targets only (warnings,
-# hardening, sanitizers); sallyport_sanitizers is the part that third-party code
-# compiled with ours may link.
+# hardening, instrumentation); sallyport_instrumentation is the part that
+# third-party code compiled with ours may link: sanitizers, profiles.
 
-add_library(sallyport_sanitizers INTERFACE)
+add_library(sallyport_instrumentation INTERFACE)
 if(SALLYPORT_SANITIZE)
-  target_compile_options(sallyport_sanitizers INTERFACE
+  target_compile_options(sallyport_instrumentation INTERFACE
     -fsanitize=${SALLYPORT_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
-  target_link_options(sallyport_sanitizers INTERFACE -fsanitize=${SALLYPORT_SANITIZE})
+  target_link_options(sallyport_instrumentation INTERFACE -fsanitize=${SALLYPORT_SANITIZE})
   if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
     # So that libFuzzer sees which branches of the code under test its inputs reach.
-    target_compile_options(sallyport_sanitizers INTERFACE -fsanitize=fuzzer-no-link)
+    target_compile_options(sallyport_instrumentation INTERFACE -fsanitize=fuzzer-no-link)
+  endif()
+endif()
+
+# A build that counts what is executed, and one that is optimised by the counts: scripts/build makes
+# both. Code that the first never ran, or that has changed since, is compiled as without them.
+set(SALLYPORT_PROFILE "" CACHE STRING "\"record\" counts what is executed; \"use\" optimises by it")
+set(SALLYPORT_PROFILE_DIR "${PROJECT_SOURCE_DIR}/build/profile/counts" CACHE PATH "Where the counts are")
+if(SALLYPORT_PROFILE)
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    message(FATAL_ERROR "SALLYPORT_PROFILE is for g++; leave it empty")
+  endif()
+  # By the path within the build's folder, which is another one for each.
+  target_compile_options(sallyport_instrumentation INTERFACE "-fprofile-prefix-path=${CMAKE_BINARY_DIR}")
+  if(SALLYPORT_PROFILE STREQUAL "record")
+    target_compile_options(sallyport_instrumentation INTERFACE
+      "-fprofile-generate=${SALLYPORT_PROFILE_DIR}" -fprofile-update=single)
+    target_link_options(sallyport_instrumentation INTERFACE -fprofile-generate)
+  elseif(SALLYPORT_PROFILE STREQUAL "use")
+    target_compile_options(sallyport_instrumentation INTERFACE
+      "-fprofile-use=${SALLYPORT_PROFILE_DIR}" -fprofile-partial-training
+      -Wno-missing-profile -Wno-coverage-mismatch)
+  else()
+    message(FATAL_ERROR "SALLYPORT_PROFILE=${SALLYPORT_PROFILE} is neither \"record\" nor \"use\"")
   endif()
 endif()
 
 add_library(sallyport_flags INTERFACE)
-target_link_libraries(sallyport_flags INTERFACE sallyport_sanitizers)
+target_link_libraries(sallyport_flags INTERFACE sallyport_instrumentation)
 target_compile_options(sallyport_flags INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion
   $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor> $<$<COMPILE_LANGUAGE:CXX>:-Woverloaded-virtual>

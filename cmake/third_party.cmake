@@ -94,7 +94,7 @@ add_library(sallyport_llhttp STATIC
 add_library(llhttp::llhttp ALIAS sallyport_llhttp)
 target_include_directories(sallyport_llhttp SYSTEM PUBLIC "${SALLYPORT_LLHTTP_INCLUDE}")
 # Its data callbacks point into our buffers, so it is sanitized with our code.
-target_link_libraries(sallyport_llhttp PRIVATE sallyport_sanitizers)
+target_link_libraries(sallyport_llhttp PRIVATE sallyport_instrumentation)
 target_compile_options(sallyport_llhttp PRIVATE -w -O2)
 
 # --- BoringSSL ----------------------------------------------------------------------------------
