@@ -34,11 +34,6 @@ constexpr size_t kBytesPerStep = 16;
 // A refused allocation makes Lua collect all garbage, up to the whole of kMaxScriptMemory.
 constexpr int64_t kRefusalSteps = 20'000;
 
-// Garbage is collected when the state has grown to so many per cent of what it was after the last time:
-// Lua's own, and while a file is loaded, which keeps most of what it makes.
-constexpr int kPause = 200;
-constexpr int kPauseOfLoading = 1000;
-
 constexpr char kSpentMessage[] = "the budget of steps or time is spent";
 
 std::chrono::nanoseconds CpuTime() {
@@ -60,7 +55,6 @@ LuaState::LuaState() {
   lua_atpanic(lua_, &OnPanic);
   running_ = lua_;
   *static_cast<LuaState**>(lua_getextraspace(lua_)) = this;
-  lua_gc(lua_, LUA_GCINC, kPauseOfLoading, 0, 0);
 }
 
 LuaState::~LuaState() {
@@ -94,9 +88,10 @@ void LuaState::Begin(const Budget& budget) {
 bool LuaState::TimeIsUp() {
   const auto now = std::chrono::steady_clock::now();
   if (cpu_end_ && now < check_at_) return false;
+  const auto cpu = CpuTime();
   // Most callbacks end before the first look, and never ask the kernel.
-  if (!cpu_end_) cpu_end_ = CpuTime() + time_;
-  const auto left = *cpu_end_ - CpuTime();
+  if (!cpu_end_) cpu_end_ = cpu + time_;
+  const auto left = *cpu_end_ - cpu;
   if (left <= std::chrono::nanoseconds(0)) return true;
   check_at_ = now + left;
   return false;
@@ -202,7 +197,7 @@ void LuaState::Settle() {
   constexpr int kStepSize = 10;
   SALLYPORT_CHECK(!entered_);
   lua_gc(lua_, LUA_GCCOLLECT);
-  lua_gc(lua_, LUA_GCINC, kPause, 0, kStepSize);
+  lua_gc(lua_, LUA_GCINC, 0, 0, kStepSize);
 }
 
 void LuaState::Unref(int reference) {

@@ -226,6 +226,18 @@ TEST_CASE("memory is bounded") {
   CHECK(state.memory_used() <= kMaxScriptMemory);
 }
 
+TEST_CASE("a policy that keeps little may make much garbage, loading and in callbacks") {
+  Policy policy(R"(
+    local kept = {}
+    for i = 1, 30000 do kept[i] = { i } end
+    for i = 1, 300000 do local garbage = { i, tostring(i) } end
+    on.connect(function(conn)
+      for i = 1, 20000 do local garbage = { i, tostring(i) } end
+      if #kept == 30000 then conn:accept() end
+    end))");
+  for (int i = 0; i < 20; ++i) CHECK(policy.Action(Policy::Named("a.example", 22)) == "raw");
+}
+
 TEST_CASE("the library does what Lua's does") {
   Policy policy(R"lua(on.connect(function(conn)
     assert(string.find("hello world", "o w") == 5)
