@@ -1,13 +1,12 @@
 # Libraries that come ready from the system: tl::expected, CLI11::CLI11,
-# nlohmann_json::nlohmann_json, and from pkg-config PkgConfig::lua, ::cares,
-# ::idn2, ::psl, ::seccomp, ::nghttp2, ::zlib, ::brotli and ::zstd.
+# nlohmann_json::nlohmann_json, and from pkg-config PkgConfig::cares, ::idn2,
+# ::psl, ::seccomp, ::nghttp2, ::zlib, ::brotli and ::zstd.
 
 find_package(PkgConfig REQUIRED)
 find_package(tl-expected REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(nlohmann_json 3 REQUIRED)
 
-pkg_check_modules(lua REQUIRED IMPORTED_TARGET lua5.4-c++)  # errors unwind as C++ exceptions
 pkg_check_modules(cares REQUIRED IMPORTED_TARGET libcares)
 pkg_check_modules(idn2 REQUIRED IMPORTED_TARGET libidn2)
 pkg_check_modules(psl REQUIRED IMPORTED_TARGET libpsl)
@@ -32,8 +31,6 @@ function(sallyport_prefer_static name)
   endforeach()
   set_target_properties(PkgConfig::${name} PROPERTIES INTERFACE_LINK_LIBRARIES "${archives};m;${CMAKE_DL_LIBS}")
 endfunction()
-
-sallyport_prefer_static(lua lua5.4-c++)
 
 # c-ares looks at files whenever servers are set up, also in a process that may open none any more. Its
 # fopen() is ours instead (runtime/dial/ares_channel.cc).

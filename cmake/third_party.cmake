@@ -1,20 +1,21 @@
-# lwIP, BoringSSL and llhttp, compiled from Debian's packages. Provides
+# lwIP, BoringSSL, llhttp and Lua, compiled from Debian's packages. Provides
 #
 #   SALLYPORT_LWIP_DIR              root of lwIP's source; netstack/ compiles it
 #   boringssl::ssl, ::crypto        static libraries, built once into the cache
-#   llhttp::llhttp                  static library
-#   SALLYPORT_{LWIP,BORINGSSL,LLHTTP}_VERSION
+#   llhttp::llhttp, lua::lua        static libraries
+#   SALLYPORT_{LWIP,BORINGSSL,LLHTTP,LUA}_VERSION
 #
 # Sources are fetched and verified by fetch_source.sh, in the versions of
 # third_party_versions.cmake, into SALLYPORT_CACHE_DIR, which all builds of a
-# checkout share. -DSALLYPORT_{LWIP,BORINGSSL,LLHTTP}_DIR= names a source tree of
-# one's own instead; then nothing is fetched for that library.
+# checkout share. -DSALLYPORT_{LWIP,BORINGSSL,LLHTTP,LUA}_DIR= names a source tree
+# of one's own instead; then nothing is fetched for that library.
 
 include("${CMAKE_CURRENT_LIST_DIR}/third_party_versions.cmake")
 
 set(SALLYPORT_LWIP_DIR "" CACHE PATH "Unpacked lwIP source to use instead of Debian's")
 set(SALLYPORT_BORINGSSL_DIR "" CACHE PATH "Unpacked BoringSSL source (Android's layout) to use instead of Debian's")
 set(SALLYPORT_LLHTTP_DIR "" CACHE PATH "llhttp release (C sources) to use instead of Debian's")
+set(SALLYPORT_LUA_DIR "" CACHE PATH "Lua release to use instead of Debian's source")
 
 set(sallyport_default_cache "${PROJECT_SOURCE_DIR}/.cache/third_party")
 if(DEFINED ENV{SALLYPORT_CACHE_DIR})
@@ -48,17 +49,17 @@ macro(sallyport_find_sources)
   endif()
 endmacro()
 
-# Reads "#define MACRO VALUE" from FILE.
+# Reads "#define MACRO VALUE" from FILE; VALUE is a number, or a string of one.
 function(sallyport_read_define out file macro)
-  file(STRINGS "${file}" line REGEX "^#define[ \t]+${macro}[ \t]+[0-9]+" LIMIT_COUNT 1)
-  string(REGEX REPLACE "^#define[ \t]+${macro}[ \t]+([0-9]+).*" "\\1" value "${line}")
+  file(STRINGS "${file}" line REGEX "^#define[ \t]+${macro}[ \t]+\"?[0-9]+" LIMIT_COUNT 1)
+  string(REGEX REPLACE "^#define[ \t]+${macro}[ \t]+\"?([0-9]+).*" "\\1" value "${line}")
   set(${out} "${value}" PARENT_SCOPE)
 endfunction()
 
 # Two builds of one checkout may be configured at the same time.
 file(MAKE_DIRECTORY "${SALLYPORT_CACHE_DIR}")
 file(LOCK "${SALLYPORT_CACHE_DIR}/lock" TIMEOUT 1800)
-sallyport_find_sources(LWIP BORINGSSL LLHTTP)
+sallyport_find_sources(LWIP BORINGSSL LLHTTP LUA)
 
 # --- lwIP ---------------------------------------------------------------------------------------
 
@@ -96,6 +97,31 @@ target_include_directories(sallyport_llhttp SYSTEM PUBLIC "${SALLYPORT_LLHTTP_IN
 # Its data callbacks point into our buffers, so it is sanitized with our code.
 target_link_libraries(sallyport_llhttp PRIVATE sallyport_instrumentation)
 target_compile_options(sallyport_llhttp PRIVATE -w -O2)
+
+# --- Lua ----------------------------------------------------------------------------------------
+
+set(header "${SALLYPORT_LUA_DIR}/src/lua.h")
+if(NOT EXISTS "${header}")
+  message(FATAL_ERROR "SALLYPORT_LUA_DIR=${SALLYPORT_LUA_DIR} has no src/lua.h")
+endif()
+sallyport_read_define(major "${header}" LUA_VERSION_MAJOR)
+sallyport_read_define(minor "${header}" LUA_VERSION_MINOR)
+sallyport_read_define(release "${header}" LUA_VERSION_RELEASE)
+set(SALLYPORT_LUA_VERSION ${major}.${minor}.${release})
+if(NOT SALLYPORT_LUA_VERSION STREQUAL SALLYPORT_LUA_UPSTREAM)
+  message(WARNING "Lua ${SALLYPORT_LUA_VERSION} was never tested; ${SALLYPORT_LUA_UPSTREAM} was")
+endif()
+
+add_library(sallyport_lua STATIC "${CMAKE_CURRENT_LIST_DIR}/lua/lua.cc")
+add_library(lua::lua ALIAS sallyport_lua)
+target_include_directories(sallyport_lua SYSTEM PUBLIC "${SALLYPORT_LUA_DIR}/src")
+target_link_libraries(sallyport_lua PRIVATE sallyport_instrumentation)
+target_compile_options(sallyport_lua PRIVATE -w -O2)
+target_compile_definitions(sallyport_lua PUBLIC LUA_COMPAT_5_3)  # As Debian's own, with `math.pow`.
+if(SALLYPORT_SANITIZE)
+  target_compile_definitions(sallyport_lua PRIVATE LUA_USE_APICHECK)
+endif()
+set_target_properties(sallyport_lua PROPERTIES CXX_CLANG_TIDY "")
 
 # --- BoringSSL ----------------------------------------------------------------------------------
 
@@ -162,5 +188,6 @@ set_property(TARGET boringssl::crypto PROPERTY INTERFACE_LINK_LIBRARIES Threads:
 set_property(TARGET boringssl::ssl PROPERTY INTERFACE_LINK_LIBRARIES boringssl::crypto)
 
 file(LOCK "${SALLYPORT_CACHE_DIR}/lock" RELEASE)
-message(STATUS "lwIP ${SALLYPORT_LWIP_VERSION}, BoringSSL ${SALLYPORT_BORINGSSL_VERSION}, llhttp ${SALLYPORT_LLHTTP_VERSION}: "
+message(STATUS "lwIP ${SALLYPORT_LWIP_VERSION}, BoringSSL ${SALLYPORT_BORINGSSL_VERSION}, llhttp ${SALLYPORT_LLHTTP_VERSION}, "
+  "Lua ${SALLYPORT_LUA_VERSION}: "
   "${SALLYPORT_CACHE_DIR}")

@@ -44,7 +44,7 @@ LIBRARIES = [
     ("zlib", r"zlib\.h$", ["mitm"]),
     ("brotli", r"brotli/", ["mitm"]),
     ("zstd", r"zstd(_errors)?\.h$", ["mitm"]),
-    ("Lua", r"(lua5\.4/)?(lua|lualib|lauxlib|luaconf)\.h(pp)?$", ["policy"]),
+    ("Lua", r"(lua5\.4/)?(lua|lualib|lauxlib|luaconf)\.h(pp)?$", ["policy", "cmake/lua"]),
     ("c-ares", r"ares(_\w+)?\.h$", ["runtime/dial"]),
     ("curl", r"curl/", ["runtime/broker", "runtime/image"]),
     ("libseccomp", r"seccomp\.h$", ["runtime/seccomp", "runtime/confine", "runtime/backend", "cmake"]),
