@@ -116,7 +116,8 @@ route add 11.7.3.0/24 dev narrow
         pathlib.Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
         self._in_router("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward;"
                                     "echo 1 > /proc/sys/net/ipv4/icmp_echo_ignore_all;"
-                                    "echo 0 > /proc/sys/net/ipv4/icmp_ratelimit;"
+                                    # An icmp_ratelimit of 0 can empty the bucket of `prohibit` routes.
+                                    "echo 0 > /proc/sys/net/ipv4/icmp_ratemask;"
                                     "echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter")
         self._forger = subprocess.Popen(
             ["nsenter", f"--net=/proc/{router.pid}/ns/net", sys.executable, "-c", FORGER],
