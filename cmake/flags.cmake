@@ -31,6 +31,7 @@ if(SALLYPORT_PROFILE)
     target_compile_options(sallyport_instrumentation INTERFACE
       "-fprofile-use=${SALLYPORT_PROFILE_DIR}" -fprofile-partial-training
       -Wno-missing-profile -Wno-coverage-mismatch)
+    set(CMAKE_INTERPROCEDURAL_OPTIMIZATION ON)  # What is called often is inlined across files too.
   else()
     message(FATAL_ERROR "SALLYPORT_PROFILE=${SALLYPORT_PROFILE} is neither \"record\" nor \"use\"")
   endif()
