@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -20,6 +22,14 @@ class ByteFilter {
   /// would grow beyond a bound) ends the stream: nothing may be fed after it, and what OUT holds of
   /// this call is not to be used. OUT may come to hold secrets: its owner wipes it.
   virtual Status Feed(std::string_view input, std::string& out) = 0;
+
+  /// Feed() without a copy, where all that INPUT settles is a beginning of INPUT itself, unchanged:
+  /// its size; whoever feeds passes that on from where it is. Nothing where that is not so, or not
+  /// known before: INPUT was not taken, and is to be fed.
+  virtual std::optional<size_t> Pass(std::string_view input) {
+    (void)input;
+    return std::nullopt;
+  }
 
   /// There is no more input for now, and who sends it may wait for what is held back: appends what
   /// may go of that all the same. The whole output may then depend on where that was. Without an

@@ -7,7 +7,8 @@
 
 // A step takes one piece from the source, or a slice's worth of output from the decoder, and passes
 // it through the filter. Steps are made only while less than a fill of output waits, so this and
-// one slice's output is all that is ever held; Gather() is the exception that says so.
+// one slice's output is all that is ever held; Gather() is the exception that says so. A piece that
+// the filter leaves as it is goes on from where it is.
 
 namespace sallyport::mitm {
 namespace {
@@ -27,7 +28,8 @@ MessageEvent FilteredBody::Read(const Source& source, size_t max) {
   DropReturned();
   for (int idle = 0; held() < options_.fill && idle < kMaxIdleSteps && !ended_ && !stopped_;) {
     const size_t before = held();
-    const MessageEvent event = Step(source);
+    const MessageEvent event = Step(source, max);
+    if (!event.piece.empty()) return event;
     if (event.kind == Kind::kWouldBlock) {
       if (options_.pauses == Pauses::kAtOnce) Pause();
       if (held() == 0 && !stopped_) return event;
@@ -62,19 +64,20 @@ MessageEvent::Kind FilteredBody::Gather(const Source& source, size_t bound) {
     if (ended_) return Kind::kEnd;
     if (stopped_) return *stopped_;
     const size_t before = held();
-    const MessageEvent event = Step(source);
+    const MessageEvent event = Step(source, 0);
     if (event.kind != Kind::kBody && event.kind != Kind::kEnd) return event.kind;
     idle = held() == before && decoding_ ? idle + 1 : 0;
   }
   return Kind::kBody;
 }
 
-MessageEvent FilteredBody::Step(const Source& source) {
+/// Of a piece of up to MAY_PASS bytes that is to go on from where it is, the event has those bytes.
+MessageEvent FilteredBody::Step(const Source& source, size_t may_pass) {
   if (out_.capacity() < options_.reserve) out_.reserve(options_.reserve);
   const size_t before = out_.size();
-  const MessageEvent event = Advance(source);
+  const MessageEvent event = Advance(source, may_pass);
   if (event.kind == Kind::kError) return event;
-  settled_ += out_.size() - before;
+  settled_ += out_.size() - before + event.piece.size();
   if (!options_.length) return event;
   // Never given out: on a connection, what is beyond the length would be another message.
   if (settled_ > *options_.length || (ended_ && settled_ < *options_.length)) {
@@ -83,12 +86,12 @@ MessageEvent FilteredBody::Step(const Source& source) {
   return event;
 }
 
-MessageEvent FilteredBody::Advance(const Source& source) {
+MessageEvent FilteredBody::Advance(const Source& source, size_t may_pass) {
   if (decoding_) return Decode();
   const MessageEvent event = source(options_.slice);
   switch (event.kind) {
     case Kind::kBody:
-      return Take(event.piece);
+      return Take(event.piece, may_pass);
     case Kind::kEnd:
       return Finish();
     case Kind::kError:
@@ -102,8 +105,9 @@ MessageEvent FilteredBody::Advance(const Source& source) {
   return event;
 }
 
-MessageEvent FilteredBody::Take(std::string_view piece) {
+MessageEvent FilteredBody::Take(std::string_view piece, size_t may_pass) {
   if (!options_.decoder) {
+    if (const auto passed = Pass(piece, may_pass)) return {Kind::kBody, piece.substr(0, *passed)};
     if (Status done = Filter(piece); !done) return Fail(done.error());
     return kWentOn;
   }
@@ -119,6 +123,12 @@ MessageEvent FilteredBody::Take(std::string_view piece) {
     original_.unmarked += piece.size();
   }
   return Decode();
+}
+
+/// How much of PIECE, which nothing else has to be put before or together with, the filter passes.
+std::optional<size_t> FilteredBody::Pass(std::string_view piece, size_t may_pass) {
+  const bool alone = held() == 0 && piece.size() >= options_.fill && piece.size() <= may_pass;
+  return alone && !options_.wipe ? options_.filter->Pass(piece) : std::nullopt;
 }
 
 MessageEvent FilteredBody::Decode() {

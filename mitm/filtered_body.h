@@ -94,9 +94,10 @@ class FilteredBody {
     size_t unmarked = 0;  // Of `bytes`.
   };
 
-  MessageEvent Step(const Source& source);
-  MessageEvent Advance(const Source& source);
-  MessageEvent Take(std::string_view piece);
+  MessageEvent Step(const Source& source, size_t may_pass);
+  MessageEvent Advance(const Source& source, size_t may_pass);
+  MessageEvent Take(std::string_view piece, size_t may_pass);
+  std::optional<size_t> Pass(std::string_view piece, size_t may_pass);
   MessageEvent Decode();
   MessageEvent Finish();
   Status Filter(std::string_view bytes);

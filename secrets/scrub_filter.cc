@@ -112,6 +112,17 @@ Status ScrubFilter::Feed(std::string_view input, std::string& out) {
   return {};
 }
 
+// The usual piece: nothing was held back, and no value is in it.
+std::optional<size_t> ScrubFilter::Pass(std::string_view input) {
+  Renew();
+  if (!held_.empty()) return std::nullopt;
+  const auto match = set_->Find(input, 0, ScrubSet::Ending::kMayGoOn);
+  if (!match) return input.size();
+  if (!match->open) return std::nullopt;
+  Hold(input.substr(match->at));
+  return match->at;
+}
+
 // It stays held, as a rendering may have begun with it; but none is whole in it (MayShow).
 void ScrubFilter::Pause(std::string& out) {
   Renew();

@@ -48,6 +48,7 @@ class ScrubFilter final : public AnswerFilter {
   ~ScrubFilter() override;
 
   Status Feed(std::string_view input, std::string& out) override;
+  std::optional<size_t> Pass(std::string_view input) override;
   void Pause(std::string& out) override;
   Status Finish(std::string& out) override;
 

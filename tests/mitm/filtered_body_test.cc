@@ -25,6 +25,11 @@ class Arriving {
     return [this](size_t max) { return Next(max); };
   }
   bool taken() const { return pieces_.empty(); }
+  /// Whether PIECE lies where the latest piece was given.
+  bool gave(std::string_view piece) const {
+    return !piece.empty() && piece.data() >= last_.data() &&
+           piece.data() + piece.size() <= last_.data() + last_.size();
+  }
 
  private:
   MessageEvent Next(size_t max) {
@@ -132,6 +137,55 @@ TEST_CASE("what is settled is given at once, and only that waits which may be a 
   CHECK(body.Read(arriving.source(), 100).piece == "PLACEHOLDER\n\n");
   CHECK(body.Read(arriving.source(), 100).kind == Kind::kEnd);
   CHECK(body.Read(arriving.source(), 100).kind == Kind::kEnd);
+}
+
+TEST_CASE("a piece that stays as it is goes on from where it is") {
+  Arriving arriving({"nothing", "nothing, ses", "ame", "", "more than a dozen", "of sesame-sesame", "x"});
+  FilteredBody body(Replacing());
+  const auto read = [&] { return body.Read(arriving.source(), 12).piece; };
+  std::string_view piece = read();
+  CHECK(piece == "nothing");
+  CHECK(arriving.gave(piece));
+  piece = read();
+  CHECK(piece == "nothing, ");  // The filter holds the rest.
+  CHECK(arriving.gave(piece));
+  CHECK(body.Read(arriving.source(), 12).kind == Kind::kWouldBlock);
+  piece = read();  // Behind what was held.
+  CHECK(piece == "sesamemore t");
+  CHECK_FALSE(arriving.gave(piece));
+  CHECK(read() == "han a dozen");
+  piece = read();
+  CHECK(piece == "of PLACEHOLD");
+  CHECK_FALSE(arriving.gave(piece));
+  CHECK(read() == "ER");
+  CHECK(arriving.gave(read()));
+  CHECK(body.Read(arriving.source(), 12).kind == Kind::kEnd);
+}
+
+TEST_CASE("what goes on from where it is counts to the length, and is not put together") {
+  Options options = Replacing();
+  options.length = 10;
+  FilteredBody body(std::move(options));
+  Arriving arriving({"12345", "678901"});
+  CHECK(body.Read(arriving.source(), 100).piece == "12345");
+  CHECK(body.Read(arriving.source(), 100).kind == Kind::kError);
+  REQUIRE(body.failed());
+
+  Options filling = Replacing();
+  filling.fill = 8;
+  FilteredBody filled(std::move(filling));
+  Arriving small({"1234", "5678", "123456789"});
+  std::string_view piece = filled.Read(small.source(), 100).piece;
+  CHECK(piece == "12345678");
+  piece = filled.Read(small.source(), 100).piece;
+  CHECK(piece == "123456789");
+  CHECK(small.gave(piece));
+
+  Options wiping = Replacing();
+  wiping.wipe = true;  // Values are put in: only what is written by the filter is wiped.
+  FilteredBody wiped(std::move(wiping));
+  Arriving plain({"1234"});
+  CHECK_FALSE(plain.gave(wiped.Read(plain.source(), 100).piece));
 }
 
 TEST_CASE("no more is read from the source while output waits") {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -20,11 +22,16 @@ class ReplacingFilter final : public ByteFilter {
       out.append(held_, at, hit - at).append(to_);
       at = hit + from_.size();
     }
-    size_t keep = std::min(from_.size() - 1, held_.size() - at);
-    while (!from_.starts_with(std::string_view(held_).substr(held_.size() - keep))) --keep;
+    const size_t keep = Begun(std::string_view(held_).substr(at));
     out.append(held_, at, held_.size() - keep - at);
     held_.erase(0, held_.size() - keep);
     return {};
+  }
+  std::optional<size_t> Pass(std::string_view input) override {
+    if (!held_.empty() || input.find(from_) != input.npos) return std::nullopt;
+    const size_t settled = input.size() - Begun(input);
+    held_ = input.substr(settled);
+    return settled;
   }
   Status Finish(std::string& out) override {
     out += std::exchange(held_, {});
@@ -32,6 +39,13 @@ class ReplacingFilter final : public ByteFilter {
   }
 
  private:
+  // How much of TEXT's end it may begin with.
+  size_t Begun(std::string_view text) const {
+    size_t size = std::min(from_.size() - 1, text.size());
+    while (!from_.starts_with(text.substr(text.size() - size))) --size;
+    return size;
+  }
+
   const std::string from_;
   const std::string to_;
   std::string held_;

@@ -16,17 +16,26 @@ std::string Whole(const Set& set, std::string_view text) {
   return Scrubbed(*set, text).value_or(std::string(text));
 }
 
-// What comes out of a stream that is cut at CUTS.
+// What comes out of a stream that is cut at CUTS, with and without copies.
 std::string Streamed(const Set& set, std::string_view text, const std::vector<size_t>& cuts) {
   ScrubFilter filter(set);
+  ScrubFilter passing(set);
   std::string out;
+  std::string passed;
+  const auto feed = [&](std::string_view piece) {
+    REQUIRE(filter.Feed(piece, out));
+    PassOrFeed(passing, piece, passed);
+    REQUIRE(passing.held() == filter.held());
+  };
   size_t done = 0;
   for (const size_t cut : cuts) {
-    REQUIRE(filter.Feed(text.substr(done, cut - done), out));
+    feed(text.substr(done, cut - done));
     done = cut;
   }
-  REQUIRE(filter.Feed(text.substr(done), out));
+  feed(text.substr(done));
   REQUIRE(filter.Finish(out));
+  REQUIRE(passing.Finish(passed));
+  REQUIRE(passed == out);
   return out;
 }
 
@@ -251,6 +260,22 @@ TEST_CASE("only a tail that a rendering may begin with is held back") {
   CHECK(held_of("data: a-a-token-of-32-characters-or-mor") == 31);
   CHECK(held_of("a") == 1);
   CHECK(held_of("") == 0);
+}
+
+TEST_CASE("what has no value in it passes without a copy") {
+  const Set set = SetOf({{"a-token-of-32-characters-or-more", "PLACEHOLDER"}});
+  ScrubFilter filter(set);
+  CHECK(filter.Pass("data: {}\n\n") == 10);
+  CHECK(filter.Pass("") == 0);
+  CHECK_FALSE(filter.Pass("data: a-token-of-32-characters-or-more"));
+  CHECK(filter.held() == 0);
+  CHECK(filter.Pass("data: a-token-of-32") == 6);
+  CHECK(filter.held() == 13);
+  CHECK_FALSE(filter.Pass("\n\n"));
+  std::string out;
+  REQUIRE(filter.Feed("-characters-or-more", out));
+  CHECK(out == "PLACEHOLDER");
+  CHECK(filter.changed());
 }
 
 TEST_CASE("what is held back goes out as soon as it can't become a rendering") {

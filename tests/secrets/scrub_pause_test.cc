@@ -21,7 +21,7 @@ std::string Pausing(const Set& set, std::string_view text, const std::vector<siz
   std::string out;
   size_t done = 0;
   for (const size_t pause : pauses) {
-    REQUIRE(filter.Feed(text.substr(done, pause - done), out));
+    PassOrFeed(filter, text.substr(done, pause - done), out);
     filter.Pause(out);
     const size_t shown = filter.shown();
     REQUIRE(shown <= filter.held());
@@ -29,7 +29,7 @@ std::string Pausing(const Set& set, std::string_view text, const std::vector<siz
     REQUIRE(filter.shown() == shown);
     done = pause;
   }
-  REQUIRE(filter.Feed(text.substr(done), out));
+  PassOrFeed(filter, text.substr(done), out);
   REQUIRE(filter.Finish(out));
   REQUIRE(filter.shown() == 0);
   return out;

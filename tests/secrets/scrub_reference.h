@@ -10,6 +10,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/byte_filter.h"
+#include "base/check.h"
+
 namespace sallyport::secrets {
 
 /// A value and what stands for it.
@@ -222,6 +225,15 @@ inline std::string NaiveScrub(const std::vector<NaivePattern>& patterns, std::st
 
 inline std::string NaiveScrub(const std::vector<NaiveSecret>& secrets, std::string_view text) {
   return NaiveScrub(NaivePatterns(secrets), text);
+}
+
+/// Gives PIECE to FILTER without a copy where that goes.
+inline void PassOrFeed(ByteFilter& filter, std::string_view piece, std::string& out) {
+  if (const auto passed = filter.Pass(piece)) {
+    out += piece.substr(0, *passed);
+  } else {
+    SALLYPORT_CHECK(filter.Feed(piece, out).has_value());
+  }
 }
 
 }  // namespace sallyport::secrets
