@@ -23,7 +23,7 @@ int DeclareHook(lua_State* lua) {
   const int line = CurrentLine(lua);
   const int count = lua_gettop(lua);
   if (count < 1 || count > 2 || lua_type(lua, count) != LUA_TFUNCTION) {
-    if (!IsAbsorber(lua, count)) {
+    if (count < 1 || !IsAbsorber(lua, count)) {
       loader.diagnostics.Error(
           line, what + " takes a function, and before it, if you like, a host: " + what +
                     "(\"api.example.com\", function(x) ... end)");
