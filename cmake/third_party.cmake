@@ -56,6 +56,21 @@ function(sallyport_read_define out file macro)
   set(${out} "${value}" PARENT_SCOPE)
 endfunction()
 
+# Sets SALLYPORT_<NAME>_VERSION to what the three macros MAJOR, MINOR and PATCH of HEADER say, which is
+# called LIBRARY in messages.
+macro(sallyport_read_version name library header major minor patch)
+  if(NOT EXISTS "${header}")
+    message(FATAL_ERROR "SALLYPORT_${name}_DIR=${SALLYPORT_${name}_DIR} has no ${library}: ${header} is missing")
+  endif()
+  sallyport_read_define(sallyport_major "${header}" ${major})
+  sallyport_read_define(sallyport_minor "${header}" ${minor})
+  sallyport_read_define(sallyport_patch "${header}" ${patch})
+  set(SALLYPORT_${name}_VERSION ${sallyport_major}.${sallyport_minor}.${sallyport_patch})
+  if(NOT SALLYPORT_${name}_VERSION STREQUAL SALLYPORT_${name}_UPSTREAM)
+    message(WARNING "${library} ${SALLYPORT_${name}_VERSION} was never tested; ${SALLYPORT_${name}_UPSTREAM} was")
+  endif()
+endmacro()
+
 # Two builds of one checkout may be configured at the same time.
 file(MAKE_DIRECTORY "${SALLYPORT_CACHE_DIR}")
 file(LOCK "${SALLYPORT_CACHE_DIR}/lock" TIMEOUT 1800)
@@ -63,17 +78,8 @@ sallyport_find_sources(LWIP BORINGSSL LLHTTP LUA)
 
 # --- lwIP ---------------------------------------------------------------------------------------
 
-set(header "${SALLYPORT_LWIP_DIR}/src/include/lwip/init.h")
-if(NOT EXISTS "${header}")
-  message(FATAL_ERROR "SALLYPORT_LWIP_DIR=${SALLYPORT_LWIP_DIR} has no src/include/lwip/init.h")
-endif()
-sallyport_read_define(major "${header}" LWIP_VERSION_MAJOR)
-sallyport_read_define(minor "${header}" LWIP_VERSION_MINOR)
-sallyport_read_define(patch "${header}" LWIP_VERSION_REVISION)
-set(SALLYPORT_LWIP_VERSION ${major}.${minor}.${patch})
-if(NOT SALLYPORT_LWIP_VERSION STREQUAL SALLYPORT_LWIP_UPSTREAM)
-  message(WARNING "lwIP ${SALLYPORT_LWIP_VERSION} was never tested; ${SALLYPORT_LWIP_UPSTREAM} was")
-endif()
+sallyport_read_version(LWIP lwIP "${SALLYPORT_LWIP_DIR}/src/include/lwip/init.h"
+  LWIP_VERSION_MAJOR LWIP_VERSION_MINOR LWIP_VERSION_REVISION)
 
 # --- llhttp -------------------------------------------------------------------------------------
 
@@ -82,13 +88,8 @@ find_path(SALLYPORT_LLHTTP_INCLUDE llhttp.h REQUIRED NO_CACHE NO_DEFAULT_PATH
   PATHS "${SALLYPORT_LLHTTP_DIR}" PATH_SUFFIXES usr/share/include/llhttp include)
 find_path(SALLYPORT_LLHTTP_SOURCE llhttp.c REQUIRED NO_CACHE NO_DEFAULT_PATH
   PATHS "${SALLYPORT_LLHTTP_DIR}" PATH_SUFFIXES usr/share/llhttp src)
-sallyport_read_define(major "${SALLYPORT_LLHTTP_INCLUDE}/llhttp.h" LLHTTP_VERSION_MAJOR)
-sallyport_read_define(minor "${SALLYPORT_LLHTTP_INCLUDE}/llhttp.h" LLHTTP_VERSION_MINOR)
-sallyport_read_define(patch "${SALLYPORT_LLHTTP_INCLUDE}/llhttp.h" LLHTTP_VERSION_PATCH)
-set(SALLYPORT_LLHTTP_VERSION ${major}.${minor}.${patch})
-if(NOT SALLYPORT_LLHTTP_VERSION STREQUAL SALLYPORT_LLHTTP_UPSTREAM)
-  message(WARNING "llhttp ${SALLYPORT_LLHTTP_VERSION} was never tested; ${SALLYPORT_LLHTTP_UPSTREAM} was")
-endif()
+sallyport_read_version(LLHTTP llhttp "${SALLYPORT_LLHTTP_INCLUDE}/llhttp.h"
+  LLHTTP_VERSION_MAJOR LLHTTP_VERSION_MINOR LLHTTP_VERSION_PATCH)
 
 add_library(sallyport_llhttp STATIC
   "${SALLYPORT_LLHTTP_SOURCE}/api.c" "${SALLYPORT_LLHTTP_SOURCE}/http.c" "${SALLYPORT_LLHTTP_SOURCE}/llhttp.c")
@@ -100,17 +101,8 @@ target_compile_options(sallyport_llhttp PRIVATE -w -O2)
 
 # --- Lua ----------------------------------------------------------------------------------------
 
-set(header "${SALLYPORT_LUA_DIR}/src/lua.h")
-if(NOT EXISTS "${header}")
-  message(FATAL_ERROR "SALLYPORT_LUA_DIR=${SALLYPORT_LUA_DIR} has no src/lua.h")
-endif()
-sallyport_read_define(major "${header}" LUA_VERSION_MAJOR)
-sallyport_read_define(minor "${header}" LUA_VERSION_MINOR)
-sallyport_read_define(release "${header}" LUA_VERSION_RELEASE)
-set(SALLYPORT_LUA_VERSION ${major}.${minor}.${release})
-if(NOT SALLYPORT_LUA_VERSION STREQUAL SALLYPORT_LUA_UPSTREAM)
-  message(WARNING "Lua ${SALLYPORT_LUA_VERSION} was never tested; ${SALLYPORT_LUA_UPSTREAM} was")
-endif()
+sallyport_read_version(LUA Lua "${SALLYPORT_LUA_DIR}/src/lua.h"
+  LUA_VERSION_MAJOR LUA_VERSION_MINOR LUA_VERSION_RELEASE)
 
 add_library(sallyport_lua STATIC "${CMAKE_CURRENT_LIST_DIR}/lua/lua.cc")
 add_library(lua::lua ALIAS sallyport_lua)
